@@ -1,0 +1,158 @@
+"""The port that every backend kind fills, and all that can go wrong at it.
+
+Whose fault it is, first:
+
+* BackendError
+  + Unreachable       the network or the host: nothing of the request was sent
+  + TimedOut          the backend: nothing came in the time it was given
+  + Overloaded        the backend: 429, 503, 529; back off for `retry_after_s`
+  + ServerFailed      the backend: any other 5xx
+  + Broken            the backend or the network: closed before the answer was whole
+  + Garbled           the backend: not the HTTP, JSON or event stream it should be
+  + Misconfigured     the operator: key, URL, model name or certificate
+  + ContextExceeded   nobody: the request is too long for this fleet, a larger one may take it
+  + Rejected          the caller: no fleet would take it; the upstream's error goes to the caller
+
+An error is told by its `code` and by `try_elsewhere`, never by its text. The text is ours alone:
+no prompt, completion, header or key is ever in it.
+"""
+
+# ruff: noqa: N818 (they read as what happened: `except Overloaded`)
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+
+class BackendError(Exception):
+    """One call failed. `backend_at_fault` says whether its circuit breaker should count it."""
+
+    code: ClassVar[str] = "backend_error"
+    try_elsewhere: ClassVar[bool] = True
+    backend_at_fault: ClassVar[bool] = True
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{self.code}: {detail}")
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+class Unreachable(BackendError):
+    code = "unreachable"
+
+
+class TimedOut(BackendError):
+    code = "timed_out"
+
+
+class Overloaded(BackendError):
+    code = "overloaded"
+
+
+class ServerFailed(BackendError):
+    code = "server_failed"
+
+
+class Broken(BackendError):
+    """`received` says whether any byte of an answer had come."""
+
+    code = "broken"
+
+    def __init__(self, detail: str, *, received: bool) -> None:
+        super().__init__(detail)
+        self.received = received
+
+
+class Garbled(BackendError):
+    code = "garbled"
+
+
+class Misconfigured(BackendError):
+    code = "misconfigured"
+
+
+class ContextExceeded(BackendError):
+    """What the upstream said of the lengths: None where it said nothing."""
+
+    code = "context_exceeded"
+    backend_at_fault = False
+
+    def __init__(
+        self, detail: str, *, n_prompt_tokens: int | None = None, n_ctx: int | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.n_prompt_tokens = n_prompt_tokens
+        self.n_ctx = n_ctx
+
+
+class Rejected(BackendError):
+    """Carries the upstream's answer to be relayed; the body may quote the prompt: never log it."""
+
+    code = "rejected"
+    try_elsewhere = False
+    backend_at_fault = False
+
+    def __init__(self, detail: str, *, status: int, body: bytes) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.body = body
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as it is sent. `timeout_s` bounds a plain answer, or a stream's wait to begin."""
+
+    body: bytes = field(repr=False)
+    path: str = "/chat/completions"
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole plain answer; `json` is its body, parsed once. Header names are lower case."""
+
+    status: int
+    headers: Mapping[bytes, bytes] = field(repr=False)
+    body: bytes = field(repr=False)
+    json: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a fleet is called. Several urls are equal replicas of it."""
+
+    urls: tuple[str, ...]
+    api_key: str | None = field(default=None, repr=False)
+
+
+class Stream(Protocol):
+    """The bytes of a streamed answer as they come. Close it however it ends."""
+
+    async def read(self, timeout_s: float | None = None) -> bytes:
+        """Return all that has come and wasn't read, b"" at the end; wait for at least one byte.
+
+        TimedOut leaves the stream open: read on, or close it. A cancelled read closes it.
+        """
+        ...
+
+    async def end(self) -> None:
+        """After `[DONE]`: keep the connection if the body ends within a moment, else drop it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Drop the connection at once, which stops the generation; nothing, if all was read."""
+        ...
+
+
+class Backend(Protocol):
+    """Everything here raises a BackendError or returns; cancelling closes the connection."""
+
+    async def send(self, call: Call) -> Reply: ...
+
+    async def stream(self, call: Call) -> Stream:
+        """Return as soon as a 200 with the headers of an event stream is there."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection, those in use too."""
+        ...

@@ -1,0 +1,78 @@
+"""The fleets and models that exist, as values. Text becomes these in ``backends.parse``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from backends.prices import Price
+from backends.profiles import Profile
+from backends.quality import QualityTable
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What answers. `quality` names its table; None: no table."""
+
+    id: str
+    context_tokens: int
+    abilities: frozenset[str]
+    languages: tuple[str, ...]
+    quality: QualityTable | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """Bounds of a fleet. `min` replicas are paid for always: they are its committed capacity."""
+
+    min: int
+    max: int
+    concurrency_each: int
+    scale_out_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A model on an instance type with an engine, and how it is called.
+
+    `price` None: unknown, then `fallback_usd_per_mtok` bounds what a request may cost.
+    `api_key_env` names the environment variable that holds the key; the key is never here.
+    """
+
+    id: str
+    model: Model
+    lane: str
+    engine: str
+    kind: str
+    urls: tuple[str, ...]
+    upstream_model: str
+    instance: str
+    region: str
+    purchase: str
+    price: Price | None
+    replicas: Replicas
+    profile: Profile | None
+    host_share: float = 1.0
+    fallback_usd_per_mtok: float | None = None
+    api_key_env: str | None = field(default=None, repr=False)
+    context_tokens: int = 0  # of one request on this fleet: the model's, or less by launch settings
+    marks: tuple[str, ...] = ()
+    wake_seconds: int | None = None
+    min_run_seconds: int | None = None
+
+    @property
+    def emulated(self) -> bool:
+        return self.kind == "emulated"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Fleets in the order written, which breaks the last ties."""
+
+    fleets: tuple[Fleet, ...]
+    models: Mapping[str, Model]
+    hash: str
+    compiled: Mapping[str, object]
+    prices_version: str
+    prices: Mapping[str, object]  # the compiled price book
+
+    def fleet(self, fleet_id: str) -> Fleet | None:
+        return next((fleet for fleet in self.fleets if fleet.id == fleet_id), None)

@@ -1,0 +1,148 @@
+"""The forms (JSON Schema) of the files that describe fleets, prices, profiles and quality."""
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$", "description": "a name"}
+_TEXT = {"type": "string", "minLength": 1}
+_TEXTS = {"type": "array", "items": _TEXT}
+_ABOVE_ZERO = {"type": "number", "exclusiveMinimum": 0}
+_COUNT = {"type": "integer", "minimum": 0}
+_MARK = {"enum": ["measured", "stated", "estimated", "assumed"]}
+_DATE = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$", "description": "a date (YYYY-MM-DD)"}
+ENGINES = ["llama.cpp", "ollama", "vllm", "vllm-neuron", "sglang", "sagemaker", "emulated"]
+KINDS = ["openai_http", "sagemaker", "emulated"]
+ABILITIES = ["tools", "json", "vision", "thinking", "logprobs"]
+
+
+def _object(required: list[str], **properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": required,
+        "properties": properties,
+    }
+
+
+def _list(item: Schema) -> Schema:
+    return {"type": "array", "items": item}
+
+
+_MODEL = _object(
+    ["id", "context_tokens"],
+    id=_NAME,
+    context_tokens={"type": "integer", "exclusiveMinimum": 0},
+    abilities=_list({"enum": ABILITIES}),
+    languages=_TEXTS,
+    quality=_NAME,
+)
+_REPLICAS = _object(
+    ["concurrency_each"],
+    min=_COUNT,
+    max={"type": "integer", "minimum": 1},
+    concurrency_each={"type": "integer", "minimum": 1},
+    scale_out_at={"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+)
+_FLEET = _object(
+    ["id", "model", "lane", "engine", "kind", "instance", "region", "replicas"],
+    id=_NAME,
+    model=_NAME,
+    lane=_NAME,
+    engine={"enum": ENGINES},
+    kind={"enum": KINDS},
+    url=_TEXT,
+    urls={**_TEXTS, "minItems": 1},
+    upstream_model=_TEXT,
+    api_key={
+        "type": "string",
+        "pattern": r"^\$\{env:[A-Za-z_][A-Za-z0-9_]*\}$",
+        "description": "a reference of the form ${env:NAME} (keys don't belong in this file)",
+    },
+    instance=_NAME,
+    region=_NAME,
+    purchase={
+        "anyOf": [_TEXT, _list(_object(["option"], option=_TEXT, replicas=_COUNT))],
+        "description": "a purchase option or a list of {option, replicas}",
+    },
+    usd_per_hour=_ABOVE_ZERO,
+    price_source=_TEXT,
+    fallback_usd_per_mtok=_ABOVE_ZERO,
+    replicas=_REPLICAS,
+    wake=_object(["seconds", "min_run_seconds"], seconds=_COUNT, min_run_seconds=_COUNT),
+    profile=_NAME,
+    context_tokens={"type": "integer", "exclusiveMinimum": 0},
+    host=_NAME,
+    host_share={"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    marks=_list(_NAME),
+)
+FLEETS = _object(
+    ["version", "fleets", "models"],
+    version={"const": 1, "description": "1, the only version of this form"},
+    fleets={**_list(_FLEET), "minItems": 1},
+    models={**_list(_MODEL), "minItems": 1},
+)
+
+_POINT = _object(
+    ["tok_s"],
+    concurrency=_ABOVE_ZERO,
+    column=_ABOVE_ZERO,
+    tok_s=_ABOVE_ZERO,
+    itl_ms=_ABOVE_ZERO,
+)
+_PROFILE = _object(
+    ["id", "model", "instance", "source", "mark", "points"],
+    id=_NAME,
+    model=_NAME,
+    instance=_NAME,
+    source=_TEXT,
+    date=_DATE,
+    mark=_MARK,
+    reading={"enum": ["as_stated", "little_consistent"]},
+    tokens_in={"type": "integer", "exclusiveMinimum": 0},
+    tokens_out={"type": "integer", "exclusiveMinimum": 0},
+    prefill_tok_s=_ABOVE_ZERO,
+    ttft_ms=_ABOVE_ZERO,
+    itl_ms=_ABOVE_ZERO,
+    points={**_list(_POINT), "minItems": 1},
+    stated=_object(
+        [], e2e_ms=_ABOVE_ZERO, usd_per_request=_ABOVE_ZERO, usd_per_mtok_out=_ABOVE_ZERO
+    ),
+)
+PROFILES = _object(
+    ["version", "profiles"],
+    version={"const": 1, "description": "1, the only version of this form"},
+    profiles=_list(_PROFILE),
+)
+
+PRICES = _object(
+    ["version", "currency", "prices"],
+    version={"const": 1, "description": "1, the only version of this form"},
+    currency={"const": "USD", "description": "USD, the only currency of this form"},
+    prices=_list(
+        _object(
+            ["instance", "region", "purchase", "usd_per_hour", "as_of", "source", "mark"],
+            instance=_NAME,
+            region=_NAME,
+            purchase=_NAME,
+            usd_per_hour=_ABOVE_ZERO,
+            as_of=_DATE,
+            source=_TEXT,
+            mark=_MARK,
+        )
+    ),
+)
+
+QUALITY = _object(
+    ["version", "tables"],
+    version={"const": 1, "description": "1, the only version of this form"},
+    tables=_list(
+        _object(
+            ["id", "by", "source"],
+            id=_NAME,
+            by={"enum": ["p_small", "scores"]},
+            source=_TEXT,
+            scores={"type": "object", "minProperties": 1, "additionalProperties": _ABOVE_ZERO},
+        )
+    ),
+)

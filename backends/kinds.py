@@ -1,0 +1,14 @@
+"""The one table of backend kinds. Whoever knows an endpoint opens its backend here."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from backends import openai_http
+from backends.base import Backend, Endpoint
+
+KINDS: Mapping[str, Callable[[Endpoint], Backend]] = MappingProxyType(
+    {
+        "openai_http": openai_http.open_backend,
+        "emulated": openai_http.open_backend,  # an OpenAI server too; what differs is its mark
+    }
+)

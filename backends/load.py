@@ -1,0 +1,24 @@
+"""What a fleet is doing now, as one value. A missing signal is None, never zero."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["ready", "cold", "waking", "draining", "open-circuit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """In-flight counts every request sent and not finished, waiting ones included.
+
+    `committed` replicas are paid whether used or not. The ewma factors are observed / predicted.
+    """
+
+    state: State = "ready"
+    in_flight: int = 0
+    queued: int | None = None
+    replicas: int = 1
+    committed: int = 0
+    ewma_ttft: float = 1.0
+    ewma_itl: float = 1.0
+    expected_rph: float | None = None
+    stale: bool = False

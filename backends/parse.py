@@ -1,0 +1,290 @@
+"""Text of the catalogue's files -> values, or every mistake with its file:line.
+
+The files are YAML (their compiled form, JSON, is YAML too and reads the same way).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yamlfile
+from backends import forms
+from backends.catalogue import Catalogue, Fleet, Model, Replicas
+from backends.urls import check_url
+from backends.prices import Price, PriceBook
+from backends.profiles import Point, Profile, little_consistent
+from backends.quality import QualityTable
+from yamlfile import Document, Invalid, Problem, suggest
+
+HASH_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file's text under the name that messages give."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """What a catalogue may refer to: profiles and quality tables by id, and the price book."""
+
+    profiles: Mapping[str, Profile]
+    profile_rows: Mapping[str, Mapping[str, Any]]
+    quality: Mapping[str, QualityTable]
+    quality_rows: Mapping[str, Mapping[str, Any]]
+    prices: PriceBook
+
+
+def library(profiles: Iterable[Source], quality: Source, prices: Source) -> Library:
+    """Read the reference files; a later profile of the same id replaces an earlier one."""
+    known: dict[str, Profile] = {}
+    rows: dict[str, Mapping[str, Any]] = {}
+    for source in profiles:
+        document = yamlfile.read(source.text, source.name, forms.PROFILES)
+        for i, row in enumerate(document.value["profiles"]):
+            known[row["id"]] = _profile(document, i, row)
+            rows[row["id"]] = row
+    tables = yamlfile.read(quality.text, quality.name, forms.QUALITY)
+    return Library(
+        known,
+        rows,
+        {row["id"]: _quality(tables, i, row) for i, row in enumerate(tables.value["tables"])},
+        {row["id"]: row for row in tables.value["tables"]},
+        _prices(prices),
+    )
+
+
+def catalogue(source: Source, shelf: Library) -> Catalogue:
+    """Read a fleet catalogue; raise yamlfile.Invalid with every problem."""
+    document = yamlfile.read(source.text, source.name, forms.FLEETS)
+    problems: list[Problem] = []
+    models: dict[str, Model] = {}
+    for i, row in enumerate(document.value["models"]):
+        at = ("models", i)
+        if row["id"] in models:
+            problems.append(document.problem((*at, "id"), f"model `{row['id']}` stands here twice"))
+        table = row.get("quality")
+        if table is not None and table not in shelf.quality:
+            said = f"model {row['id']}: unknown quality table `{table}` "
+            problems.append(
+                document.problem((*at, "quality"), said + suggest(table, shelf.quality))
+            )
+        models[row["id"]] = Model(
+            id=row["id"],
+            context_tokens=row["context_tokens"],
+            abilities=frozenset(row.get("abilities", ())),
+            languages=tuple(row.get("languages", ())),
+            quality=shelf.quality.get(table),
+        )
+    fleets: dict[str, Fleet] = {}
+    shares: dict[str, float] = {}
+    for i, row in enumerate(document.value["fleets"]):
+        found = _fleet_problems(document, i, row, models, shelf)
+        if row["id"] in fleets:
+            path = ("fleets", i, "id")
+            found.append(document.problem(path, f"fleet `{row['id']}` stands here twice"))
+        if "host" in row:
+            shares[row["host"]] = shares.get(row["host"], 0.0) + row.get("host_share", 1.0)
+            if shares[row["host"]] > 1 + 1e-9:
+                said = f"fleet {row['id']}: the shares of host `{row['host']}` add up to more than 1"
+                found.append(document.problem(("fleets", i, "host"), said))
+        problems += found
+        if not found:
+            fleets[row["id"]] = _fleet(document, i, row, models, shelf)
+    if problems:
+        raise Invalid(problems)
+    profiles = [fleet.profile.id for fleet in fleets.values() if fleet.profile is not None]
+    tables_used = [row["quality"] for row in document.value["models"] if "quality" in row]
+    compiled = {
+        **document.value,
+        "profiles": [shelf.profile_rows[name] for name in dict.fromkeys(profiles)],
+        "quality": [shelf.quality_rows[name] for name in dict.fromkeys(tables_used)],
+    }
+    return Catalogue(
+        fleets=tuple(fleets.values()),
+        models=models,
+        hash=content_hash(compiled),
+        compiled=compiled,
+        prices_version=shelf.prices.version,
+        prices=shelf.prices.compiled,
+    )
+
+
+def from_compiled(compiled: Mapping[str, Any], prices: Mapping[str, Any]) -> Catalogue:
+    """Rebuild a catalogue from its stored version and its price book's."""
+
+    def source(value: Mapping[str, Any]) -> Source:
+        return Source("version", json.dumps(value))
+
+    shelf = library(
+        [source({"version": 1, "profiles": compiled["profiles"]})],
+        source({"version": 1, "tables": compiled["quality"]}),
+        source(prices),
+    )
+    keys = ("version", "fleets", "models")
+    return catalogue(source({key: compiled[key] for key in keys}), shelf)
+
+
+def content_hash(value: object) -> str:
+    """Return the name of a value by its content: 16 hex digits of SHA-256 over canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
+
+
+def _fleet_problems(
+    document: Document,
+    i: int,
+    row: Mapping[str, Any],
+    models: Mapping[str, Model],
+    shelf: Library,
+) -> list[Problem]:
+    said: list[tuple[str, str]] = []
+    if row["model"] not in models:
+        said.append(("model", f"unknown model `{row['model']}` {suggest(row['model'], models)}"))
+    if ("url" in row) == ("urls" in row):
+        said.append(("url", "needs either `url` or `urls`"))
+    for key in ("url", "urls"):
+        for url in [row[key]] if key == "url" and key in row else row.get(key, ()):
+            objection = check_url(url)
+            if objection is not None:
+                said.append((key, objection))
+    if row["kind"] == "sagemaker":
+        known = suggest("sagemaker", ["openai_http", "emulated"])
+        said.append(("kind", f"`sagemaker` is not callable by this version {known}"))
+    profile = row.get("profile")
+    if profile is not None and profile not in shelf.profiles:
+        said.append(("profile", f"unknown profile `{profile}` {suggest(profile, shelf.profiles)}"))
+    if isinstance(row.get("purchase"), list):
+        said.append(("purchase", "tranches are not priced by this version: name one option"))
+    replicas = row["replicas"]
+    if replicas.get("min", 0) > replicas.get("max", max(1, replicas.get("min", 0))):
+        said.append(("replicas", "`min` is above `max`"))
+    if "host_share" in row and "host" not in row:
+        said.append(("host_share", "`host_share` needs `host`"))
+    if "price_source" in row and "usd_per_hour" not in row:
+        said.append(("price_source", "`price_source` needs `usd_per_hour`"))
+    return [
+        document.problem(("fleets", i, key), f"fleet {row['id']}: {message}")
+        for key, message in said
+    ]
+
+
+def _fleet(
+    document: Document,
+    i: int,
+    row: Mapping[str, Any],
+    models: Mapping[str, Model],
+    shelf: Library,
+) -> Fleet:
+    model = models[row["model"]]
+    purchase = row.get("purchase", "on_demand")
+    if "usd_per_hour" in row:
+        line = f"{document.name}:{document.line('fleets', i, 'usd_per_hour')}"
+        price: Price | None = Price(
+            row["usd_per_hour"], "", row.get("price_source", line), "stated"
+        )
+    else:
+        price = shelf.prices.find(row["instance"], row["region"], purchase)
+    replicas = row["replicas"]
+    least = replicas.get("min", 0)
+    wake = row.get("wake", {})
+    key = re.fullmatch(r"\$\{env:(\w+)\}", row.get("api_key", ""))
+    return Fleet(
+        id=row["id"],
+        model=model,
+        lane=row["lane"],
+        engine=row["engine"],
+        kind=row["kind"],
+        urls=tuple(row.get("urls", None) or (row["url"],)),
+        upstream_model=row.get("upstream_model", row["model"]),
+        instance=row["instance"],
+        region=row["region"],
+        purchase=purchase,
+        price=price,
+        replicas=Replicas(
+            least,
+            replicas.get("max", max(1, least)),
+            replicas["concurrency_each"],
+            replicas.get("scale_out_at", 0.7),
+        ),
+        profile=shelf.profiles[row["profile"]] if "profile" in row else None,
+        host_share=row.get("host_share", 1.0),
+        fallback_usd_per_mtok=row.get("fallback_usd_per_mtok"),
+        api_key_env=key[1] if key else None,
+        context_tokens=min(row.get("context_tokens", model.context_tokens), model.context_tokens),
+        marks=(*row.get("marks", ()), *(("emulated",) if row["kind"] == "emulated" else ())),
+        wake_seconds=wake.get("seconds"),
+        min_run_seconds=wake.get("min_run_seconds"),
+    )
+
+
+def _profile(document: Document, i: int, row: Mapping[str, Any]) -> Profile:
+    reading = row.get("reading", "as_stated")
+    key = "column" if reading == "little_consistent" else "concurrency"
+    problems = [
+        document.problem(("profiles", i, "points", j), f"profile {row['id']}: `{key}` is missing")
+        for j, point in enumerate(row["points"])
+        if key not in point
+    ]
+    if reading == "little_consistent" and "itl_ms" not in row:
+        said = f"profile {row['id']}: `itl_ms` is missing (this reading starts from it)"
+        problems.append(document.problem(("profiles", i), said))
+    if "ttft_ms" in row and "tokens_in" not in row:
+        said = f"profile {row['id']}: `ttft_ms` needs `tokens_in`"
+        problems.append(document.problem(("profiles", i, "ttft_ms"), said))
+    rising = [point[key] for point in row["points"] if key in point]
+    if rising != sorted(set(rising)):
+        said = f"profile {row['id']}: points must rise in `{key}`"
+        problems.append(document.problem(("profiles", i, "points"), said))
+    if problems:
+        raise Invalid(problems)
+    if reading == "little_consistent":
+        columns = [(float(point["column"]), float(point["tok_s"])) for point in row["points"]]
+        points, _ = little_consistent(columns, row["itl_ms"])
+    else:
+        points = tuple(
+            Point(
+                float(point["concurrency"]),
+                float(point["tok_s"]),
+                float(point.get("itl_ms", 1000 * point["concurrency"] / point["tok_s"])),
+            )
+            for point in row["points"]
+        )
+    return Profile(
+        id=row["id"],
+        model=row["model"],
+        instance=row["instance"],
+        mark=row["mark"],
+        source=row["source"],
+        date=row.get("date"),
+        points=points,
+        prefill_tok_s=row.get("prefill_tok_s"),
+        ttft_ms=row.get("ttft_ms"),
+        tokens_in=row.get("tokens_in", 0),
+        reading=reading,
+    )
+
+
+def _quality(document: Document, i: int, row: Mapping[str, Any]) -> QualityTable:
+    if (row["by"] == "scores") != ("scores" in row):
+        said = f"quality table {row['id']}: `scores` go with `by: scores`, and only with it"
+        raise Invalid([document.problem(("tables", i), said)])
+    return QualityTable(row["id"], row["by"], row.get("scores", {}), row["source"])
+
+
+def _prices(source: Source) -> PriceBook:
+    document = yamlfile.read(source.text, source.name, forms.PRICES)
+    rows: dict[tuple[str, str, str], Price] = {}
+    for i, row in enumerate(document.value["prices"]):
+        key = (row["instance"], row["region"], row["purchase"])
+        if key in rows:
+            said = f"price of {' / '.join(key)} stands here twice"
+            raise Invalid([document.problem(("prices", i), said)])
+        rows[key] = Price(row["usd_per_hour"], row["as_of"], row["source"], row["mark"])
+    return PriceBook(content_hash(document.value), rows, document.value)

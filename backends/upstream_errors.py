@@ -1,0 +1,128 @@
+"""What an upstream's error answer means: its status, or the error object it put into a 200. Pure.
+
+The forms are OpenAI's and vLLM's, llama-server's, Ollama's and SGLang's. Their texts are
+searched for lengths and are never repeated.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from backends.base import (
+    BackendError,
+    ContextExceeded,
+    Misconfigured,
+    Overloaded,
+    Rejected,
+    ServerFailed,
+    TimedOut,
+)
+
+RETRY_AFTER_MAX_S = 3600.0  # whatever an upstream says, it is asked again within the hour
+
+_TIMED_OUT = frozenset({408})
+_OVERLOADED = frozenset({429, 503, 529})  # 529 is Anthropic's
+_TOO_LONG = frozenset({413})
+# Not the caller's doing: key, quota, URL, method, content type, or a model that isn't there.
+_MISCONFIGURED = frozenset({401, 402, 403, 404, 405, 406, 407, 410, 415, 421, 426})
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
+
+_CONTEXT_CODES = frozenset({"exceed_context_size_error", "context_length_exceeded"})
+_CONTEXT_TEXT = re.compile(
+    r"maximum context length|longer than the model's context length"
+    r"|exceeds? the (?:available |model's )?context (?:size|length|window)",
+    re.IGNORECASE,
+)
+_N_CTX = re.compile(r"context length(?: is| of)? \(?(\d{1,9})", re.IGNORECASE)
+_N_PROMPT = re.compile(
+    r"resulted in (\d{1,9}) tokens|has (\d{1,9}) input tokens|requested (\d{1,9}) tokens"
+    r"|input \((\d{1,9}) tokens\)",
+    re.IGNORECASE,
+)
+
+
+def error_for(
+    status: int, headers: Mapping[bytes, bytes], body: bytes, *, now_s: float
+) -> BackendError:
+    """Return the error that a status other than 2xx means; `now_s` is UTC, since 1970."""
+    return _error(status, _error_object(body), headers.get(b"retry-after"), body, now_s)
+
+
+def error_in_answer(error: object) -> BackendError:
+    """Return what an error object means that came with status 200, in a body or as an event."""
+    fields = error if isinstance(error, Mapping) else {}
+    code = _count(fields.get("code"))
+    if code is None or not 400 <= code <= 599:  # noqa: PLR2004 (HTTP's own)
+        code = 400 if _is_context(fields) else 500
+    return _error(code, fields, None, orjson.dumps({"error": error}), 0.0)
+
+
+def retry_after_s(value: bytes | None, now_s: float) -> float | None:
+    """Return the seconds that a Retry-After asks for, as number or date; None if it is neither."""
+    if value is None:
+        return None
+    text = value.decode("latin-1").strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), RETRY_AFTER_MAX_S)
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 (5 ms, and dates are rare)
+
+    try:
+        at_s = parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(0.0, at_s - now_s), RETRY_AFTER_MAX_S)
+
+
+def _error(
+    status: int, error: Mapping[str, Any], retry_after: bytes | None, body: bytes, now_s: float
+) -> BackendError:
+    said = f"status {status}"
+    if status in _OVERLOADED:
+        return Overloaded(said, retry_after_s=retry_after_s(retry_after, now_s))
+    if status >= 500:  # noqa: PLR2004 (HTTP's own)
+        return ServerFailed(said, retry_after_s=retry_after_s(retry_after, now_s))
+    if status in _TIMED_OUT:
+        return TimedOut(said)
+    if status in _MISCONFIGURED or status < 400:  # noqa: PLR2004 (3xx: the URL has moved)
+        return Misconfigured(said)
+    if status in _TOO_LONG or _is_context(error):
+        return ContextExceeded(
+            said,
+            n_prompt_tokens=_length(error, "n_prompt_tokens", _N_PROMPT),
+            n_ctx=_length(error, "n_ctx", _N_CTX),
+        )
+    return Rejected(said, status=status, body=body)
+
+
+def _error_object(body: bytes) -> Mapping[str, Any]:
+    """Return the fields of the error: below `error`, or the body itself (vLLM before 0.10)."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(value, dict):
+        return {}
+    error = value.get("error", value)
+    return error if isinstance(error, dict) else {"message": error}
+
+
+def _is_context(error: Mapping[str, Any]) -> bool:
+    if error.get("type") in _CONTEXT_CODES or error.get("code") in _CONTEXT_CODES:
+        return True
+    message = error.get("message")
+    return isinstance(message, str) and _CONTEXT_TEXT.search(message) is not None
+
+
+def _length(error: Mapping[str, Any], name: str, said: re.Pattern[str]) -> int | None:
+    count = _count(error.get(name))
+    if count is not None:
+        return count
+    message = error.get("message")
+    match = said.search(message) if isinstance(message, str) else None
+    return int(next(filter(None, match.groups()))) if match else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,130 @@
+"""The compiled policy: plain JSON with every default merged in, named by its content.
+
+It is what ships and what a receipt points to. Two documents of the same meaning compile to the
+same JSON and so to the same hash. No YAML is needed to read it.
+
+* ValueError   the value is no compiled policy of this version
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from policies.conditions import CONDITIONS
+from policies.model import Breaker, Condition, Limits, Policy, Rule, Settings, Slo
+
+COMPILED_VERSION = 1
+HASH_DIGITS = 16
+
+
+def from_compiled(compiled: Mapping[str, Any]) -> Policy:
+    """Return the policy that this JSON stands for; nothing in it is passed over.
+
+    Raises ValueError if it holds more, less or other than this version would have written.
+    """
+    try:
+        policy = _policy(compiled)
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise ValueError(f"not a compiled policy of this version: {exc!r}") from exc
+    if policy.compiled != compiled:
+        raise ValueError("not a compiled policy of this version: it is not in canonical form")
+    return policy
+
+
+def content_hash(compiled: Mapping[str, Any]) -> str:
+    """Return the first 16 hex digits of SHA-256 over the canonical bytes."""
+    text = json.dumps(compiled, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
+
+
+def settings_json(settings: Settings) -> dict[str, Any]:
+    """Return the settings as JSON, in the words of the document's `defaults`."""
+    slo, limits = settings.slo, settings.limits
+    return {
+        "minimize": settings.minimize,
+        "quality_floor": settings.quality_floor,
+        "slo": {"ttft_p95_ms": slo.ttft_p95_ms, "e2e_p95_ms": slo.e2e_p95_ms},
+        "max_output_tokens": settings.max_output_tokens,
+        "limits": {
+            "deadline_ms": limits.deadline_ms,
+            "ttft_timeout_ms": limits.ttft_timeout_ms,
+            "inter_chunk_timeout_ms": limits.inter_chunk_timeout_ms,
+            "attempts": limits.attempts,
+            "breaker": {"failures": limits.breaker.failures, "open_ms": limits.breaker.open_ms},
+        },
+        "relax": list(settings.relax),
+        "strict": settings.strict,
+        "thinking": settings.thinking,
+    }
+
+
+def _policy(compiled: Mapping[str, Any]) -> Policy:
+    model, fleet = compiled["baseline"].split("@")
+    name = compiled["name"]
+    defaults = _settings(compiled["defaults"])
+    rules = tuple(_rule(rule) for rule in compiled["rules"])
+    canonical = {
+        "version": COMPILED_VERSION,
+        "name": name,
+        "baseline": f"{model}@{fleet}",
+        "defaults": settings_json(defaults),
+        "rules": [_rule_json(rule) for rule in rules],
+    }
+    return Policy(name, content_hash(canonical), (model, fleet), defaults, rules, canonical)
+
+
+def _rule(found: Mapping[str, Any]) -> Rule:
+    when = found["when"]
+    unknown = sorted(when.keys() - CONDITIONS.keys())
+    if unknown:
+        raise ValueError(f"unknown condition `{unknown[0]}`")
+    residency = found["residency"]
+    return Rule(
+        id=found["id"],
+        when=tuple(
+            Condition(name, when[name], kind.matcher(when[name]))
+            for name, kind in CONDITIONS.items()
+            if name in when
+        ),
+        use=tuple(frozenset(group) for group in found["use"]),
+        settings=_settings(found["settings"]),
+        residency=None if residency is None else frozenset(residency),
+    )
+
+
+def _rule_json(rule: Rule) -> dict[str, Any]:
+    return {
+        "id": rule.id,
+        "when": {
+            condition.name: CONDITIONS[condition.name].canonical(condition.wanted)
+            for condition in rule.when
+        },
+        "use": [sorted(group) for group in rule.use],
+        "residency": None if rule.residency is None else sorted(rule.residency),
+        "settings": settings_json(rule.settings),
+    }
+
+
+def _settings(found: Mapping[str, Any]) -> Settings:
+    slo, limits, breaker = found["slo"], found["limits"], found["limits"]["breaker"]
+    return Settings(
+        minimize=found["minimize"],
+        quality_floor=float(found["quality_floor"]),
+        slo=Slo(_milliseconds(slo["ttft_p95_ms"]), _milliseconds(slo["e2e_p95_ms"])),
+        max_output_tokens=int(found["max_output_tokens"]),
+        limits=Limits(
+            deadline_ms=int(limits["deadline_ms"]),
+            ttft_timeout_ms=int(limits["ttft_timeout_ms"]),
+            inter_chunk_timeout_ms=int(limits["inter_chunk_timeout_ms"]),
+            attempts=int(limits["attempts"]),
+            breaker=Breaker(int(breaker["failures"]), int(breaker["open_ms"])),
+        ),
+        relax=tuple(found["relax"]),
+        strict=found["strict"],
+        thinking=found["thinking"],
+    )
+
+
+def _milliseconds(value: float | None) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,276 @@
+"""(policy, facts, candidates) -> verdict. Total and pure: every input has a verdict.
+
+1. The first rule that matches decides; a pin of the caller may replace what it uses or minimizes.
+2. Hard limits, one after the other: the first that a candidate breaks is its reason.
+3. Soft limits: objectives and the quality floor. If nobody meets them, the rule's `relax` drops
+   them one after the other until somebody does.
+4. Rank: the sets of `use` in their order, inside a set by the objective, unknown after known.
+
+A caller's latency hint can only narrow what the policy lets through. So the policy's own limits
+are relaxed as if there were no hint, then the hint applies; if nobody meets it, it gives way where
+the rule may relax `slo.ttft`, and else everybody is refused.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Generic, NamedTuple, TypeVar
+
+from policies.model import Candidate, Facts, Minimize, Policy, Rule, Soft
+
+C = TypeVar("C", bound=Candidate)
+Reason = tuple[str, str]
+"""A code for programs and a detail for people."""
+Objective = Callable[[Candidate], tuple[float, ...]]
+_Left = tuple[int, int, C]
+"""A candidate within the hard limits: its set of `use`, its place, itself."""
+
+
+class Refused(NamedTuple, Generic[C]):  # a frozen dataclass takes three times as long to make
+    """A candidate that may not serve, and the first limit that it breaks."""
+
+    candidate: C
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict(Generic[C]):
+    """Who may serve, best first, and why each other one may not, in the candidates' order.
+
+    `rule` is None if none matched. `relaxed` are the limits that gave way because nobody met them.
+    """
+
+    rule: Rule | None
+    minimize: Minimize
+    ranked: tuple[C, ...]
+    refused: tuple[Refused[C], ...]
+    relaxed: tuple[Soft, ...] = ()
+
+
+class _Wish(NamedTuple):
+    """What the caller's `model` asks for: the rule's own choice, another order, or a pin."""
+
+    minimize: Minimize
+    right: str | None = None
+    model: str | None = None
+    fleet: str | None = None
+
+
+class _Bounds(NamedTuple):
+    """The soft limits in force; None is no limit. `strict` refuses what is unknown."""
+
+    ttft_ms: float | None
+    e2e_ms: float | None
+    floor: float
+    strict: bool
+
+
+WISHES: Mapping[str, tuple[Minimize, str | None]] = MappingProxyType(
+    {  # what is minimized, and the right that it takes
+        "auto:cheapest": ("marginal_cost", None),
+        "auto:fastest": ("e2e", "fastest"),
+        "auto:best": ("best", "best"),
+    }
+)
+CLOSED: Mapping[str, str] = MappingProxyType(
+    {  # a fleet's state -> the code of the refusal; any other state may serve
+        "open-circuit": "open_circuit",
+        "cold": "cold",
+        "waking": "cold",
+        "draining": "draining",
+    }
+)
+
+
+def evaluate(policy: Policy, facts: Facts, candidates: Sequence[C]) -> Verdict[C]:
+    rule = _matching(policy, facts)
+    if rule is None:
+        minimize = policy.defaults.minimize
+        return _nobody(None, minimize, candidates, ("no_rule", "no rule matches this request"))
+    wish = _wish(facts.requested_model, rule)
+    if wish.right is not None and wish.right not in facts.may:
+        lacking = ("not_allowed", f"the key lacks the right `{wish.right}`")
+        return _nobody(rule, wish.minimize, candidates, lacking)
+
+    reasons: list[Reason | None] = []
+    left: list[_Left[C]] = []
+    elsewhere = ("not_in_use", _elsewhere(rule, wish))
+    tokens = facts.tokens_in + (facts.tokens_out if facts.max_tokens is None else facts.max_tokens)
+    for place, candidate in enumerate(candidates):
+        group = _group(rule, wish, candidate)
+        reason = elsewhere if group is None else _hard_limit(rule, facts, tokens, candidate)
+        if group is not None and reason is None:
+            left.append((group, place, candidate))
+        reasons.append(reason)
+
+    relaxed: tuple[Soft, ...] = ()
+    if wish.fleet is not None:  # exactly this fleet: nothing soft, nothing to rank
+        order = [place for _, place, _ in left]
+    else:
+        objective = OBJECTIVES[wish.minimize]
+        order = _ranked(objective, _bounds(rule, facts.slo_ttft_ms), left, reasons)
+        if left and not order and rule.settings.relax:
+            bounds, relaxed = _relaxed(rule, facts.slo_ttft_ms, [c for _, _, c in left])
+            order = _ranked(objective, bounds, left, reasons)
+    return Verdict(
+        rule,
+        wish.minimize,
+        tuple([candidates[place] for place in order]),
+        tuple([Refused(c, *r) for c, r in zip(candidates, reasons, strict=True) if r is not None]),
+        relaxed,
+    )
+
+
+def _matching(policy: Policy, facts: Facts) -> Rule | None:
+    for rule in policy.rules:
+        if rule.matches(facts):
+            return rule
+    return None
+
+
+def _nobody(
+    rule: Rule | None, minimize: Minimize, candidates: Iterable[C], reason: Reason
+) -> Verdict[C]:
+    return Verdict(rule, minimize, (), tuple(Refused(c, *reason) for c in candidates))
+
+
+def _wish(requested: str, rule: Rule) -> _Wish:
+    own = rule.settings.minimize
+    if requested == "auto":
+        return _Wish(own)
+    if requested in WISHES:
+        return _Wish(*WISHES[requested])
+    model, at, fleet = requested.rpartition("@")
+    return _Wish(own, "pin_fleet", model, fleet) if at else _Wish(own, "pin_model", fleet)
+
+
+def _elsewhere(rule: Rule, wish: _Wish) -> str:
+    if wish.model is None:
+        return f"rule `{rule.id}` doesn't use it"
+    return f"another {'model' if wish.fleet is None else 'fleet'} was asked for"
+
+
+def _group(rule: Rule, wish: _Wish, candidate: Candidate) -> int | None:
+    if wish.model is None:
+        lane, fleet = candidate.lane, candidate.fleet
+        for i, group in enumerate(rule.use):
+            if lane in group or fleet in group:
+                return i
+        return None
+    same = candidate.model == wish.model and wish.fleet in (None, candidate.fleet)
+    return 0 if same else None
+
+
+def _hard_limit(  # noqa: C901, PLR0911  (one paragraph a limit: this runs for every candidate)
+    rule: Rule, facts: Facts, tokens: int, candidate: Candidate
+) -> Reason | None:
+    if facts.lanes is not None and candidate.lane not in facts.lanes:
+        return "not_allowed", f"the key may not use lane `{candidate.lane}`"
+    if facts.models is not None and candidate.model not in facts.models:
+        return "not_allowed", f"the key may not use model `{candidate.model}`"
+    if facts.needs:
+        lacking = [need for need in facts.needs if need not in candidate.abilities]
+        if lacking:
+            return "needs", f"its model lacks {', '.join(lacking)}"
+    if tokens > candidate.context_tokens:
+        return "context", f"{tokens} tokens don't fit its {candidate.context_tokens}"
+    if rule.residency is not None and candidate.region not in rule.residency:
+        return "residency", f"region `{candidate.region}` is outside the rule's residency"
+    if candidate.state in CLOSED:
+        return CLOSED[candidate.state], f"the fleet is {candidate.state}"
+    if facts.max_usd is not None:
+        limit = rule.settings.max_output_tokens if facts.max_tokens is None else facts.max_tokens
+        worst = candidate.usd_at_most(limit)
+        if worst is None:
+            return "unknown_cost", "its price is unknown, and the request has a cost limit"
+        if worst > facts.max_usd:
+            return "max_usd", f"may cost {worst:.9f} USD, the limit is {facts.max_usd:.9f}"
+    return None
+
+
+def _soft_limit(bounds: _Bounds, candidate: Candidate) -> Reason | None:
+    strict = bounds.strict
+    for code, token, limit_ms, p95_ms in (
+        ("slo_ttft", "first", bounds.ttft_ms, candidate.ttft_p95_ms),
+        ("slo_e2e", "last", bounds.e2e_ms, candidate.e2e_p95_ms),
+    ):
+        if limit_ms is None:
+            continue
+        if p95_ms is None:
+            if strict:
+                return "unknown_latency", f"the time to its {token} token is unknown"
+        elif p95_ms > limit_ms:
+            return code, f"{token} token after {p95_ms:.0f} ms (p95), {limit_ms:g} allowed"
+    if candidate.quality < bounds.floor:
+        return "quality_floor", f"quality {candidate.quality:.3f}, {bounds.floor:g} asked for"
+    if strict and (candidate.usd_marginal is None or candidate.usd_average is None):
+        return "unknown_cost", "its cost is unknown"
+    return None
+
+
+def _ranked(
+    objective: Objective, bounds: _Bounds, left: Sequence[_Left[C]], reasons: list[Reason | None]
+) -> list[int]:
+    """Return the places of those within the bounds, best first; tell `reasons` of the others."""
+    keys = []
+    for group, place, candidate in left:
+        reason = reasons[place] = _soft_limit(bounds, candidate)
+        if reason is None:
+            keys.append((group, objective(candidate), _known(candidate.usd_average), place))
+    keys.sort()
+    return [key[-1] for key in keys]
+
+
+def _relaxed(
+    rule: Rule, hint_ms: float | None, candidates: Sequence[Candidate]
+) -> tuple[_Bounds, tuple[Soft, ...]]:
+    """Return the soft limits that hold where nobody meets them all, and those that gave way."""
+
+    def met(bounds: _Bounds) -> bool:
+        return any(_soft_limit(bounds, candidate) is None for candidate in candidates)
+
+    relax = rule.settings.relax
+    prefixes = (relax[:count] for count in range(len(relax) + 1))
+    dropped = next((prefix for prefix in prefixes if met(_bounds(rule, None, prefix))), None)
+    if dropped is None:
+        return _bounds(rule, hint_ms), ()
+    if hint_ms is None or "slo.ttft" in dropped:
+        return _bounds(rule, None, dropped), dropped
+    hinted = _bounds(rule, hint_ms, dropped)
+    if met(hinted):
+        return hinted, dropped
+    if "slo.ttft" in relax:
+        return _bounds(rule, None, dropped), (*dropped, "slo.ttft")
+    return _bounds(rule, hint_ms), ()
+
+
+def _bounds(rule: Rule, hint_ms: float | None, dropped: Sequence[Soft] = ()) -> _Bounds:
+    settings = rule.settings
+    ttft_ms, e2e_ms = settings.slo.ttft_p95_ms, settings.slo.e2e_p95_ms
+    if "slo.ttft" in dropped:
+        ttft_ms = None
+    elif hint_ms is not None:
+        ttft_ms = hint_ms if ttft_ms is None else min(ttft_ms, hint_ms)
+    return _Bounds(
+        ttft_ms,
+        None if "slo.e2e" in dropped else e2e_ms,
+        0.0 if "quality_floor" in dropped else settings.quality_floor,
+        settings.strict,
+    )
+
+
+def _known(value: float | None, also: float = 0.0) -> tuple[bool, float]:
+    return (True, 0.0) if value is None else (False, value + also)
+
+
+# Least first. A new objective is one entry here and one in the schema's MINIMIZE.
+OBJECTIVES: Mapping[Minimize, Objective] = MappingProxyType(
+    {
+        "marginal_cost": lambda c: _known(c.usd_marginal, c.usd_router),
+        "average_cost": lambda c: _known(c.usd_average, c.usd_router),
+        "ttft": lambda c: _known(c.ttft_p50_ms),
+        "e2e": lambda c: _known(c.e2e_p50_ms),
+        "best": lambda c: (-c.quality, *_known(c.usd_marginal, c.usd_router)),
+    }
+)

@@ -1,0 +1,168 @@
+"""The policy, as values. Text becomes these in ``parse``; nothing here reads a file.
+
+A value that exists is valid: every rule carries the settings that hold for it, with the policy's
+defaults already merged in, so that evaluation looks in one place.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+Minimize = Literal["marginal_cost", "average_cost", "ttft", "e2e", "best"]
+Soft = Literal["slo.ttft", "slo.e2e", "quality_floor"]
+"""A constraint that `relax` may drop. `best` (highest quality) comes from `auto:best` only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that is known of one request before it is sent. Every value is JSON-native.
+
+    `tokens_out` is the expected output per choice; `tokens_in_bound` no tokenizer exceeds (bytes);
+    `max_tokens` is the caller's own limit per choice, or None.
+    `may`, `lanes` and `models` are the rights of the key (None: all).
+    """
+
+    at: str  # RFC 3339, UTC, milliseconds
+    tenant: str
+    team: str | None
+    key: str  # the key's public id, never the secret
+    tags: Mapping[str, str]
+    task: str
+    tier: str
+    complexity: float
+    p_small: float
+    language: str
+    tokens_in: int
+    tokens_out: int
+    tokens_in_bound: int | None = None
+    max_tokens: int | None = None
+    n: int = 1
+    needs: tuple[str, ...] = ()
+    service_class: str = "standard"
+    requested_model: str = "auto"
+    max_usd: float | None = None
+    slo_ttft_ms: float | None = None
+    may: tuple[str, ...] = ("pin_model",)
+    lanes: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
+    downgraded: tuple[str, ...] = ()
+
+
+class Candidate(Protocol):
+    """What a policy may know of a fleet for one request. None is unknown, never zero."""
+
+    @property
+    def fleet(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def lane(self) -> str: ...
+    @property
+    def region(self) -> str: ...
+    @property
+    def abilities(self) -> frozenset[str]: ...
+    @property
+    def context_tokens(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def ttft_p50_ms(self) -> float | None: ...
+    @property
+    def ttft_p95_ms(self) -> float | None: ...
+    @property
+    def e2e_p50_ms(self) -> float | None: ...
+    @property
+    def e2e_p95_ms(self) -> float | None: ...
+    @property
+    def usd_marginal(self) -> float | None: ...
+    @property
+    def usd_average(self) -> float | None: ...
+    @property
+    def usd_router(self) -> float: ...
+    @property
+    def quality(self) -> float: ...
+    def usd_at_most(self, max_output_tokens: int) -> float | None:
+        """Return the worst-case charge of this request in USD; None if no price is known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    ttft_p95_ms: float | None = 2000.0
+    e2e_p95_ms: float | None = 60000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    failures: int = 5
+    open_ms: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one request's attempts, in milliseconds and counts."""
+
+    deadline_ms: int = 120_000
+    ttft_timeout_ms: int = 20_000
+    inter_chunk_timeout_ms: int = 15_000
+    attempts: int = 3
+    breaker: Breaker = Breaker()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `defaults` sets and a rule may set anew."""
+
+    minimize: Minimize = "marginal_cost"
+    quality_floor: float = 0.85
+    slo: Slo = Slo()
+    max_output_tokens: int = 4096
+    limits: Limits = Limits()
+    relax: tuple[Soft, ...] = ()
+    strict: bool = False
+    thinking: Literal["on", "off"] | None = None
+
+
+Matcher = Callable[[Facts], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One key of `when`: its name, what was written (for explanations), and the test."""
+
+    name: str
+    wanted: object
+    matches: Matcher = field(compare=False, repr=False)  # follows from the two above
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The first rule whose conditions all hold decides.
+
+    `use` are groups of lanes or fleets: the first group with a feasible fleet wins, inside a
+    group the objective decides. `use: [a, b]` is one group, `in_order: [a, b]` two.
+    """
+
+    id: str
+    when: tuple[Condition, ...]
+    use: tuple[frozenset[str], ...]
+    settings: Settings = Settings()
+    residency: frozenset[str] | None = None
+
+    def matches(self, facts: Facts) -> bool:
+        for condition in self.when:  # noqa: SIM110  (a generator costs more than the tests)
+            if not condition.matches(facts):
+                return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Rules in the order written; `hash` names the compiled content."""
+
+    name: str
+    hash: str
+    baseline: tuple[str, str]  # model, fleet
+    defaults: Settings
+    rules: tuple[Rule, ...]
+    compiled: Mapping[str, object] = field(default_factory=dict, repr=False)

@@ -1,0 +1,222 @@
+"""Text of a policy -> Policy, or every mistake with its file:line.
+
+The form is checked first; where a part of the document has the right form, its meaning is checked
+too, so that one run tells all that is wrong.
+
+* yamlfile.Invalid   the document is at fault: every problem, in the order of the lines
+"""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import yamlfile
+from policies.compiled import COMPILED_VERSION, from_compiled, settings_json
+from policies.conditions import CONDITIONS, Written, texts
+from policies.model import Policy, Settings
+from policies.names import Names
+from policies.schema import schema
+from yamlfile import Document, Fault, Path, suggest
+
+# What the form knows and this version doesn't do. Accepting it would be a promise not kept.
+NOT_ENFORCED: Mapping[Path, str] = {
+    ("budgets",): "budgets are not enforced by this version: remove `budgets`",
+    ("shadow",): "shadow judging is not done by this version: remove `shadow`",
+    ("canary",): "canaries are not run by this version: remove `canary`",
+    ("rules", "*", "hedge"): "hedges are not sent by this version: remove `hedge`",
+    ("rules", "*", "cascade"): "cascades are not run by this version: write `use` instead",
+    ("rules", "*", "quality_floor", "confidence"): (
+        "`confidence` is not enforced by this version: remove it"
+    ),
+    ("defaults", "quality_floor", "confidence"): (
+        "`confidence` is not enforced by this version: remove it"
+    ),
+}
+WAITS = ("ttft_timeout_ms", "inter_chunk_timeout_ms")
+
+
+def parse(text: str, name: str, names: Names) -> Policy:
+    """Return the policy; `name` is the file as messages call it, `names` what it may refer to."""
+    return load(text, name, names)[1]
+
+
+def load(text: str, name: str, names: Names) -> tuple[Document, Policy]:
+    """Return the policy and the document it was read from, for those who need its lines."""
+    document = yamlfile.parse(text, name)
+    form = yamlfile.faults(document, schema())
+    found = [*form, *_not_enforced(document)]
+    if isinstance(document.value, dict):
+        found += _meaning(document, names, form)
+    if found:
+        raise document.invalid(found)
+    return document, from_compiled(_compiled(document.value))
+
+
+def is_catch_all(rule: Mapping[str, Any]) -> bool:
+    return not rule.get("when")
+
+
+# ---- what is wrong ---------------------------------------------------------------------------
+
+
+def _not_enforced(document: Document) -> Iterator[Fault]:
+    for path in document.lines:
+        message = NOT_ENFORCED.get(tuple("*" if isinstance(s, int) else s for s in path))
+        if message is not None:
+            yield path, f"{yamlfile.dotted(path)}: {message}"
+
+
+def _meaning(document: Document, names: Names, form: list[Fault]) -> Iterator[Fault]:
+    def sound(*path: str | int) -> bool:
+        return not any(spoilt[: len(path)] == path for spoilt, _ in form)
+
+    value = document.value
+    if "baseline" in value and sound("baseline"):
+        yield from _baseline_faults(value["baseline"], names)
+    defaults: dict[str, Any] | None = None
+    if sound("defaults"):
+        written = value.get("defaults", {})
+        defaults = _merged(settings_json(Settings()), written)
+        yield from _limit_faults(("defaults",), "", written, defaults)
+    rules = value.get("rules")
+    if not isinstance(rules, list):
+        return
+    readable = {i: rule for i, rule in enumerate(rules) if sound("rules", i)}
+    yield from _order_faults(document, readable)
+    for i, rule in readable.items():
+        prefix = f"rule {rule['id']}: "
+        yield from _name_faults(i, rule, names, prefix)
+        yield from _condition_faults(i, rule, prefix)
+        if defaults is not None:
+            yield from _limit_faults(("rules", i), prefix, rule, _merged(defaults, rule))
+
+
+def _baseline_faults(baseline: str, names: Names) -> Iterator[Fault]:
+    model, fleet = baseline.split("@")
+    served = names.model_of.get(fleet, model)
+    if model not in names.models:
+        yield ("baseline",), f"baseline: unknown model `{model}` {suggest(model, names.models)}"
+    if fleet not in names.fleets:
+        yield ("baseline",), f"baseline: unknown fleet `{fleet}` {suggest(fleet, names.fleets)}"
+    elif model in names.models and served != model:
+        yield ("baseline",), f"baseline: fleet `{fleet}` serves `{served}`, not `{model}`"
+
+
+def _order_faults(document: Document, rules: Mapping[int, Mapping[str, Any]]) -> Iterator[Fault]:
+    first: dict[str, int] = {}
+    catch_all: int | None = None
+    for i, rule in rules.items():
+        name = rule["id"]
+        if name in first:
+            line = document.line("rules", first[name], "id")
+            yield ("rules", i, "id"), f"rule {name}: this id stands already on line {line}"
+        first.setdefault(name, i)
+        if catch_all is not None:
+            above = rules[catch_all]["id"]
+            line = document.line("rules", catch_all)
+            said = f"never reached: rule `{above}` on line {line} matches every request"
+            yield ("rules", i), f"rule {name}: {said}"
+        elif is_catch_all(rule):
+            catch_all = i
+
+
+def _name_faults(i: int, rule: Mapping[str, Any], names: Names, prefix: str) -> Iterator[Fault]:
+    for path, name in _texts_at(("rules", i, "use"), rule.get("use", [])):
+        if name not in names.lanes and name not in names.fleets:
+            yield path, prefix + _unknown_lane(name, names)
+    for path, region in _texts_at(("rules", i, "residency"), rule.get("residency", [])):
+        if region not in names.regions:
+            yield path, f"{prefix}unknown region `{region}` {suggest(region, names.regions)}"
+
+
+def _unknown_lane(name: str, names: Names) -> str:
+    close = difflib.get_close_matches(name[:80], names.lanes | names.fleets, n=1)
+    if close and close[0] not in names.lanes:
+        return f"unknown fleet `{name}` {suggest(name, names.fleets)}"
+    return f"unknown lane `{name}` {suggest(name, names.lanes)}"
+
+
+def _condition_faults(i: int, rule: Mapping[str, Any], prefix: str) -> Iterator[Fault]:
+    for name, written in rule.get("when", {}).items():
+        for inside, said in CONDITIONS[name].objections(written):
+            yield ("rules", i, "when", name, *inside), f"{prefix}{name}: {said}"
+
+
+def _limit_faults(
+    path: Path, prefix: str, written: Mapping[str, Any], merged: Mapping[str, Any]
+) -> Iterator[Fault]:
+    limits, own = merged["limits"], written.get("limits", {})
+    deadline = limits["deadline_ms"]
+    for key in WAITS:
+        here = next((k for k in (key, "deadline_ms") if k in own), None)
+        if here is not None and limits[key] > deadline:
+            origin = "" if key in own else ", inherited"
+            said = f"`{key}` ({limits[key]}{origin}) is above `deadline_ms` ({deadline})"
+            yield (*path, "limits", here), prefix + said
+
+
+def _texts_at(path: Path, written: Written) -> Iterator[tuple[Path, str]]:
+    if isinstance(written, str):
+        yield path, written
+        return
+    items = written.items() if isinstance(written, dict) else enumerate(written)
+    for step, item in items:
+        yield from _texts_at((*path, step), item)
+
+
+# ---- what is meant ---------------------------------------------------------------------------
+
+
+def _compiled(value: Mapping[str, Any]) -> dict[str, Any]:
+    defaults = _merged(settings_json(Settings()), value.get("defaults", {}))
+    return {
+        "version": COMPILED_VERSION,
+        "name": value["name"],
+        "baseline": value["baseline"],
+        "defaults": defaults,
+        "rules": [_rule(rule, defaults) for rule in value["rules"]],
+    }
+
+
+def _rule(rule: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": rule["id"],
+        "when": {
+            name: CONDITIONS[name].canonical(written)
+            for name, written in rule.get("when", {}).items()
+        },
+        "use": _groups(rule["use"]),
+        "residency": texts(rule["residency"]) if "residency" in rule else None,
+        "settings": _merged(defaults, rule),
+    }
+
+
+def _groups(use: Written) -> list[list[str]]:
+    if not isinstance(use, dict):
+        return [texts(use)]
+    in_order = use["in_order"]
+    return [texts(group) for group in ([in_order] if isinstance(in_order, str) else in_order)]
+
+
+# How a setting is taken over the one it replaces; any other simply replaces it.
+_MERGE: Mapping[str, Callable[[Any, Any], Any]] = {
+    "slo": lambda base, written: {**base, **written},
+    "limits": lambda base, written: {
+        **base,
+        **written,
+        "breaker": {**base["breaker"], **written.get("breaker", {})},
+    },
+    "quality_floor": lambda _, written: (
+        written["at_least"] if isinstance(written, dict) else written
+    ),
+    "relax": lambda _, written: [written] if isinstance(written, str) else written,
+}
+
+
+def _merged(base: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings `base` with those that were written in their place, key by key."""
+    merged = dict(base)
+    for key in base.keys() & written.keys():
+        merge = _MERGE.get(key)
+        merged[key] = merge(base[key], written[key]) if merge else written[key]
+    return merged

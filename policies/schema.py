@@ -1,0 +1,247 @@
+"""The form of a policy document, as a JSON Schema (2020-12).
+
+The conditions come from their table, so that a new one is written once. `policies/schema.json` is
+this schema for editors and other tools; `python -m policies.schema > policies/schema.json` writes
+it, and a test compares the two.
+
+The form knows the whole contract. What this version doesn't enforce yet is refused by `parse`.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from policies.conditions import CONDITIONS, Schema, text_or_list
+
+NAME = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+    "description": "a name of up to 64 letters, digits, `.`, `_` and `-`",
+}
+MODEL_AT_FLEET = {
+    "type": "string",
+    "pattern": "^[^@]+@[^@]+$",
+    "description": "a model and its fleet, `model@fleet`",
+}
+MINIMIZE = ("marginal_cost", "average_cost", "ttft", "e2e")
+SOFT = ("slo.ttft", "slo.e2e", "quality_floor")
+DAY_MS = 86_400_000
+MOST_TOKENS = 10_000_000  # above every context; a slip of the finger otherwise
+
+_TEXT = {"type": "string", "minLength": 1}
+_YES_OR_NO = {"type": "boolean"}
+_ABOVE_ZERO = {"type": "number", "exclusiveMinimum": 0}
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_COUNT = {"type": "integer", "minimum": 1}
+_FLOOR = {"type": "number", "minimum": 0, "maximum": 10}
+_MILLISECONDS = {"type": "integer", "minimum": 1, "maximum": DAY_MS}
+_OBJECTIVE_MS = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": DAY_MS}
+
+
+def _object(
+    title: str, properties: Mapping[str, Schema], required: Sequence[str] = ()
+) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "title": title,
+        "additionalProperties": False,
+        "required": list(required),
+        "properties": dict(properties),
+    }
+
+
+def _list(item: Schema, **more: object) -> dict[str, Any]:
+    return {"type": "array", "items": item, **more}
+
+
+_WAITS = {
+    "deadline_ms": {**_MILLISECONDS, "title": "One deadline for all attempts of a request"},
+    "ttft_timeout_ms": {**_MILLISECONDS, "title": "From sending to the first content token"},
+    "inter_chunk_timeout_ms": {**_MILLISECONDS, "title": "Between two chunks of a stream"},
+    "attempts": {**_COUNT, "title": "Attempts of one request, the first one included"},
+}
+_BREAKER = _object(
+    "When a fleet is left alone after failures",
+    {
+        "failures": {**_COUNT, "title": "Failures in a row that open the circuit"},
+        "open_ms": {**_MILLISECONDS, "title": "How long the circuit stays open"},
+    },
+)
+_RELAX: Schema = {
+    "title": "What gives way, in this order, when no fleet is feasible; []: refuse",
+    "description": "a list of soft constraints",
+    "anyOf": [{"enum": list(SOFT)}, _list({"enum": list(SOFT)}, uniqueItems=True)],
+}
+_SETTINGS: Mapping[str, Schema] = {
+    "minimize": {"enum": list(MINIMIZE), "title": "Which feasible fleet comes first"},
+    "quality_floor": {
+        "title": "The least quality, relative to the baseline model (1.0)",
+        "description": "a number or {at_least: 0.85, confidence: 0.95}",
+        "anyOf": [
+            _FLOOR,
+            _object("At least", {"at_least": _FLOOR, "confidence": _SHARE}, ["at_least"]),
+        ],
+    },
+    "slo": _object(
+        "Latency objectives; null: none",
+        {
+            "ttft_p95_ms": {**_OBJECTIVE_MS, "title": "Time to the first token, 95th percentile"},
+            "e2e_p95_ms": {**_OBJECTIVE_MS, "title": "Time to the last token, 95th percentile"},
+        },
+    ),
+    "max_output_tokens": {
+        **_COUNT,
+        "maximum": MOST_TOKENS,
+        "title": "The output limit where the caller sets none",
+    },
+    "relax": _RELAX,
+    "strict": {**_YES_OR_NO, "title": "Refuse fleets whose latency or cost is unknown"},
+    "thinking": {"enum": ["off", "on"], "title": "The thinking switch of models that have one"},
+}
+_DEFAULTS = _object(
+    "What holds in every rule that doesn't say otherwise",
+    {
+        **_SETTINGS,
+        "limits": _object("Bounds of a request's attempts", {**_WAITS, "breaker": _BREAKER}),
+    },
+)
+
+_WHEN = _object(
+    "All of these must hold; left out or empty: every request",
+    {name: kind.schema for name, kind in CONDITIONS.items()},
+)
+_IN_ORDER: Schema = {
+    "description": "a list of lanes, fleets, or lists of them",
+    "anyOf": [
+        _TEXT,
+        _list(text_or_list(_TEXT, "a lane, a fleet, or a list of them"), minItems=1),
+    ],
+}
+_USE: Schema = {
+    "title": "Lanes or fleets that may serve: one set, or sets in order",
+    "description": "a lane, a list of lanes (one set), or {in_order: [cpu, accelerator]}",
+    "anyOf": [
+        _TEXT,
+        _list(_TEXT, minItems=1, uniqueItems=True),
+        _object(
+            "The first set with a feasible fleet serves", {"in_order": _IN_ORDER}, ["in_order"]
+        ),
+    ],
+}
+_HEDGE = _object(
+    "A second attempt when the first is slow",
+    {"after": {"enum": ["ttft_p95"]}, "spend_up_to_usd": _ABOVE_ZERO},
+    ["after", "spend_up_to_usd"],
+)
+_CASCADE = _object(
+    "Try one lane, and keep its answer if it is good enough",
+    {
+        "try": _TEXT,
+        "accept_if": _object(
+            "When the first answer is kept",
+            {
+                "mean_logprob_above": {"type": "number", "maximum": 0},
+                "json_valid": _YES_OR_NO,
+            },
+        ),
+        "then": _TEXT,
+    },
+    ["try", "accept_if", "then"],
+)
+_RULE: Schema = {
+    **_object(
+        "A rule: the first one that matches decides",
+        {
+            "id": NAME,
+            "when": _WHEN,
+            "use": _USE,
+            "residency": {
+                "title": "Regions that the request may not leave",
+                **text_or_list(_TEXT, "a region or a list of them"),
+            },
+            **_SETTINGS,
+            "limits": _object("Bounds of a request's attempts", _WAITS),
+            "hedge": _HEDGE,
+            "cascade": _CASCADE,
+        },
+        ["id"],
+    ),
+    "anyOf": [{"required": ["use"]}, {"required": ["cascade"]}],
+}
+
+_MATCH = _object(
+    "Whose requests count; `*`: one budget per value",
+    {
+        "tenant": _TEXT,
+        "team": _TEXT,
+        "key": _TEXT,
+        "tags": {"type": "object", "additionalProperties": _TEXT},
+    },
+)
+_BUDGET = _object(
+    "Money that an identity may spend in a period",
+    {
+        "id": NAME,
+        "match": _MATCH,
+        "usd": _ABOVE_ZERO,
+        "per": {"enum": ["day", "week", "month"]},
+        "tz": _TEXT,
+        "when_spent": {"enum": ["reject", "downgrade", "alert"]},
+        "hard_usd": _ABOVE_ZERO,
+        "alert_at": _list(_ABOVE_ZERO),
+    },
+    ["id", "match", "usd", "per", "when_spent"],
+)
+_SHADOW = _object(
+    "Judge a share of the small model's answers",
+    {"share": _SHARE, "judge": _TEXT, "budget": NAME},
+    ["share", "judge"],
+)
+_STOP_IF = _object(
+    "When the other policy is stopped",
+    {"error_rate_above": _SHARE, "cost_ratio_above": _ABOVE_ZERO},
+)
+_CANARY = _object(
+    "Serve a share of the requests by another policy",
+    {"policy": NAME, "share": _SHARE, "stop_if": _STOP_IF},
+    ["policy", "share"],
+)
+_BASELINE: Schema = {
+    **MODEL_AT_FLEET,
+    "title": "Savings are counted against this fleet serving everything alone",
+}
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a policy document."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "description": (
+            "Who may serve what, and why: rules in order, the first that matches decides. "
+            "`sluice policy check` tells every mistake with its line."
+        ),
+        **_object(
+            "Sluice policy",
+            {
+                "version": {"const": 1, "description": "1, the only version of this form"},
+                "name": NAME,
+                "baseline": _BASELINE,
+                "defaults": _DEFAULTS,
+                "rules": _list(_RULE, minItems=1),
+                "budgets": _list(_BUDGET),
+                "shadow": _SHADOW,
+                "canary": _CANARY,
+            },
+            ["version", "name", "baseline", "rules"],
+        ),
+    }
+
+
+def published() -> str:
+    """Return the text of `policies/schema.json`."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(published())

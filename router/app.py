@@ -1,0 +1,325 @@
+"""The ASGI application: who asks, what for, and which part answers."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+
+from backends.base import Reply
+from router import refusals, wire
+from router.charge import usd_text
+from router.classify import Classifier
+from router.decide import Decision, decide
+from router.drive import Opened
+from router.errors import Refusal
+from router.exchange import Exchange
+from router.facts import facts_of
+from router.features import read
+from router.flow import Failed, Served
+from router.http import Headers, Http, HungUp, Receive, Scope, Send
+from router.keys import NOBODY, Key, KeyStore
+from router.metrics import CONTENT_TYPE
+from router.receipt import Outcome, receipt
+from router.runtime import LOG, Generation, Runtime
+from router.sources import Sources, watch
+
+AUTO = ("auto", "auto:cheapest", "auto:fastest", "auto:best")
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Built once, at the root. `keys` None: nobody is asked for a key (loopback only).
+
+    `now` is the wall clock, in seconds since 1970.
+    """
+
+    runtime: Runtime
+    sources: Sources
+    keys: KeyStore | None
+    classify: Classifier
+    now: Callable[[], float]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._http(Http(scope, receive, send))
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Watch the files from start-up to shutdown."""
+        await receive()
+        watching = asyncio.get_running_loop().create_task(watch(self.sources, self.runtime))
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+        await self.runtime.aclose()
+        if self.keys is not None:
+            self.keys.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, http: Http) -> None:
+        request_id = f"req_{secrets.token_hex(12)}"
+        try:
+            handler = _handler(http)
+            await handler(self, http, request_id)
+        except Refusal as refusal:
+            self.runtime.metrics.refusals.labels(str(refusal.status)).inc()
+            headers = [(b"x-sluice-request-id", request_id.encode()), *refusal.headers]
+            await http.answer(refusal.status, refusal.body(), headers)
+        except HungUp:
+            return
+        except Exception:
+            # A bug of ours: told once, with its trace and without the request.
+            LOG.exception("request %s failed by a bug", request_id)
+            refusal = Refusal(500, f"internal error, request {request_id}", "internal_error")
+            with contextlib.suppress(RuntimeError):  # the answer may have begun
+                await http.answer(500, refusal.body())
+
+    # -- one request -------------------------------------------------------------------------------
+
+    async def chat(self, http: Http, request_id: str) -> None:
+        request, decision, generation = await self._decided(http)
+        if not decision.plan.attempts:
+            self._record_refusal(request_id, generation, decision)
+            raise refusals.no_candidate(
+                decision, generation.tracker.reopens_in_s(self.runtime.clock())
+            )
+        exchange = Exchange(self.runtime, generation, request, decision, request_id)
+        async with _hang_up_cancels(http):
+            if request.stream:
+                await self._stream(http, exchange)
+            else:
+                await self._plain(http, exchange)
+
+    async def route(self, http: Http, request_id: str) -> None:
+        """Answer with the receipt of the decision; no model is called, nothing is charged."""
+        _, decision, generation = await self._decided(http)
+        line = receipt(request_id, generation.world, decision, Outcome())
+        await http.answer(200, line, [(b"x-sluice-request-id", request_id.encode())])
+
+    async def _decided(self, http: Http) -> tuple[wire.ChatRequest, Decision, Generation]:
+        at = _rfc3339(self.now())
+        key = self._key(http.headers, at)
+        hints = wire.parse_hints(http.headers)
+        _check_tags(key, hints)
+        request = wire.parse_chat(await http.body())
+        generation = self.runtime.generation
+        _check_model(request.model, key, generation)
+        features = read(request.body)
+        facts = facts_of(request, features, self.classify(features), key, hints, at)
+        loads = generation.tracker.loads(self.runtime.clock())
+        return request, decide(generation.world, facts, loads, stream=request.stream), generation
+
+    async def _plain(self, http: Http, exchange: Exchange) -> None:
+        outcome = await exchange.plain()
+        if isinstance(outcome, Failed):
+            await _relay_rejection(http, exchange, outcome)
+            return
+        headers = _headers(exchange, outcome)
+        nano = exchange.meter.nano_so_far()
+        if nano is not None:
+            headers.append((b"x-sluice-cost-usd", usd_text(nano)))
+        await http.answer(outcome.answer.status, outcome.answer.body, headers)
+
+    async def _stream(self, http: Http, exchange: Exchange) -> None:
+        outcome = await exchange.open()
+        if isinstance(outcome, Failed):
+            await _relay_rejection(http, exchange, outcome)
+            return
+        async with contextlib.aclosing(exchange.relay(outcome.answer)) as pieces:
+            await http.start_stream(_headers(exchange, outcome))
+            async for piece in pieces:
+                await http.piece(piece)
+        await http.end_stream()
+
+    def _record_refusal(
+        self, request_id: str, generation: Generation, decision: Decision
+    ) -> None:
+        rule = decision.verdict.rule
+        self.runtime.metrics.requests.labels("refused", rule.id if rule else "", "").inc()
+        line = receipt(request_id, generation.world, decision, Outcome())
+        self.runtime.record(decision.facts.at, line)
+
+    # -- who asks ----------------------------------------------------------------------------------
+
+    def _key(self, headers: Mapping[bytes, bytes], at: str) -> Key:
+        if self.keys is None:
+            return NOBODY
+        scheme, _, text = headers.get(b"authorization", b"").partition(b" ")
+        given = text.strip() if scheme.lower() == b"bearer" else headers.get(b"x-sluice-key", b"")
+        if not given:
+            raise _unauthorized("no key: send it as `Authorization: Bearer` or `x-sluice-key`")
+        key = self.keys.find(given.decode("latin-1"), at)
+        if key is None:
+            raise _unauthorized("this key is unknown or has expired")
+        return key
+
+    # -- the rest ----------------------------------------------------------------------------------
+
+    async def models(self, http: Http, _request_id: str) -> None:
+        key = self._key(http.headers, _rfc3339(self.now()))
+        names = known_models(key, self.runtime.generation)
+        listed = [{"id": n, "object": "model", "created": 0, "owned_by": "sluice"} for n in names]
+        await http.answer(200, orjson.dumps({"object": "list", "data": listed}))
+
+    async def healthz(self, http: Http, _request_id: str) -> None:
+        await http.answer(200, b'{"status":"ok"}')
+
+    async def readyz(self, http: Http, _request_id: str) -> None:
+        """Ready while at least one fleet may be tried."""
+        generation = self.runtime.generation
+        loads = generation.tracker.loads(self.runtime.clock())
+        fleets = {
+            on.fleet.id: load.state
+            for on, load in zip(generation.world.fleets, loads, strict=True)
+        }
+        ready = "ready" in fleets.values()
+        policy = generation.world.policy
+        said = {
+            "status": "ready" if ready else "no fleet is ready",
+            "policy": {"name": policy.name, "hash": policy.hash, "stale": self.runtime.stale},
+            "fleets": fleets,
+        }
+        await http.answer(200 if ready else 503, orjson.dumps(said))
+
+    async def metrics(self, http: Http, _request_id: str) -> None:
+        if not http.from_loopback:
+            key = self._key(http.headers, _rfc3339(self.now()))
+            if not key.admin:
+                raise Refusal(403, "metrics need an admin key", "key_not_allowed")
+        headers = [(b"content-type", CONTENT_TYPE.encode())]
+        await http.answer(200, self.runtime.metrics.text(), headers, json=False)
+
+
+Handler = Callable[[App, Http, str], Awaitable[None]]
+
+ROUTES: Mapping[str, tuple[str, Handler]] = {
+    "/v1/chat/completions": ("POST", App.chat),
+    "/v1/route": ("POST", App.route),
+    "/v1/models": ("GET", App.models),
+    "/healthz": ("GET", App.healthz),
+    "/readyz": ("GET", App.readyz),
+    "/metrics": ("GET", App.metrics),
+}
+
+
+def known_models(key: Key, generation: Generation) -> list[str]:
+    """Return every name that this key may send as `model`."""
+    names = [name for name in AUTO if _may(key, name)]
+    catalogue = generation.world.catalogue
+    fleets = [
+        fleet
+        for fleet in catalogue.fleets
+        if (key.lanes is None or fleet.lane in key.lanes)
+        and (key.models is None or fleet.model.id in key.models)
+    ]
+    if "pin_model" in key.may:
+        names += dict.fromkeys(fleet.model.id for fleet in fleets)
+    if "pin_fleet" in key.may:
+        names += [f"{fleet.model.id}@{fleet.id}" for fleet in fleets]
+    return names
+
+
+def _may(key: Key, name: str) -> bool:
+    right = name.partition(":")[2]
+    return right not in ("fastest", "best") or right in key.may
+
+
+def _check_model(name: str, key: Key, generation: Generation) -> None:
+    """Refuse a name that doesn't exist (404); one that exists is the policy's to judge."""
+    if name in AUTO:
+        return
+    catalogue = generation.world.catalogue
+    model, at, fleet_id = name.partition("@")
+    if not at and model in catalogue.models:
+        return
+    fleet = catalogue.fleet(fleet_id)
+    if at and fleet is not None and fleet.model.id == model:
+        return
+    known = ", ".join(known_models(key, generation))
+    raise Refusal(404, f"unknown model (known: {known})", "model_not_found", "model")
+
+
+def _check_tags(key: Key, hints: wire.Hints) -> None:
+    for name in hints.tags or ():
+        if name not in key.allowed_tags and name not in key.tags:
+            allowed = ", ".join(key.allowed_tags) or "none"
+            said = f"this key may not set that tag (allowed: {allowed})"
+            raise Refusal(403, said, "key_not_allowed", "x-sluice-tags")
+
+
+def _handler(http: Http) -> Handler:
+    found = ROUTES.get(http.path)
+    if found is None:
+        known = ", ".join(ROUTES)
+        raise Refusal(404, f"unknown path (known: {known})", "not_found")
+    method, handler = found
+    if http.method != method:
+        headers = ((b"allow", method.encode()),)
+        raise Refusal(405, f"this path takes {method}", "method_not_allowed", headers=headers)
+    return handler
+
+
+def _headers(exchange: Exchange, served: Served[Reply] | Served[Opened]) -> Headers:
+    decision, candidate = exchange.decision, served.attempt.candidate
+    rule, policy = decision.verdict.rule, exchange.generation.world.policy
+    return [
+        (b"x-sluice-request-id", exchange.request_id.encode()),
+        (b"x-sluice-fleet", candidate.fleet.encode()),
+        (b"x-sluice-model", candidate.model.encode()),
+        (b"x-sluice-rule", rule.id.encode() if rule else b""),
+        (b"x-sluice-policy", f"{policy.name}@{policy.hash}".encode()),
+        (b"x-sluice-tier", decision.facts.tier.encode()),
+        (b"x-sluice-complexity", b"%.3f" % decision.facts.complexity),
+        (b"x-sluice-max-output-tokens", b"%d" % served.attempt.max_tokens),
+    ]
+
+
+async def _relay_rejection(http: Http, exchange: Exchange, failed: Failed) -> None:
+    """Tell the caller what the fleet said of the request itself, or why nobody answered."""
+    told = refusals.rejected(failed)
+    if told is None:
+        raise refusals.all_failed(failed)
+    headers = [(b"x-sluice-request-id", exchange.request_id.encode())]
+    await http.answer(told.status, told.body, headers)
+
+
+@contextlib.asynccontextmanager
+async def _hang_up_cancels(http: Http) -> AsyncIterator[None]:
+    """Cancel what runs inside as soon as the caller closes the connection."""
+    task = asyncio.current_task()
+    assert task is not None
+    gone = False
+
+    async def wait() -> None:
+        nonlocal gone
+        while (await http.receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        task.cancel()
+
+    waiting = asyncio.get_running_loop().create_task(wait())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        task.uncancel()
+        raise HungUp from None
+    finally:
+        waiting.cancel()
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _unauthorized(message: str) -> Refusal:
+    headers = ((b"www-authenticate", b"Bearer"),)
+    return Refusal(401, message, "invalid_api_key", headers=headers)

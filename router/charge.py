@@ -1,0 +1,54 @@
+"""What an attempt is charged: usage x the fleet's rate card, in integer nano-USD. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backends.cost import NANO, RateCard
+from backends.sse import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """One attempt's charge. `estimated`: the fleet told no usage, what was sent on was counted."""
+
+    usage: Usage
+    nano: int
+    estimated: bool
+
+
+def charged(card: RateCard | None, usage: Usage, *, estimated: bool) -> Charged | None:
+    """Return the charge, or None where tokens or prices are unknown: unknown is not zero."""
+    nano = nano_of(card, usage)
+    return None if nano is None else Charged(usage, nano, estimated)
+
+
+def nano_of(card: RateCard | None, usage: Usage) -> int | None:
+    if card is None or usage.tokens_in is None or usage.tokens_out is None:
+        return None
+    cached = min(usage.cached or 0, usage.tokens_in)
+    return card.charge_nano(usage.tokens_in, cached, usage.tokens_out)
+
+
+def charge_json(charges: Sequence[Charged], baseline: RateCard | None) -> dict[str, Any]:
+    """Return the receipt's charge: every attempt is paid, the baseline would have served once."""
+    if not charges:
+        return {}
+    last = charges[-1].usage
+    nano = sum(charge.nano for charge in charges)
+    baseline_nano = nano_of(baseline, last)
+    return {
+        "usd": nano / NANO,
+        "usd_router": 0.0,
+        "usd_baseline": None if baseline_nano is None else baseline_nano / NANO,
+        "usd_saved": None if baseline_nano is None else (baseline_nano - nano) / NANO,
+        "tokens_in": last.tokens_in,
+        "tokens_cached": last.cached,
+        "tokens_out": last.tokens_out,
+        "estimated": any(charge.estimated for charge in charges),
+    }
+
+
+def usd_text(nano: int) -> bytes:
+    """Return nano-USD as USD with 9 decimals."""
+    return b"%d.%09d" % divmod(nano, NANO)

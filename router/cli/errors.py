@@ -1,0 +1,38 @@
+"""How a command ends badly: one message, one exit code, no traceback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+import yamlfile
+from router.entry import CannotListen, Unsafe
+from router.runtime import MissingKey
+
+FAILED, REFUSED, INVALID = 1, 2, 3
+
+
+class Ends(click.ClickException):
+    """Ends the command with this message and exit code."""
+
+    def __init__(self, message: str, exit_code: int = FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn the errors that a user can mend into a message and an exit code."""
+    try:
+        yield
+    except (yamlfile.Invalid, MissingKey) as exc:
+        raise Ends(str(exc), INVALID) from None
+    except Unsafe as exc:
+        raise Ends(str(exc), REFUSED) from None
+    except CannotListen as exc:
+        raise Ends(str(exc), FAILED) from None
+    except UnicodeDecodeError as exc:
+        raise Ends(f"not a UTF-8 text: {exc.reason} at byte {exc.start}", INVALID) from None
+    except OSError as exc:
+        where = f"{exc.filename}: " if exc.filename else ""
+        raise Ends(f"{where}{exc.strerror or exc}", INVALID) from None

@@ -1,0 +1,38 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from router.settings import DEFAULT_STATE
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def state(command: Command) -> Command:
+    option = click.option(
+        "--state",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=DEFAULT_STATE,
+        show_default=True,
+        help="Folder of keys, receipts and versions.",
+    )
+    return option(command)
+
+
+def fleets(command: Command) -> Command:
+    said = "Fleet catalogue (YAML); without it the embedded fleets."
+    return click.option("--fleets", type=FILE, help=said)(command)
+
+
+def policy(command: Command) -> Command:
+    said = "Policy (YAML); without it the packaged default."
+    return click.option("--policy", type=FILE, help=said)(command)
+
+
+def as_json(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)

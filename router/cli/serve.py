@@ -1,0 +1,52 @@
+"""``sluice serve``: the router alone, over fleets that run elsewhere."""
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from router import entry
+from router.cli import options
+from router.cli.errors import told
+from router.settings import DEFAULT_PORT, Settings, environment
+
+
+@click.command("serve")
+@options.fleets
+@options.policy
+@options.state
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--auth",
+    type=click.Choice(["keys", "none"]),
+    default="keys",
+    show_default=True,
+    help="`none` asks nobody for a key, on loopback only.",
+)
+def command(
+    fleets: Path | None,
+    policy: Path | None,
+    state: Path,
+    host: str,
+    port: int,
+    auth: Literal["keys", "none"],
+) -> None:
+    """Start the router and serve until it is stopped."""
+    settings = Settings(state, fleets, policy, host, port, auth, environment())
+    with told():
+        app = entry.build(settings)
+        sock = entry.listen(host, port)
+    running = app.runtime.generation.world.policy
+
+    def announce() -> None:
+        where = entry.address(sock)
+        click.echo(f"sluice listens on {where} (policy {running.name} {running.hash})")
+
+    entry.serve(app, sock, announce)

@@ -1,0 +1,118 @@
+"""A decision as a table that a person can read."""
+
+from collections.abc import Sequence
+
+from policies.model import Facts
+from router.decide import Decision
+from router.estimate import Estimate
+from router.world import World
+
+COLUMNS = ("", "fleet", "lane", "TTFT p95", "e2e p95", "marginal $", "average $", "quality", "why")
+_LEFT = {"fleet", "lane", "why"}
+
+
+def decision_table(world: World, decision: Decision) -> str:
+    """Return what was seen, what every fleet would take and cost, and who won and why."""
+    verdict, facts = decision.verdict, decision.facts
+    rows = [_row(str(i), c, _why_ranked(decision, i)) for i, c in enumerate(verdict.ranked, 1)]
+    rows += [_row("-", r.candidate, f"{r.code}: {r.detail}") for r in verdict.refused]
+    rule = f"rule `{verdict.rule.id}`" if verdict.rule else "no rule"
+    seen = "\n".join(f"  {name:<12}{value}" for name, value in _seen(facts))
+    return "\n".join(
+        [
+            "seen in the request",
+            seen,
+            "",
+            f"policy {world.policy.name} ({world.policy.hash}): {rule}, minimize {verdict.minimize}",
+            *([f"relaxed: {', '.join(verdict.relaxed)}"] if verdict.relaxed else []),
+            "",
+            _grid(COLUMNS, rows),
+            "",
+            _conclusion(decision),
+        ]
+    )
+
+
+def _seen(facts: Facts) -> list[tuple[str, str]]:
+    limit = "none set" if facts.max_tokens is None else str(facts.max_tokens)
+    return [
+        ("task", facts.task),
+        ("tier", f"{facts.tier} (complexity {facts.complexity:.2f})"),
+        ("p_small", f"{facts.p_small:.2f} that a small model suffices"),
+        ("language", facts.language),
+        ("tokens", f"{facts.tokens_in} in, about {facts.tokens_out} out (limit: {limit})"),
+        ("needs", ", ".join(facts.needs) or "nothing special"),
+    ]
+
+
+def _row(rank: str, c: Estimate, why: str) -> tuple[str, ...]:
+    return (
+        rank,
+        c.fleet,
+        c.lane,
+        _ms(c.ttft_p95_ms),
+        _ms(c.e2e_p95_ms),
+        _usd(c.usd_marginal),
+        _usd(c.usd_average),
+        f"{c.quality:.2f}",
+        why,
+    )
+
+
+def _why_ranked(decision: Decision, rank: int) -> str:
+    first = decision.verdict.ranked[0]
+    this = decision.verdict.ranked[rank - 1]
+    if rank == 1:
+        return "wins"
+    if this.lane != first.lane:
+        return "feasible, after the lane before it"
+    minimize = decision.verdict.minimize
+    ours, best = _objective(this, minimize), _objective(first, minimize)
+    if ours is None or best is None:
+        return "feasible, unknown ranks last"
+    if ours == best:
+        return "feasible, ties but costs more on average"
+    unit = "ms" if minimize in ("ttft", "e2e") else ""
+    more = f"{ours - best:,.0f} ms" if unit else f"${ours - best:.6f}"
+    return f"feasible, {more} more" if minimize != "best" else "feasible, lower quality"
+
+
+def _objective(c: Estimate, minimize: str) -> float | None:
+    return {
+        "marginal_cost": c.usd_marginal,
+        "average_cost": c.usd_average,
+        "ttft": c.ttft_p50_ms,
+        "e2e": c.e2e_p50_ms,
+        "best": -c.quality,
+    }[minimize]
+
+
+def _conclusion(decision: Decision) -> str:
+    if not decision.plan.attempts:
+        return "refused: no fleet may serve this request"
+    fleets = [attempt.candidate.fleet for attempt in decision.plan.attempts]
+    then = f", then {', then '.join(fleets[1:])} if it fails" if fleets[1:] else ""
+    marks = ", ".join(decision.plan.attempts[0].candidate.marks)
+    return f"goes to {fleets[0]}{then}\nits figures are: {marks}"
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:,.0f} ms" if value < 10_000 else f"{value / 1000:,.1f} s"  # noqa: PLR2004
+
+
+def _usd(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.6f}"
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = []
+    for row in [head, tuple("-" * width for width in widths), *rows]:
+        cells = [
+            cell.ljust(width) if name in _LEFT else cell.rjust(width)
+            for cell, width, name in zip(row, widths, head, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

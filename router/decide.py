@@ -1,0 +1,77 @@
+"""Facts and loads -> a verdict and the attempts to make. Pure: the same values, the same bytes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backends.fleet_model import P95_OVER_P50
+from backends.load import Load
+from policies.evaluate import Verdict, evaluate
+from policies.model import Facts, Limits, Settings
+from router.estimate import Estimate, estimate
+from router.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One fleet to try. `timeout_ms` runs to the first content token of a stream, or to the whole
+    of a plain answer; `max_tokens` is the output limit per choice.
+    """
+
+    candidate: Estimate
+    timeout_ms: float
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Attempts in order, under one deadline."""
+
+    attempts: tuple[Attempt, ...]
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    facts: Facts
+    verdict: Verdict[Estimate]
+    loads: Sequence[Load]
+    plan: Plan
+
+
+def decide(world: World, facts: Facts, loads: Sequence[Load], *, stream: bool = False) -> Decision:
+    """Judge every fleet and plan the attempts. `stream` sets time-outs only."""
+    verdict = evaluate(world.policy, facts, estimate(world, facts, loads))
+    settings = verdict.rule.settings if verdict.rule else world.policy.defaults
+    return Decision(facts, verdict, loads, _plan(verdict, settings, facts, stream=stream))
+
+
+def _plan(verdict: Verdict[Estimate], settings: Settings, facts: Facts, *, stream: bool) -> Plan:
+    limits = settings.limits
+    attempts: list[Attempt] = []
+    usd_left = facts.max_usd
+    for candidate in verdict.ranked[: limits.attempts]:
+        max_tokens = output_limit(settings, facts, candidate)
+        if usd_left is not None:
+            # The caller's cap holds for all attempts together: each may be charged in full.
+            usd_left -= candidate.usd_at_most(max_tokens) or 0.0
+            if usd_left < 0 and attempts:
+                break
+        timeout_ms = float(limits.ttft_timeout_ms)
+        if not stream:
+            timeout_ms = _plain_timeout_ms(limits, candidate, max_tokens)
+        attempts.append(Attempt(candidate, timeout_ms, max_tokens))
+    return Plan(tuple(attempts), limits)
+
+
+def output_limit(settings: Settings, facts: Facts, candidate: Estimate) -> int:
+    """Return the caller's own limit, else the policy's, as far as the fleet's context has room."""
+    if facts.max_tokens is not None:
+        return facts.max_tokens
+    return max(1, min(settings.max_output_tokens, candidate.context_tokens - facts.tokens_in))
+
+
+def _plain_timeout_ms(limits: Limits, candidate: Estimate, max_tokens: int) -> float:
+    if candidate.itl_p50_ms is None:
+        return float(limits.deadline_ms)
+    decode_ms = 2 * (max_tokens - 1) * candidate.itl_p50_ms * P95_OVER_P50
+    return min(limits.ttft_timeout_ms + decode_ms, limits.deadline_ms)

@@ -1,0 +1,91 @@
+"""The driver of ``flow.attempts``: all sending of a request happens here.
+
+A plain answer is whole when it comes back; a stream comes back as `Opened` once its first content
+token has been seen, with every event so far. What is neither an answer nor a BackendError is a bug
+and flies on.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from backends.base import Backend, BackendError, Broken, Call, Garbled, Stream
+from backends.base import TimedOut as BackendTimedOut
+from backends.sse import Events, error_of, has_content, is_done
+from router.decide import Plan
+from router.flow import Came, Failed, Served, Try, attempts
+
+Clock = Callable[[], float]  # seconds, monotonic
+Answer = TypeVar("Answer")
+
+HELD_BYTES = 1 << 20  # of events before the first content token; more is no stream of a model
+
+
+@dataclass(slots=True)
+class Opened:
+    """A stream with its first content token: `events` have come, more may.
+
+    Not `spoke`: it ended in good order without any content.
+    """
+
+    stream: Stream
+    scanner: Events
+    events: list[bytes]
+    spoke: bool
+
+
+async def drive(
+    plan: Plan, send: Callable[[Try], Awaitable[Answer]], clock: Clock
+) -> Served[Answer] | Failed:
+    """Make the plan's attempts until one is answered or none is left."""
+    steps = attempts(plan)
+    came: Came[Answer] | None = None
+    while True:
+        try:
+            step = next(steps) if came is None else steps.send(came)
+        except StopIteration as stop:
+            outcome: Served[Answer] | Failed = stop.value
+            return outcome
+        began_s = clock()
+        result: Answer | BackendError
+        try:
+            result = await send(step)
+        except BackendError as exc:
+            result = exc
+        came = Came(result, (clock() - began_s) * 1000)
+
+
+async def open_stream(backend: Backend, call: Call, clock: Clock) -> Opened:
+    """Open a stream and hold its events until the first content token (not the role chunk).
+
+    `call.timeout_s` runs from sending to that token. A stream that is closed in good order without
+    any content (an empty answer) counts as opened.
+    """
+    ends_s = clock() + (call.timeout_s or 0.0)
+    stream = await backend.stream(call)
+    scanner, held_bytes = Events(), 0
+    held: list[bytes] = []
+    try:
+        while True:
+            left_s = ends_s - clock()
+            if left_s <= 0:
+                raise BackendTimedOut("no content token in time")
+            chunk = await stream.read(left_s)
+            if not chunk:
+                raise Broken("closed before the first content token", received=True)
+            held_bytes += len(chunk)
+            if held_bytes > HELD_BYTES:
+                raise Garbled("no content token in the first 1 MiB")
+            spoke = done = False
+            for event in scanner.feed(chunk):
+                held.append(event)
+                error = error_of(event)
+                if error is not None:
+                    raise error
+                spoke = spoke or has_content(event)
+                done = done or is_done(event)
+            if spoke or done:
+                return Opened(stream, scanner, held, spoke)
+    except BaseException:
+        await stream.aclose()
+        raise

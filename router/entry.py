@@ -1,0 +1,111 @@
+"""The composition root and the server: settings -> app -> uvicorn."""
+
+import logging
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import uvicorn
+
+from router import sources as file_sources
+from router.app import App
+from router.classify import CLASSIFIERS
+from router.keys import KeyStore
+from router.metrics import Metrics
+from router.record import Receipts, keep_versions
+from router.runtime import Runtime, generation
+from router.settings import Settings, is_loopback
+
+DRAIN_S = 30  # how long running answers may take to end after SIGTERM
+BACKLOG = 2048
+
+
+class CannotListen(Exception):  # noqa: N818  (what it says)
+    """The address can't be had; the message says what to do."""
+
+
+class Unsafe(Exception):  # noqa: N818  (what it says)
+    """The settings would open the router to others without a key."""
+
+
+def build(settings: Settings) -> App:
+    """Build the app; raise yamlfile.Invalid, OSError, MissingKey or Unsafe."""
+    if settings.auth == "none" and not is_loopback(settings.host):
+        raise Unsafe(
+            f"`--auth none` goes with a loopback address only, not with `{settings.host}`: "
+            "leave it out, and create a key with `sluice keys create`"
+        )
+    sources = file_sources.Sources(settings.state, settings.fleets, settings.policy)
+    world = sources.load()
+    keep_versions(settings.state, world)
+    runtime = Runtime(
+        generation=generation(world, settings.environment),
+        metrics=Metrics(),
+        receipts=Receipts(settings.state),
+        clock=time.monotonic,
+        environment=settings.environment,
+    )
+    keys = KeyStore(settings.state, time.monotonic) if settings.auth == "keys" else None
+    return App(runtime, sources, keys, CLASSIFIERS["heuristic"], time.time)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind before anything else is started, so that a port in use is told at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except (OSError, OverflowError) as exc:
+        sock.close()
+        reason = exc.strerror if isinstance(exc, OSError) else "no such port"
+        raise CannotListen(
+            f"can't listen on {host}:{port}: {reason}; stop what is there, or choose another "
+            "port with `--port`"
+        ) from None
+    sock.setblocking(False)
+    return sock
+
+
+def serve(
+    app: App, sock: socket.socket, announce: Callable[[], None], drain_s: int = DRAIN_S
+) -> None:
+    """Serve until SIGINT or SIGTERM; `announce` is called once it listens."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=75,  # above the 60 s of AWS load balancers
+        timeout_graceful_shutdown=drain_s,
+    )
+    _Server(config, announce).run(sockets=[sock])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._announce()
+
+
+def address(sock: socket.socket) -> str:
+    """Return the URL that a listening socket is reached at."""
+    host, port = sock.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (shown, not bound)
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def with_port(settings: Settings, sock: socket.socket) -> Settings:
+    return replace(settings, port=sock.getsockname()[1])

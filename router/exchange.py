@@ -1,0 +1,203 @@
+"""The life of one decided request: its attempts, its answer on the way out, and its receipt.
+
+However it ends - answered, failed, broken off by the fleet or by the caller - it is finished once.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import TypeVar
+
+from backends.base import Backend, BackendError, Broken, Call, Reply
+from backends.base import TimedOut as BackendTimedOut
+from backends.sse import (
+    error_of,
+    has_finish_reason,
+    is_done,
+    only_usage,
+    usage_of,
+    usage_in,
+)
+from router import wire
+from router.charge import usd_text
+from router.decide import Decision
+from router.drive import Opened, drive, open_stream
+from router.flow import Failed, Served, Try
+from router.meter import Live, Meter
+from router.receipt import Outcome, receipt
+from router.runtime import Generation, Runtime
+
+EVENTS_BESIDE_TOKENS = 4  # of a choice: its role, its finish reason, the usage, [DONE]
+
+Answer = TypeVar("Answer")
+
+
+class Exchange:
+    """One request from its decision to its receipt."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        generation: Generation,
+        request: wire.ChatRequest,
+        decision: Decision,
+        request_id: str,
+    ) -> None:
+        self.runtime = runtime
+        self.generation = generation
+        self.request = request
+        self.decision = decision
+        self.request_id = request_id
+        self.meter = Meter(runtime, generation, decision)
+        self._edits: list[str] = []
+        self._finished = False
+
+    async def plain(self) -> Served[Reply] | Failed:
+        """Get a whole answer; afterwards the receipt is written."""
+        try:
+            outcome = await drive(self.decision.plan, self._send, self.runtime.clock)
+        except BaseException as exc:
+            self._broken_off(exc)
+            raise
+        if isinstance(outcome, Served):
+            self._live().usage = usage_in(outcome.answer.json)
+            self.meter.answered()
+        self.finish("failed" if isinstance(outcome, Failed) else "ok")
+        return outcome
+
+    async def open(self) -> Served[Opened] | Failed:
+        """Get a stream whose first content token is there; `relay` goes on from it."""
+        try:
+            outcome = await drive(self.decision.plan, self._open, self.runtime.clock)
+        except BaseException as exc:
+            self._broken_off(exc)
+            raise
+        if isinstance(outcome, Failed):
+            self.finish("failed")
+        return outcome
+
+    async def relay(self, opened: Opened) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes to be sent on, to the stream's end, good or bad.
+
+        Events go through byte for byte, except a usage event that the caller did not ask for.
+        """
+        try:
+            async for piece in self._pieces(opened, self._live()):
+                yield piece
+            self.meter.answered()
+            self.finish("ok")
+        except BackendError as exc:
+            self.meter.failed(exc)
+            self.finish("broken")
+            yield _broken_event(exc)
+        except BaseException as exc:
+            self._broken_off(exc)
+            raise
+        finally:
+            await opened.stream.aclose()
+
+    def finish(self, outcome: str) -> None:
+        """Write the receipt, once."""
+        if self._finished:
+            return
+        self._finished = True
+        rule, attempts = self.decision.verdict.rule, self.meter.attempts
+        fleet = attempts[-1]["fleet"] if attempts else ""
+        self.runtime.metrics.requests.labels(outcome, rule.id if rule else "", fleet).inc()
+        came = Outcome(self._edits, attempts, {}, self.meter.charge())
+        line = receipt(self.request_id, self.generation.world, self.decision, came)
+        self.runtime.record(self.decision.facts.at, line)
+
+    async def _pieces(self, opened: Opened, live: Live) -> AsyncGenerator[bytes, None]:
+        limits = self.decision.plan.limits
+        ends_s = live.began_s + limits.deadline_ms / 1000
+        most = self.request.n * (live.attempt.max_tokens + EVENTS_BESIDE_TOKENS)
+        finish_seen = False
+        events = opened.events
+        while True:
+            out: list[bytes] = []
+            for event in events:
+                usage = usage_of(event)
+                if usage is not None:
+                    live.usage = usage
+                    if not self.request.usage_asked and only_usage(event):
+                        continue
+                elif error_of(event) is not None:
+                    raise Broken("an error event in the stream", received=True)
+                if is_done(event):
+                    yield b"".join([*out, self._cost_comment(), event])
+                    return
+                live.events += 1
+                finish_seen = finish_seen or has_finish_reason(event)
+                out.append(event)
+            if out:
+                yield b"".join(out)
+            if live.events > most:
+                yield self._cut()
+                return
+            left_s = min(limits.inter_chunk_timeout_ms / 1000, ends_s - self.runtime.clock())
+            if left_s <= 0:
+                raise BackendTimedOut("the request's deadline has passed")
+            chunk = await opened.stream.read(left_s)
+            if not chunk:
+                if finish_seen:
+                    return  # some servers leave [DONE] out
+                raise Broken("closed in the middle of the answer", received=True)
+            events = opened.scanner.feed(chunk)
+
+    async def _send(self, step: Try) -> Reply:
+        backend, call = self._begin(step)
+        try:
+            return await backend.send(call)
+        except BackendError as exc:
+            self.meter.failed(exc)
+            raise
+
+    async def _open(self, step: Try) -> Opened:
+        backend, call = self._begin(step)
+        try:
+            opened = await open_stream(backend, call, self.runtime.clock)
+        except BackendError as exc:
+            self.meter.failed(exc)
+            raise
+        if opened.spoke:
+            live = self._live()
+            live.ttft_s = self.runtime.clock() - live.began_s
+        return opened
+
+    def _begin(self, step: Try) -> tuple[Backend, Call]:
+        fleet = step.attempt.candidate.on.fleet
+        rule = self.decision.verdict.rule
+        thinking = rule.settings.thinking if rule else None
+        edit = wire.Edit(self.request, fleet, step.attempt.max_tokens, thinking)
+        body, self._edits = wire.upstream_body(edit)
+        self.meter.begin(step.attempt)
+        return self.generation.backends[fleet.id], Call(body, timeout_s=step.timeout_ms / 1000)
+
+    def _live(self) -> Live:
+        assert self.meter.live is not None
+        return self.meter.live
+
+    def _broken_off(self, exc: BaseException) -> None:
+        hung_up = isinstance(exc, asyncio.CancelledError | GeneratorExit)
+        outcome = "client_closed" if hung_up else "bug"
+        self.meter.close(outcome)
+        self.finish(outcome)
+
+    def _cost_comment(self) -> bytes:
+        nano = self.meter.nano_so_far()
+        return b"" if nano is None else b": x-sluice-cost-usd " + usd_text(nano) + b"\n\n"
+
+    def _cut(self) -> bytes:
+        """Return the end of a stream whose fleet does not keep to the limit."""
+        choices = b",".join(
+            b'{"index":%d,"delta":{},"finish_reason":"length"}' % i for i in range(self.request.n)
+        )
+        chunk = b'data: {"object":"chat.completion.chunk","choices":[' + choices + b"]}\n\n"
+        return chunk + self._cost_comment() + b"data: [DONE]\n\n"
+
+
+def _broken_event(exc: BackendError) -> bytes:
+    """Return the event that ends a stream in which content had been sent."""
+    message = f"the fleet broke off: {exc.detail}".replace('"', "'")
+    error = '{"message": "%s", "type": "upstream_error", "code": "stream_broken"}' % message
+    return f'data: {{"error": {error}}}\n\n'.encode()

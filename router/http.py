@@ -1,0 +1,95 @@
+"""One HTTP request of the ASGI server: headers, body within a limit, and one answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from router.errors import Refusal
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+BODY_LIMIT_BYTES = 6_000_000  # Lambda's payload limit, the same everywhere
+BODY_WAIT_S = 30.0
+READ_ON_BYTES = 10 * BODY_LIMIT_BYTES  # of a body over the limit, so that its sender sees the 413
+JSON_TYPE = (b"content-type", b"application/json")
+
+
+class HungUp(Exception):  # noqa: N818  (nobody is left to be told)
+    """The caller closed the connection."""
+
+
+class Http:
+    """`headers` are lower case, a later one of the same name wins."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        client = scope.get("client")
+        self.from_loopback = client is not None and client[0] in ("127.0.0.1", "::1")
+        self.receive = receive
+        self._send = send
+
+    async def body(self) -> bytes:
+        """Return the whole body; raise Refusal (408, 413) or HungUp."""
+        message = await self.receive()
+        if not message.get("more_body"):
+            return self._checked(message)
+        parts, size = [self._checked(message)], len(message["body"])
+        try:
+            async with asyncio.timeout(BODY_WAIT_S):
+                while message.get("more_body"):
+                    message = await self.receive()
+                    part = self._checked(message)
+                    size += len(part)
+                    if size <= BODY_LIMIT_BYTES:
+                        parts.append(part)
+                    elif size > READ_ON_BYTES:
+                        break
+        except TimeoutError:
+            raise Refusal(408, "the body did not come in time", "request_timeout") from None
+        if size > BODY_LIMIT_BYTES:
+            raise _too_large()
+        return b"".join(parts)
+
+    async def answer(
+        self, status: int, body: bytes, headers: Headers | None = None, *, json: bool = True
+    ) -> None:
+        head = [(b"content-length", b"%d" % len(body)), *(headers or ())]
+        if json:
+            head.append(JSON_TYPE)
+        await self._send({"type": "http.response.start", "status": status, "headers": head})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def start_stream(self, headers: Headers) -> None:
+        head = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+            *headers,
+        ]
+        await self._send({"type": "http.response.start", "status": 200, "headers": head})
+
+    async def piece(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end_stream(self) -> None:
+        await self._send({"type": "http.response.body", "body": b""})
+
+    @staticmethod
+    def _checked(message: Message) -> bytes:
+        if message["type"] == "http.disconnect":
+            raise HungUp
+        body: bytes = message.get("body", b"")
+        if len(body) > BODY_LIMIT_BYTES and not message.get("more_body"):
+            raise _too_large()
+        return body
+
+
+def _too_large() -> Refusal:
+    said = f"the body is larger than {BODY_LIMIT_BYTES:,} bytes"
+    return Refusal(413, said, "body_too_large", headers=((b"connection", b"close"),))

@@ -1,0 +1,147 @@
+"""What the attempts of one request take and cost, from the first try to the receipt's last line.
+
+A fleet is busy from `begin` to `close`; `close` frees it, teaches its corrections, and writes the
+attempt down. Unknown stays null.
+"""
+
+from dataclasses import dataclass, field
+
+from backends.base import BackendError, Unreachable
+from backends.cost import NANO
+from backends.sse import Usage
+from router.charge import Charged, charge_json, charged, nano_of
+from router.decide import Attempt, Decision
+from router.receipt import Json
+from router.runtime import Generation, Runtime
+
+UNKNOWN = Usage(None, None, None, None)
+NOTHING = Usage(0, 0, None, None)
+
+
+@dataclass(slots=True)
+class Live:
+    """An attempt while it runs: seconds by the runtime's clock; `events` of content sent on."""
+
+    attempt: Attempt
+    began_s: float
+    ttft_s: float | None = None
+    events: int = 0
+    usage: Usage | None = None
+
+
+@dataclass(slots=True)
+class Meter:
+    runtime: Runtime
+    generation: Generation
+    decision: Decision
+    attempts: list[Json] = field(default_factory=list)
+    charges: list[Charged] = field(default_factory=list)
+    live: Live | None = None
+
+    def begin(self, attempt: Attempt) -> Live:
+        fleet = attempt.candidate.fleet
+        self.generation.tracker.started(fleet)
+        self.runtime.metrics.in_flight.labels(fleet).inc()
+        self.live = Live(attempt, self.runtime.clock())
+        return self.live
+
+    def failed(self, exc: BackendError) -> None:
+        """Close the running attempt as failed; only the fleet's own fault counts against it."""
+        live = self.live
+        assert live is not None
+        if exc.backend_at_fault:
+            breaker = self.generation.world.policy.defaults.limits.breaker
+            now_s = self.runtime.clock()
+            fleet = live.attempt.candidate.fleet
+            self.generation.tracker.failed(fleet, now_s, breaker, exc.retry_after_s)
+        if isinstance(exc, Unreachable):
+            live.usage = NOTHING  # not a byte was sent
+        self.close(exc.code)
+
+    def answered(self) -> None:
+        """Close the running attempt as answered to its end."""
+        live = self.live
+        assert live is not None
+        self.generation.tracker.answered(live.attempt.candidate.fleet)
+        self._learn(live)
+        self.close("ok")
+
+    def close(self, outcome: str) -> None:
+        """Free the fleet and write down what the attempt took and cost. Nothing runs: no effect."""
+        live = self.live
+        if live is None:
+            return
+        self.live = None
+        fleet, metrics = live.attempt.candidate.fleet, self.runtime.metrics
+        self.generation.tracker.ended(fleet)
+        metrics.in_flight.labels(fleet).dec()
+        metrics.attempts.labels(fleet, outcome).inc()
+        e2e_s = self.runtime.clock() - live.began_s
+        usage, estimated = self._usage(live, outcome)
+        charge = charged(live.attempt.candidate.on.card, usage, estimated=estimated)
+        if charge is not None and outcome != "unreachable":
+            self.charges.append(charge)
+            metrics.usd.labels(fleet).inc(charge.nano / NANO)
+            metrics.tokens.labels(fleet, "in").inc(usage.tokens_in or 0)
+            metrics.tokens.labels(fleet, "out").inc(usage.tokens_out or 0)
+        self.attempts.append(
+            {
+                "fleet": fleet,
+                "outcome": outcome,
+                "ttft_ms": None if live.ttft_s is None else live.ttft_s * 1000,
+                "e2e_ms": e2e_s * 1000,
+                "tokens_in": usage.tokens_in,
+                "tokens_out": usage.tokens_out,
+                "usd": None if charge is None else charge.nano / NANO,
+            }
+        )
+        if outcome == "ok":
+            metrics.e2e.labels(fleet).observe(e2e_s)
+        if live.ttft_s is not None:
+            metrics.ttft.labels(fleet).observe(live.ttft_s)
+
+    def nano_so_far(self) -> int | None:
+        """Return the charge of all attempts as if the running one had just ended well."""
+        nano = sum(charge.nano for charge in self.charges)
+        if self.live is None:
+            return nano if self.charges else None
+        usage, _ = self._usage(self.live, "ok")
+        running = nano_of(self.live.attempt.candidate.on.card, usage)
+        return None if running is None else nano + running
+
+    def charge(self) -> Json:
+        return charge_json(self.charges, self.generation.world.baseline.card)
+
+    def _usage(self, live: Live, outcome: str) -> tuple[Usage, bool]:
+        """Return the usage that the fleet told. If it told none, what was sent on is counted (an
+        event of content is a token at least); of an attempt without content nothing is known.
+        """
+        if live.usage is not None and live.usage.tokens_out is not None:
+            return live.usage, False
+        facts = self.decision.facts
+        if live.events:
+            return Usage(facts.tokens_in, live.events, None, None), True
+        if outcome == "ok":
+            return Usage(facts.tokens_in, facts.tokens_out * facts.n, None, None), True
+        return UNKNOWN, True
+
+    def _learn(self, live: Live) -> None:
+        """Teach the corrections: what was seen over what was foretold without them.
+
+        A plain answer has one time only: it teaches prefill and decode alike.
+        """
+        candidate = live.attempt.candidate
+        tokens = live.usage.tokens_out if live.usage is not None else None
+        if tokens is None or candidate.ttft_p50_ms is None or candidate.itl_p50_ms is None:
+            return
+        took_ms = (self.runtime.clock() - live.began_s) * 1000
+        ttft_ms = candidate.ttft_p50_ms / candidate.load.ewma_ttft
+        itl_ms = candidate.itl_p50_ms / candidate.load.ewma_itl
+        decoded = max(tokens // self.decision.facts.n - 1, 0)
+        if live.ttft_s is None:
+            ttft_ratio = itl_ratio = took_ms / (ttft_ms + decoded * itl_ms)
+        else:
+            ttft_ratio = live.ttft_s * 1000 / ttft_ms
+            decode_ms = took_ms - live.ttft_s * 1000
+            itl_ratio = decode_ms / (decoded * itl_ms) if decoded else ttft_ratio
+        self.generation.tracker.learn(candidate.fleet, ttft_ratio, itl_ratio)

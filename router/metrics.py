@@ -1,0 +1,50 @@
+"""Prometheus metrics. Labels are names of the catalogue and the policy, never a caller's text."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_TTFT_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 20)
+_E2E_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60, 120)
+
+
+class Metrics:
+    """One registry an app, so that two apps in one process don't mix."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+
+        def counter(name: str, about: str, *labels: str) -> Counter:
+            return Counter(f"sluice_{name}", about, labels, registry=self._registry)
+
+        self.requests = counter("requests", "requests by outcome", "outcome", "rule", "fleet")
+        self.attempts = counter("attempts", "attempts by outcome", "fleet", "outcome")
+        self.tokens = counter("tokens", "tokens by kind (in, cached, out)", "fleet", "kind")
+        self.usd = counter("usd", "charged USD by the rate card", "fleet")
+        self.refusals = counter("refusals", "requests refused before routing", "status")
+        self.receipts_lost = counter("receipts_lost", "receipts that could not be written")
+        self.reloads = counter("reloads", "reloads of policy or fleets", "outcome")
+        self.stale = Gauge(
+            "sluice_policy_stale",
+            "1 while the last reload failed and the last good policy goes on",
+            registry=self._registry,
+        )
+        self.ttft = Histogram(
+            "sluice_ttft_seconds",
+            "time to the first content token of streams",
+            ["fleet"],
+            registry=self._registry,
+            buckets=_TTFT_BUCKETS_S,
+        )
+        self.e2e = Histogram(
+            "sluice_e2e_seconds",
+            "end-to-end time of answered requests",
+            ["fleet"],
+            registry=self._registry,
+            buckets=_E2E_BUCKETS_S,
+        )
+        self.in_flight = Gauge(
+            "sluice_in_flight", "requests sent and not finished", ["fleet"], registry=self._registry
+        )
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)

@@ -1,0 +1,119 @@
+"""The whole decision of one request as one JSON value: same facts + snapshot = same bytes.
+
+``decision_part`` is what can be recomputed from facts and loads; the rest says what came of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import orjson
+
+from backends.load import Load
+from policies.model import Facts
+from router.decide import Decision
+from router.estimate import Estimate
+from router.world import World
+
+Json = dict[str, Any]
+
+_FACTS = tuple(f.name for f in fields(Facts))
+_LOAD = tuple(f.name for f in fields(Load))
+RECOMPUTED = ("rule", "minimize", "candidates", "plan")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a decision, filled in as it happens."""
+
+    edits: Sequence[str] = ()
+    attempts: list[Json] = field(default_factory=list)
+    reservation: Json = field(default_factory=dict)
+    charge: Json = field(default_factory=dict)
+
+
+def receipt(request_id: str, world: World, decision: Decision, outcome: Outcome) -> bytes:
+    """Return the receipt's canonical bytes, without a line end."""
+    decided = decision_part(decision)
+    return orjson.dumps(
+        {
+            "id": request_id,
+            "at": decision.facts.at,
+            "policy": {"name": world.policy.name, "hash": world.policy.hash},
+            "catalogue_hash": world.catalogue.hash,
+            "prices_version": world.catalogue.prices_version,
+            "facts": facts_json(decision.facts),
+            "rule": decided["rule"],
+            "minimize": decided["minimize"],
+            "candidates": decided["candidates"],
+            "load": {
+                on.fleet.id: _load_json(load)
+                for on, load in zip(world.fleets, decision.loads, strict=True)
+            },
+            "plan": decided["plan"],
+            "edits": outcome.edits,
+            "attempts": outcome.attempts,
+            "reservation": outcome.reservation,
+            "charge": outcome.charge,
+        }
+    )
+
+
+def decision_part(decision: Decision) -> Json:
+    """Return the keys of RECOMPUTED: ranked candidates first, then the refused."""
+    verdict = decision.verdict
+    relaxed = tuple(f"relaxed:{name}" for name in verdict.relaxed)
+    candidates = [_candidate(c, relaxed, None) for c in verdict.ranked]
+    candidates += [
+        _candidate(r.candidate, (), {"code": r.code, "detail": r.detail}) for r in verdict.refused
+    ]
+    return {
+        "rule": verdict.rule.id if verdict.rule else None,
+        "minimize": verdict.minimize,
+        "candidates": candidates,
+        "plan": [attempt.candidate.fleet for attempt in decision.plan.attempts],
+    }
+
+
+def facts_json(facts: Facts) -> Json:
+    return {name: getattr(facts, name) for name in _FACTS}
+
+
+def facts_from(value: Mapping[str, Any]) -> Facts:
+    """Return the facts of a receipt; raise ValueError saying which field is unknown or missing."""
+    unknown = set(value) - set(_FACTS)
+    if unknown:
+        raise ValueError(f"unknown fact `{min(unknown)}`")
+    try:
+        return Facts(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+    except TypeError as exc:
+        raise ValueError(str(exc).replace("Facts.__init__()", "facts")) from None
+
+
+def load_from(value: Mapping[str, Any]) -> Load:
+    """Return one fleet's load of a receipt; raise ValueError on an unknown field."""
+    unknown = set(value) - set(_LOAD)
+    if unknown:
+        raise ValueError(f"unknown field of load `{min(unknown)}`")
+    return Load(**value)
+
+
+def _load_json(load: Load) -> Json:
+    return {name: getattr(load, name) for name in _LOAD}
+
+
+def _candidate(c: Estimate, extra_marks: tuple[str, ...], refused: Json | None) -> Json:
+    return {
+        "fleet": c.fleet,
+        "model": c.model,
+        "state": c.state,
+        "in_flight": c.load.in_flight,
+        "ttft_ms": {"p50": c.ttft_p50_ms, "p95": c.ttft_p95_ms},
+        "e2e_ms": {"p50": c.e2e_p50_ms, "p95": c.e2e_p95_ms},
+        "usd_marginal": c.usd_marginal,
+        "usd_average": c.usd_average,
+        "usd_router": c.usd_router,
+        "quality": c.quality,
+        "marks": c.marks + extra_marks,
+        "refused": refused,
+    }

@@ -1,0 +1,51 @@
+"""Where receipts and versions are kept: ``<state>/receipts/<day>.jsonl``, ``<state>/versions/``."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import orjson
+
+from router.world import World
+
+
+class Receipts:
+    """Appends one line a decision. A line is one write, so that a killed process tears none."""
+
+    def __init__(self, state: Path) -> None:
+        self._folder = state / "receipts"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._day = ""
+        self._file = -1
+
+    def append(self, at: str, line: bytes) -> None:
+        """Write the line to the file of its day; raise OSError if the disk does."""
+        day = at[:10]
+        if day != self._day:
+            self.close()
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            self._file = os.open(self._folder / f"{day}.jsonl", flags, 0o600)
+            self._day = day
+        os.write(self._file, line + b"\n")
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+        self._file, self._day = -1, ""
+
+
+def keep_versions(state: Path, world: World) -> None:
+    """Keep the policy, the catalogue and the prices under their hashes, for later recomputing."""
+    folder = state / "versions"
+    folder.mkdir(parents=True, exist_ok=True)
+    _keep(folder / f"{world.policy.hash}.json", world.policy.compiled)
+    _keep(folder / f"{world.catalogue.hash}.json", world.catalogue.compiled)
+    _keep(folder / f"{world.catalogue.prices_version}.json", world.catalogue.prices)
+
+
+def _keep(path: Path, value: Mapping[str, object]) -> None:
+    if path.exists():
+        return
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+    part.replace(path)

@@ -1,0 +1,111 @@
+"""What one router process holds: the current generation of policy and fleets, metrics, receipts.
+
+A generation is replaced as a whole when a file changes; requests under way keep theirs.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from backends.base import Backend, Endpoint
+from backends.catalogue import Fleet
+from backends.kinds import KINDS
+from router.metrics import Metrics
+from router.record import Receipts
+from router.tracker import Tracker
+from router.world import World
+
+LOG = logging.getLogger("sluice")
+CLOSE_AFTER_S = 150.0  # the longest that a request of the last generation may still use a backend
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A world with what this process knows of its fleets and how they are called."""
+
+    world: World
+    tracker: Tracker
+    backends: Mapping[str, Backend]
+    endpoints: Mapping[str, tuple[str, Endpoint]]
+
+
+@dataclass(slots=True)
+class Runtime:
+    """`clock` is monotonic, in seconds; `environment` gives the API keys that fleets refer to."""
+
+    generation: Generation
+    metrics: Metrics
+    receipts: Receipts
+    clock: Callable[[], float]
+    environment: Mapping[str, str]
+    stale: bool = False
+    _retired: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def record(self, at: str, line: bytes) -> None:
+        """Keep the receipt. A full disk costs the receipt, not the request; it is counted."""
+        try:
+            self.receipts.append(at, line)
+        except OSError as exc:
+            self.metrics.receipts_lost.inc()
+            LOG.error("a receipt could not be written: %s", exc.strerror)
+
+    def adopt(self, world: World) -> None:
+        """Go on with this world; connections to fleets that stay as they are stay open."""
+        old = self.generation
+        self.generation = generation(world, self.environment, old)
+        kept = set(map(id, self.generation.backends.values()))
+        gone = [b for b in old.backends.values() if id(b) not in kept]
+        if gone:
+            task = asyncio.get_running_loop().create_task(_close_later(gone))
+            self._retired.add(task)
+            task.add_done_callback(self._retired.discard)
+
+    async def aclose(self) -> None:
+        for task in self._retired:
+            task.cancel()
+        for backend in self.generation.backends.values():
+            await backend.aclose()
+        self.receipts.close()
+
+
+def generation(
+    world: World, environment: Mapping[str, str], old: Generation | None = None
+) -> Generation:
+    """Open what the world's fleets are called through; take over what the old generation has."""
+    tracker = Tracker(world.fleets)
+    if old is not None:
+        tracker.keep(old.tracker)
+    backends: dict[str, Backend] = {}
+    endpoints: dict[str, tuple[str, Endpoint]] = {}
+    for on in world.fleets:
+        fleet = on.fleet
+        endpoints[fleet.id] = (fleet.kind, _endpoint(fleet, environment))
+        if old is not None and old.endpoints.get(fleet.id) == endpoints[fleet.id]:
+            backends[fleet.id] = old.backends[fleet.id]
+        else:
+            backends[fleet.id] = KINDS[fleet.kind](endpoints[fleet.id][1])
+    return Generation(world, tracker, backends, endpoints)
+
+
+class MissingKey(ValueError):  # noqa: N818  (what it says)
+    """A fleet refers to an environment variable that is not set."""
+
+
+def _endpoint(fleet: Fleet, environment: Mapping[str, str]) -> Endpoint:
+    key = None
+    if fleet.api_key_env is not None:
+        key = environment.get(fleet.api_key_env)
+        if not key:
+            raise MissingKey(
+                f"fleet {fleet.id}: the environment variable `{fleet.api_key_env}` is not set"
+            )
+    return Endpoint(fleet.urls, key)
+
+
+async def _close_later(backends: list[Backend]) -> None:
+    try:
+        await asyncio.sleep(CLOSE_AFTER_S)
+    finally:
+        for backend in backends:
+            await backend.aclose()

@@ -1,0 +1,43 @@
+"""What one router is started with, and the only place where the environment is read."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+DEFAULT_PORT = 8080
+DEFAULT_STATE = Path(".sluice")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`fleets`, `policy` None: the packaged ones. `environment` holds keys: it is never shown."""
+
+    state: Path = DEFAULT_STATE
+    fleets: Path | None = None
+    policy: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    auth: Literal["keys", "none"] = "keys"
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def environment() -> Mapping[str, str]:
+    return dict(os.environ)  # noqa: TID251  (here it is allowed)
+
+
+def cache_dir(env: Mapping[str, str]) -> Path:
+    """Return where slow builds are kept, outside any checkout."""
+    base = env.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "sluice"
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

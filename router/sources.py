@@ -1,0 +1,95 @@
+"""Policy and fleets from files that are watched: a good change is adopted, a bad one is told.
+
+The last good world goes on until the files are right again.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import yamlfile
+from policies import parse as policy_parse
+from policies.model import Policy
+from router import files
+from router.record import keep_versions
+from router.runtime import LOG, MissingKey, Runtime
+from router.world import World, world
+
+LOOK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Which files the world comes from; None: the packaged one."""
+
+    state: Path
+    fleets: Path | None = None
+    policy: Path | None = None
+
+    def load(self) -> World:
+        """Read everything anew; raise yamlfile.Invalid or OSError."""
+        catalogue = files.catalogue(self.fleets, self.state)
+        return world(policy(self.policy, catalogue_names(catalogue)), catalogue)
+
+    def stamp(self) -> tuple[object, ...]:
+        """Return a value that changes when a watched file does."""
+        return tuple(_stamp(path) for path in (self.fleets, self.policy))
+
+
+def catalogue_names(catalogue: files.Catalogue) -> policy_parse.Names:
+    return policy_parse.Names(
+        lanes=frozenset(fleet.lane for fleet in catalogue.fleets),
+        fleets=frozenset(fleet.id for fleet in catalogue.fleets),
+        models=frozenset(catalogue.models),
+        regions=frozenset(fleet.region for fleet in catalogue.fleets),
+    )
+
+
+def policy(path: Path | None, names: policy_parse.Names) -> Policy:
+    """Return the policy of this file, or the packaged default."""
+    source = files.on_disk(path) if path else files.packaged("policies", files.PACKAGED_POLICY)
+    return policy_parse.parse(source.text, source.name, names)
+
+
+async def watch(sources: Sources, runtime: Runtime) -> None:
+    """Look every second whether a file changed; never ends by itself."""
+    seen = sources.stamp()
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        now = sources.stamp()
+        if now != seen:
+            seen = now
+            reload(sources, runtime)
+
+
+def reload(sources: Sources, runtime: Runtime) -> None:
+    """Adopt what the files say now, or say what is wrong with them and go on as before."""
+    try:
+        new = sources.load()
+        keep_versions(sources.state, new)
+        runtime.adopt(new)
+    except (yamlfile.Invalid, MissingKey, OSError) as exc:
+        runtime.stale = True
+        runtime.metrics.stale.set(1)
+        runtime.metrics.reloads.labels("refused").inc()
+        LOG.error("the change is refused, policy %s goes on:\n%s", _running(runtime), exc)
+        return
+    runtime.stale = False
+    runtime.metrics.stale.set(0)
+    runtime.metrics.reloads.labels("adopted").inc()
+    LOG.warning("adopted policy %s", _running(runtime))
+
+
+def _running(runtime: Runtime) -> str:
+    running = runtime.generation.world.policy
+    return f"{running.name} ({running.hash})"
+
+
+def _stamp(path: Path | None) -> object:
+    if path is None:
+        return None
+    try:
+        stat = path.stat()
+    except OSError:
+        return "gone"
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -1,0 +1,99 @@
+"""What this process knows of each fleet's load: in-flight requests, breaker, learned corrections.
+
+Time is an argument (seconds of any monotonic clock). Three things can come of an attempt:
+answered (teaches latency, closes the breaker), failed (counts against the fleet), or neither
+(the caller hung up, the request was at fault: it teaches nothing).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from backends.fleet_model import FleetModel
+from backends.load import Load
+from policies.model import Breaker
+
+EWMA_ALPHA = 0.1  # weight of the newest observation
+EWMA_BOUNDS = (0.1, 10.0)  # a profile that is wrong by more is a wrong profile, not a correction
+
+
+@dataclass(slots=True)
+class _Fleet:
+    load: Load
+    failures: int = 0
+    closed_until_s: float = 0.0  # by the breaker or by Retry-After
+    trial: bool = False  # half open: one request at a time may find out
+
+
+class Tracker:
+    """Loads of the fleets of one catalogue, in its order."""
+
+    def __init__(self, fleets: Sequence[FleetModel]) -> None:
+        self._fleets = {
+            model.fleet.id: _Fleet(Load(committed=model.fleet.replicas.min)) for model in fleets
+        }
+
+    def loads(self, now_s: float) -> tuple[Load, ...]:
+        """Return every fleet's load at this moment."""
+        return tuple([self._at(fleet, now_s) for fleet in self._fleets.values()])
+
+    def started(self, fleet_id: str) -> None:
+        fleet = self._fleets[fleet_id]
+        fleet.trial = fleet.closed_until_s > 0
+        fleet.load = replace(fleet.load, in_flight=fleet.load.in_flight + 1)
+
+    def ended(self, fleet_id: str) -> None:
+        fleet = self._fleets[fleet_id]
+        fleet.trial = False
+        fleet.load = replace(fleet.load, in_flight=fleet.load.in_flight - 1)
+
+    def answered(self, fleet_id: str) -> None:
+        fleet = self._fleets[fleet_id]
+        fleet.failures = 0
+        fleet.closed_until_s = 0.0
+
+    def failed(
+        self, fleet_id: str, now_s: float, breaker: Breaker, retry_after_s: float | None
+    ) -> None:
+        """Count a failure; close the fleet for as long as the breaker or the fleet itself says."""
+        fleet = self._fleets[fleet_id]
+        fleet.failures += 1
+        if fleet.failures >= breaker.failures:
+            fleet.closed_until_s = max(fleet.closed_until_s, now_s + breaker.open_ms / 1000)
+        if retry_after_s is not None:
+            fleet.closed_until_s = max(fleet.closed_until_s, now_s + retry_after_s)
+
+    def learn(self, fleet_id: str, ttft_ratio: float | None, itl_ratio: float | None) -> None:
+        """Move the corrections towards observed / predicted (predicted without correction)."""
+        fleet = self._fleets[fleet_id]
+        load = fleet.load
+        fleet.load = replace(
+            load,
+            ewma_ttft=_moved(load.ewma_ttft, ttft_ratio),
+            ewma_itl=_moved(load.ewma_itl, itl_ratio),
+        )
+
+    def reopens_in_s(self, now_s: float) -> float | None:
+        """Return the time until the first closed fleet may be tried again; None if all are open."""
+        waits = [f.closed_until_s - now_s for f in self._fleets.values() if f.closed_until_s]
+        return max(0.0, min(waits)) if waits else None
+
+    def keep(self, older: "Tracker") -> None:
+        """Take over what an older catalogue's tracker knows of the fleets that both have."""
+        for fleet_id, fleet in older._fleets.items():  # noqa: SLF001  (the same class)
+            if fleet_id in self._fleets:
+                committed = self._fleets[fleet_id].load.committed
+                fleet.load = replace(fleet.load, committed=committed)
+                self._fleets[fleet_id] = fleet
+
+    @staticmethod
+    def _at(fleet: _Fleet, now_s: float) -> Load:
+        if fleet.closed_until_s and (now_s < fleet.closed_until_s or fleet.trial):
+            return replace(fleet.load, state="open-circuit")
+        return fleet.load
+
+
+def _moved(ewma: float, ratio: float | None) -> float:
+    if ratio is None:
+        return ewma
+    low, high = EWMA_BOUNDS
+    return ewma + EWMA_ALPHA * (min(max(ratio, low), high) - ewma)

@@ -1,0 +1,285 @@
+"""The OpenAI wire format: a request's bytes -> a checked request, and the edits made to its body.
+
+Unknown fields pass through; a known one of the wrong type gives 400 naming it. Everything that the
+router changes in a body is an entry of EDITS; nothing else is touched.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from backends.catalogue import Fleet
+from router.errors import Refusal
+
+Body = dict[str, Any]
+SERVICE_CLASSES = ("interactive", "standard", "deferrable")
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A checked chat request. `max_tokens` is the caller's limit per choice, under either name."""
+
+    body: Body
+    model: str
+    stream: bool
+    max_tokens: int | None
+    n: int
+    usage_asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What the caller asks for in ``x-sluice-*`` headers. Hints only ever tighten."""
+
+    service_class: str = "standard"
+    max_usd: float | None = None
+    slo_ttft_ms: float | None = None
+    tags: Mapping[str, str] | None = None
+
+
+NO_HINTS = Hints()
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def parse_chat(raw: bytes) -> ChatRequest:
+    """Return the checked request, or raise Refusal(400) naming the field."""
+    body = _json_object(raw)
+    for field, (fits, wanted) in FIELDS.items():
+        value = body.get(field)
+        if value is not None and not fits(value):
+            _wrong(field, f"`{field}` must be {wanted}")
+    model = body.get("model")
+    if model is None:
+        _wrong("model", "`model` is missing (`auto` lets the policy choose)")
+    _check_messages(body.get("messages"))
+    stream = bool(body.get("stream"))
+    options = body.get("stream_options")
+    if options is not None and not stream:
+        _wrong("stream_options", "`stream_options` goes with `stream: true` only")
+    return ChatRequest(
+        body=body,
+        model=model,
+        stream=stream,
+        max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
+        n=body.get("n") or 1,
+        usage_asked=bool(options and options.get("include_usage")),
+    )
+
+
+def parse_hints(headers: Mapping[bytes, bytes]) -> Hints:
+    """Read the request's hint headers, or raise Refusal(400) naming the header."""
+    found = {name: value for name, value in headers.items() if name.startswith(b"x-sluice-")}
+    if b"idempotency-key" in headers:
+        _wrong("idempotency-key", "`idempotency-key` is not honoured by this version: leave it out")
+    if not found:
+        return NO_HINTS
+    service_class = found.get(b"x-sluice-service-class", b"standard").decode("latin-1")
+    if service_class not in SERVICE_CLASSES:
+        known = ", ".join(SERVICE_CLASSES)
+        _wrong("x-sluice-service-class", f"unknown service class (known: {known})")
+    return Hints(
+        service_class=service_class,
+        max_usd=_positive(found, "x-sluice-max-usd"),
+        slo_ttft_ms=_positive(found, "x-sluice-slo-ttft-ms"),
+        tags=_tags(found.get(b"x-sluice-tags", b"")),
+    )
+
+
+def _json_object(raw: bytes) -> Body:
+    try:
+        body = json.loads(raw, parse_constant=_no_constant)
+    except RecursionError:
+        _wrong(None, "the body is nested too deeply")
+    except UnicodeDecodeError:
+        _wrong(None, "the body is not UTF-8")
+    except json.JSONDecodeError as exc:
+        _wrong(None, f"the body is not JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}")
+    except ValueError:
+        _wrong(None, "the body holds a number that JSON doesn't know (NaN, Infinity or too long)")
+    if not isinstance(body, dict):
+        _wrong(None, "the body must be a JSON object")
+    return body
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise ValueError
+
+
+def _check_messages(messages: Any) -> None:
+    if messages is None:
+        _wrong("messages", "`messages` is missing")
+    if not messages:
+        _wrong("messages", "`messages` is empty: at least one message is needed")
+    for i, message in enumerate(messages):
+        _check_message(i, message)
+    last = messages[-1]
+    if not _says_something(last):
+        at = f"messages[{len(messages) - 1}].content"
+        _wrong(at, f"`{at}` is empty: the last turn needs a text, an image or a tool result")
+
+
+def _check_message(i: int, message: Any) -> None:
+    if not isinstance(message, dict):
+        _wrong(f"messages[{i}]", f"`messages[{i}]` must be an object")
+    role, content = message.get("role"), message.get("content")
+    if role not in ROLES:
+        said = "is missing" if role is None else "is unknown"
+        _wrong(f"messages[{i}].role", f"`messages[{i}].role` {said} (known: {', '.join(ROLES)})")
+    if content is None:
+        if role == "assistant":
+            return  # with tool_calls, a function_call or a refusal instead
+        _wrong(f"messages[{i}].content", f"`messages[{i}].content` is missing")
+    if isinstance(content, str):
+        return
+    if not isinstance(content, list):
+        _wrong(f"messages[{i}].content", f"`messages[{i}].content` must be a text or a list")
+    for j, part in enumerate(content):
+        at = f"messages[{i}].content[{j}]"
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            _wrong(at, f"`{at}` must be an object with a `type`")
+        if part["type"] == "text" and not isinstance(part.get("text"), str):
+            _wrong(f"{at}.text", f"`{at}.text` must be a text")
+
+
+def _says_something(message: Body) -> bool:
+    content = message.get("content")
+    if isinstance(content, str):
+        # A tool may rightly return nothing; a person who says nothing made a mistake.
+        return bool(content.strip()) or message["role"] in ("tool", "function")
+    if isinstance(content, list):
+        return any(part["type"] != "text" or part["text"].strip() for part in content)
+    return bool(message.get("tool_calls") or message.get("function_call"))
+
+
+def _positive(headers: Mapping[bytes, bytes], name: str) -> float | None:
+    text = headers.get(name.encode())
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        _wrong(name, f"`{name}` must be a number above 0")
+    return value
+
+
+def _tags(text: bytes) -> Mapping[str, str] | None:
+    tags = {}
+    for pair in text.decode("utf-8", "replace").split(","):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not pair.strip():
+            continue
+        if not equals or not name:
+            _wrong("x-sluice-tags", "`x-sluice-tags` must be of the form `name=value,name=value`")
+        tags[name] = value
+    return tags or None
+
+
+def _wrong(param: str | None, message: str) -> NoReturn:
+    raise Refusal(400, message, code="invalid_request", param=param)
+
+
+def _is_int(low: int, high: int = 2**31) -> Callable[[Any], bool]:
+    return lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high
+
+
+def _is_number(low: float, high: float) -> Callable[[Any], bool]:
+    return lambda v: isinstance(v, int | float) and not isinstance(v, bool) and low <= v <= high
+
+
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    return lambda v: isinstance(v, kinds)
+
+
+FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "model": (lambda v: isinstance(v, str) and bool(v), "the name of a model, or `auto`"),
+    "messages": (_is(list), "a list of messages"),
+    "stream": (_is(bool), "true or false"),
+    "stream_options": (_is(dict), "an object"),
+    "max_tokens": (_is_int(1), "an integer of at least 1"),
+    "max_completion_tokens": (_is_int(1), "an integer of at least 1"),
+    "n": (_is_int(1, 128), "an integer from 1 to 128"),
+    "temperature": (_is_number(0, 2), "a number from 0 to 2"),
+    "top_p": (_is_number(0, 1), "a number from 0 to 1"),
+    "presence_penalty": (_is_number(-2, 2), "a number from -2 to 2"),
+    "frequency_penalty": (_is_number(-2, 2), "a number from -2 to 2"),
+    "stop": (_is(str, list), "a text or a list of texts"),
+    "seed": (_is_int(-(2**63), 2**64), "an integer"),
+    "user": (_is(str), "a text"),
+    "tools": (_is(list), "a list"),
+    "response_format": (_is(dict), "an object"),
+    "logprobs": (_is(bool), "true or false"),
+}
+"""Known fields: does a value fit, and what would. Null means left out, as OpenAI has it."""
+
+
+# -- editing ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What an edit may look at."""
+
+    request: ChatRequest
+    fleet: Fleet
+    max_tokens: int
+    thinking: str | None
+
+
+def _edit_model(body: Body, edit: Edit) -> bool:
+    body["model"] = edit.fleet.upstream_model
+    return True
+
+
+def _edit_output_limit(body: Body, edit: Edit) -> bool:
+    if edit.request.max_tokens is not None:
+        return False
+    body["max_tokens"] = edit.max_tokens
+    return True
+
+
+def _edit_include_usage(body: Body, edit: Edit) -> bool:
+    if not edit.request.stream or edit.request.usage_asked:
+        return False
+    body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+    return True
+
+
+def _edit_thinking(body: Body, edit: Edit) -> bool:
+    if edit.thinking is None or "thinking" not in edit.fleet.model.abilities:
+        return False
+    on = edit.thinking == "on"
+    if edit.fleet.engine == "ollama":
+        if on:
+            return False  # it thinks by itself; `reasoning_effort` only sets how much
+        body["reasoning_effort"] = "none"
+    else:
+        arguments = body.get("chat_template_kwargs")
+        arguments = arguments if isinstance(arguments, dict) else {}
+        body["chat_template_kwargs"] = {**arguments, "enable_thinking": on}
+    return True
+
+
+EDITS: Mapping[str, Callable[[Body, Edit], bool]] = {
+    "model": _edit_model,
+    "output_limit": _edit_output_limit,
+    "include_usage": _edit_include_usage,
+    "thinking": _edit_thinking,
+}
+"""Every change to a body on its way upstream: name -> make it on a copy, say whether it was made."""
+
+
+def upstream_body(edit: Edit) -> tuple[bytes, list[str]]:
+    """Return the bytes to send and the names of the edits made."""
+    body = dict(edit.request.body)
+    made = [name for name, apply in EDITS.items() if apply(body, edit)]
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode(), made
+    except UnicodeEncodeError:  # a lone surrogate, which only the escaped form can carry
+        return json.dumps(body, separators=(",", ":")).encode(), made

@@ -1,0 +1,186 @@
+"""Samples: a conversation and its answer, as varied as what people type into a chat box."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+import corpus
+import hant
+import labels
+import texts
+from corpus import Corpus, Part
+
+LANGUAGES = ("en", "zh-Hans", "zh-Hant")
+DECLINES = {"en": "I only label tickets and reviews.", "zh": "我只给工单和评论分类。"}
+
+Message = tuple[str, str]  # role, content
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One conversation; `language` is the instruction's, `of` the class of the text."""
+
+    messages: tuple[Message, ...]
+    answer: str
+    language: str
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Makes samples of one part of the corpus."""
+
+    english: Corpus
+    chinese: Corpus
+    reviews: Corpus
+    traditional: hant.Traditional
+    part: Part
+
+    def samples(self, count: int, rng: Random) -> Iterator[Sample]:
+        """`count` samples, the languages in turn."""
+        for index in range(count):
+            yield self.sample(LANGUAGES[index % len(LANGUAGES)], rng)
+
+    def sample(self, language: str, rng: Random) -> Sample:
+        """One sample whose instruction is in `language`."""
+        simplified = self._outside(language, rng) if rng.random() < OUTSIDE else None
+        simplified = simplified or self._labelled(language, rng)
+        if language != "zh-Hant":
+            return simplified
+        taiwan = rng.random() < 0.6  # noqa: PLR2004 (a share)
+        to = self.traditional.of
+        return Sample(
+            tuple((role, to(content, taiwan=taiwan)) for role, content in simplified.messages),
+            to(simplified.answer, taiwan=taiwan),
+            language,
+            simplified.of,
+        )
+
+    def _outside(self, language: str, rng: Random) -> Sample:
+        words, chinese = self._words(language)
+        content = words.draw("outside", self.part, rng)
+        if rng.random() < 0.3:  # noqa: PLR2004 (a share)
+            content += rng.choice(("？", "。", "！") if chinese else ("?", ".", "!"))
+        if not chinese and rng.random() < 0.6:  # noqa: PLR2004 (a share)
+            content = content[:1].upper() + content[1:]
+        system = [("system", words.draw("persona", self.part, rng))] * (rng.random() < 0.3)  # noqa: PLR2004
+        answer = DECLINES["zh" if chinese else "en"]
+        return Sample((*system, ("user", content)), answer, language, "outside")
+
+    def _labelled(self, language: str, rng: Random) -> Sample:
+        words, chinese = self._words(language)
+        kind = rng.choices(("ticket", "review"), (0.55, 0.45))[0]
+        of = rng.choices(*CLASSES[kind])[0]
+        unasked = rng.random() < UNASKED and of in texts.TICKETS
+        open_question = unasked or (of != "other" and rng.random() < 0.14)  # noqa: PLR2004
+        choice = labels.choose(of, rng, chinese=chinese, open_question=open_question)
+        if unasked:
+            message = ("user", self._text(of, chinese=chinese, rng=rng))
+            return Sample((message,), choice.right, language, of)
+        section = f"instruct.{kind}{'.open' * open_question}"
+        task = words.draw(section, self.part, rng)
+        task = task.replace("{labels}", labels.listed(choice, rng, chinese=chinese)).strip()
+        if not chinese and rng.random() < 0.12:  # noqa: PLR2004 (a share)
+            task = task[:1].lower() + task[1:]
+        only = words.draw("only", self.part, rng) if rng.random() < 0.4 else ""  # noqa: PLR2004
+        answer = choice.right
+        if rng.random() < JSON:
+            only = words.draw("json", self.part, rng) + ("。" if chinese else ".")
+            answer = f'{{"label": "{answer}"}}'
+        text_is_chinese = chinese != (rng.random() < CROSSED)
+        layout = Layout(words, self.part, kind, task, only, chinese, rng)
+        text = self._text(of, chinese=text_is_chinese, rng=rng)
+        return Sample(tuple(layout.messages(text)), answer, language, of)
+
+    def _text(self, of: str, *, chinese: bool, rng: Random) -> str:
+        if of in ("positive", "negative") and rng.random() < FOREIGN:
+            return texts.foreign_review(self.reviews, of, self.part, rng)
+        words = self.chinese if chinese else self.english
+        return texts.body(words, of, self.part, rng, chinese=chinese)
+
+    def _words(self, language: str) -> tuple[Corpus, bool]:
+        return (self.english, False) if language == "en" else (self.chinese, True)
+
+
+OUTSIDE, UNASKED, JSON, CROSSED, FOREIGN = 0.06, 0.03, 0.05, 0.08, 0.06
+CLASSES = {
+    "ticket": ((*texts.TICKETS, "other"), (1, 1, 1, 0.12)),
+    "review": (texts.REVIEWS, (1, 1, 0.35)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the instruction, the text and `only answer with the label` go."""
+
+    words: Corpus
+    part: Part
+    kind: str
+    task: str
+    only: str
+    chinese: bool
+    rng: Random
+
+    def messages(self, text: str) -> Iterator[Message]:
+        """The conversation around `text`."""
+        rng = self.rng
+        if rng.random() < 0.2:  # noqa: PLR2004 (a share): the system message gives the task
+            persona = self._draw("persona") + self._gap() if rng.random() < 0.5 else ""  # noqa: PLR2004
+            yield ("system", f"{persona}{self._task()}{self._gap()}{self.only}".strip())
+            yield ("user", self._named(text) if rng.random() < 0.25 else text)  # noqa: PLR2004
+            return
+        if rng.random() < 0.22:  # noqa: PLR2004 (a share)
+            yield ("system", self._draw("persona"))
+        yield ("user", self._one_message(text))
+
+    def _one_message(self, text: str) -> str:
+        rng, gap = self.rng, self._gap()
+        task_and_only = f"{self._task()}{gap}{self.only}".strip() if self.only else self._task()
+        wrapped = self._wrapped(text)
+        match rng.randrange(8):
+            case 0 | 1 | 2 if not self.only and self.task[-1] not in "?？。.\n":
+                return f"{self.task}{'：' if self.chinese else ': '}{wrapped}"
+            case 0 | 1 | 2 | 3:
+                return f"{task_and_only}{rng.choice((gap, chr(10), chr(10) * 2))}{wrapped}"
+            case 4:
+                return f"{task_and_only}\n\n{self._named(text)}{self._cue()}"
+            case 5:
+                return f"{wrapped}\n{rng.choice(('', chr(10)))}{task_and_only}"
+            case 6:
+                return f"{self._named(text)}\n{self._task()}{gap}{self.only}".strip()
+            case _:
+                return f"{self._task()}\n{self._named(text)}\n{self.only}".strip() + self._cue()
+
+    def _task(self) -> str:
+        if self.task[-1] in "?？。.\n":
+            return self.task
+        return self.task + self.rng.choice(("。", "：", "") if self.chinese else (".", ":", ""))
+
+    def _wrapped(self, text: str) -> str:
+        tag = self.kind
+        around = [("", "")] * 7 + [('"', '"'), ("“", "”"), (f"<{tag}>", f"</{tag}>"), ("---\n", "\n---")]
+        if self.chinese:
+            around += [("「", "」"), ("【", "】")]
+        before, after = self.rng.choice(around)
+        return f"{before}{text}{after}"
+
+    def _named(self, text: str) -> str:
+        colon = "：" if self.chinese else ": "
+        return self._draw(f"input.{self.kind}") + self.rng.choice((colon, colon, ":\n")) + text
+
+    def _cue(self) -> str:
+        if self.rng.random() < 0.6:  # noqa: PLR2004 (a share)
+            return ""
+        return f"\n{self._draw('answer')}{'：' if self.chinese else ':'}"
+
+    def _gap(self) -> str:
+        return self.rng.choice(("", "\n") if self.chinese else (" ", " ", "\n"))
+
+    def _draw(self, section: str) -> str:
+        return self.words.draw(section, self.part, self.rng)
+
+
+def maker(part: Part) -> Maker:
+    """The maker for one part of the corpus."""
+    words = {name: corpus.read(name) for name in ("en", "zh", "reviews")}
+    return Maker(words["en"], words["zh"], words["reviews"], hant.read(), part)

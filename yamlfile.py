@@ -177,16 +177,16 @@ class _Tree:
 
     def _value(self, event: Event, path: Path) -> Value:
         self.lines.setdefault(path, _line(event))
-        if len(path) > MAX_DEPTH:
-            raise _TooDeepError(event.start_mark.line)
         if event.anchor is not None:  # an alias carries the name of its anchor
             self._wrong(event, "anchors and aliases are not read: write the value out")
         if isinstance(event, yaml.AliasEvent):
             return None
         if event.tag is not None:
-            self._wrong(event, f"tags are not read: remove {_shown(event.tag)}")
+            self._wrong(event, f"tags are not read: remove {_cut(event.tag)}")
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
+        if len(path) >= MAX_DEPTH:
+            raise _TooDeepError(event.start_mark.line)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._list(path)
         return self._mapping(path)
@@ -207,7 +207,7 @@ class _Tree:
                 continue
             name: str = key.value
             if name in found:
-                self._wrong(key, f"{_shown(name)} stands here twice")
+                self._wrong(key, f"{_cut(name)} stands here twice")
             self.lines[(*path, name)] = _line(key)
             found[name] = self._value(next(self._events), (*path, name))
         return found
@@ -226,7 +226,7 @@ class _Tree:
                 return value
         else:
             return text
-        self._wrong(event, f"{_shown(text)} is too large a number")
+        self._wrong(event, f"{_cut(text)} is too large a number")
         return 0
 
     def _wrong(self, event: Event, message: str) -> None:
@@ -274,7 +274,9 @@ def _branches(error: Error) -> Iterator[Error]:
 
 
 def _another_type(error: Error) -> bool:
-    return error.validator == "type" and not error.relative_path
+    compound = isinstance(error.instance, (dict, list))
+    kinds = ("type", "enum", "const") if compound else ("type",)
+    return error.validator in kinds and not error.relative_path
 
 
 def _faults(error: Error) -> Iterator[Fault]:
@@ -341,5 +343,11 @@ def _text(value: Value) -> str:
 
 
 def _shown(value: Value) -> str:
-    text = " ".join(_text(value).split())
-    return f"`{text if len(text) <= SHOWN else text[:SHOWN] + '...'}`"
+    if isinstance(value, (dict, list)):  # what it holds may be long, or a secret
+        return "this mapping" if isinstance(value, dict) else "this list"
+    return _cut(_text(value))
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return f"`{line if len(line) <= SHOWN else line[:SHOWN] + '...'}`"

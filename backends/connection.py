@@ -6,7 +6,6 @@ believed: bytes on an idle connection, or behind an answer, close it.
 
 import asyncio
 import contextlib
-import math
 from collections.abc import Callable
 from typing import cast
 
@@ -15,8 +14,8 @@ import httptools
 from backends import foreign
 from backends.base import BackendError, Garbled, TimedOut
 
-HEAD_BYTES = 65_536  # an answer's status line and headers (nginx and Go's client stop far below)
-BODY_BYTES = 64 * 1024 * 1024  # a plain answer with its framing: 20 times the longest completion
+HEAD_BYTES = 65_536  # in a row that are no body: headers, trailers (nginx stops at 8 kB)
+BODY_BYTES = 64 * 1024 * 1024  # of a plain answer: 20 times the longest completion
 HIGH_WATER_BYTES = 262_144  # unread bytes of a stream, above which the peer has to wait
 END_S = 0.05  # servers write the last chunk's end on its own, right behind it
 
@@ -25,6 +24,7 @@ _FRAMED = (b"content-length", b"transfer-encoding")
 
 class Response:
     """One answer as it comes. `status` 0: its head isn't there yet. Header names are lower case.
+    `size` is of what has come and wasn't read, in bytes.
 
     `whole`: nobody reads before the end, so nobody is woken before it.
     """
@@ -34,9 +34,9 @@ class Response:
         "_done",
         "_failure",
         "_parts",
-        "_size",
         "_waiter",
         "headers",
+        "size",
         "status",
         "whole",
     )
@@ -47,7 +47,7 @@ class Response:
         self.whole = whole
         self._connection: Connection | None = connection
         self._parts: list[bytes] = []
-        self._size = 0
+        self.size = 0
         self._done = False
         self._failure: BackendError | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -110,11 +110,11 @@ class Response:
     def add(self, part: bytes) -> bool:
         """Take a part of the body; return whether the peer should wait."""
         self._parts.append(part)
+        self.size += len(part)
         if self.whole:
             return False
-        self._size += len(part)
         self.wake()
-        return self._size > HIGH_WATER_BYTES
+        return self.size > HIGH_WATER_BYTES
 
     def finish(self, failure: BackendError | None = None) -> None:
         self._connection = None
@@ -130,7 +130,7 @@ class Response:
         parts = self._parts
         taken = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
-        self._size = 0
+        self.size = 0
         if self._connection is not None:
             self._connection.read_on()
         return taken
@@ -165,7 +165,6 @@ class Connection(asyncio.Protocol):
         "_complete",
         "_fed",
         "_freed",
-        "_limit",
         "_lost",
         "_made",
         "_parser",
@@ -197,8 +196,7 @@ class Connection(asyncio.Protocol):
     def send(self, message: bytes, *, whole: bool) -> Response:
         """Put a request on the wire. Only on a connection that is free."""
         response = self._response = Response(self, whole=whole)
-        self._fed = 0
-        self._limit: float = HEAD_BYTES
+        self._fed = 0  # bytes since the last of a body
         self._complete = False
         self._reusable = False
         self._transport.write(message)
@@ -222,7 +220,8 @@ class Connection(asyncio.Protocol):
         self._made(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._response is None:
+        response = self._response
+        if response is None:
             self._transport.abort()
             return
         self._fed += len(data)
@@ -235,16 +234,17 @@ class Connection(asyncio.Protocol):
             self._reusable = False
         if self._complete:
             self._finish()
-        elif self._fed > self._limit:
-            what = "body" if self._response.status else "head"
-            self._fail(_too_long(what, int(self._limit)))
+        elif self._fed > HEAD_BYTES:
+            self._fail(_too_long("head", HEAD_BYTES))
+        elif response.whole and response.size > BODY_BYTES:
+            self._fail(_too_long("body", BODY_BYTES))
 
     def connection_lost(self, exc: Exception | None) -> None:
         response, self._response = self._response, None
         if response is not None:
             whole = exc is None and not self._aborted and _ends_with_connection(response)
-            failure = None if whole else foreign.at_loss(exc, received=self._fed > 0)
-            response.finish(failure)
+            received = response.status > 0 or self._fed > 0
+            response.finish(None if whole else foreign.at_loss(exc, received=received))
         self._lost(self)
 
     # what the parser tells
@@ -266,16 +266,14 @@ class Connection(asyncio.Protocol):
             response.headers.clear()
             return
         response.status = status
-        if response.whole:
-            self._limit = BODY_BYTES
-        else:
-            self._limit = math.inf
+        if not response.whole:
             response.wake()
 
     def on_body(self, body: bytes) -> None:
         response = self._response
         if response is None or self._complete:
             return
+        self._fed = 0
         if response.add(body) and not self._paused:
             self._paused = True
             self._transport.pause_reading()

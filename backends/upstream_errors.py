@@ -6,6 +6,7 @@ searched for lengths and are never repeated.
 
 import re
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Any
 
 import orjson
@@ -69,9 +70,10 @@ def retry_after_s(value: bytes | None, now_s: float) -> float | None:
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 (5 ms, and dates are rare)
 
     try:
-        at_s = parsedate_to_datetime(text).timestamp()
+        at = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
+    at_s = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()  # HTTP knows only GMT
     return min(max(0.0, at_s - now_s), RETRY_AFTER_MAX_S)
 
 

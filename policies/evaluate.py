@@ -11,6 +11,7 @@ are relaxed as if there were no hint, then the hint applies; if nobody meets it,
 the rule may relax `slo.ttft`, and else everybody is refused.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,7 +22,7 @@ from policies.model import Candidate, Facts, Minimize, Policy, Rule, Soft
 C = TypeVar("C", bound=Candidate)
 Reason = tuple[str, str]
 """A code for programs and a detail for people."""
-Objective = Callable[[Candidate], tuple[float, ...]]
+Objective = Callable[[Candidate], float | tuple[float, ...]]
 _Left = tuple[int, int, C]
 """A candidate within the hard limits: its set of `use`, its place, itself."""
 
@@ -66,6 +67,7 @@ class _Bounds(NamedTuple):
     strict: bool
 
 
+UNKNOWN = math.inf  # as a sort key only: after everything that is known
 WISHES: Mapping[str, tuple[Minimize, str | None]] = MappingProxyType(
     {  # what is minimized, and the right that it takes
         "auto:cheapest": ("marginal_cost", None),
@@ -152,14 +154,14 @@ def _elsewhere(rule: Rule, wish: _Wish) -> str:
 
 
 def _group(rule: Rule, wish: _Wish, candidate: Candidate) -> int | None:
-    if wish.model is None:
-        lane, fleet = candidate.lane, candidate.fleet
-        for i, group in enumerate(rule.use):
-            if lane in group or fleet in group:
-                return i
-        return None
-    same = candidate.model == wish.model and wish.fleet in (None, candidate.fleet)
-    return 0 if same else None
+    if wish.model is not None:
+        same = candidate.model == wish.model and wish.fleet in (None, candidate.fleet)
+        return 0 if same else None
+    lane, fleet = candidate.lane, candidate.fleet
+    for place, names in enumerate(rule.use):
+        if lane in names or fleet in names:
+            return place
+    return None
 
 
 def _hard_limit(  # noqa: C901, PLR0911  (one paragraph a limit: this runs for every candidate)
@@ -189,21 +191,26 @@ def _hard_limit(  # noqa: C901, PLR0911  (one paragraph a limit: this runs for e
     return None
 
 
-def _soft_limit(bounds: _Bounds, candidate: Candidate) -> Reason | None:
-    strict = bounds.strict
-    for code, token, limit_ms, p95_ms in (
-        ("slo_ttft", "first", bounds.ttft_ms, candidate.ttft_p95_ms),
-        ("slo_e2e", "last", bounds.e2e_ms, candidate.e2e_p95_ms),
-    ):
-        if limit_ms is None:
-            continue
+def _soft_limit(  # noqa: C901, PLR0911  (as above)
+    bounds: _Bounds, candidate: Candidate
+) -> Reason | None:
+    ttft_ms, e2e_ms, floor, strict = bounds
+    if ttft_ms is not None:
+        p95_ms = candidate.ttft_p95_ms
         if p95_ms is None:
             if strict:
-                return "unknown_latency", f"the time to its {token} token is unknown"
-        elif p95_ms > limit_ms:
-            return code, f"{token} token after {p95_ms:.0f} ms (p95), {limit_ms:g} allowed"
-    if candidate.quality < bounds.floor:
-        return "quality_floor", f"quality {candidate.quality:.3f}, {bounds.floor:g} asked for"
+                return "unknown_latency", "its time to the first token is unknown"
+        elif p95_ms > ttft_ms:
+            return "slo_ttft", f"first token after {p95_ms:.0f} ms (p95), {ttft_ms:g} allowed"
+    if e2e_ms is not None:
+        p95_ms = candidate.e2e_p95_ms
+        if p95_ms is None:
+            if strict:
+                return "unknown_latency", "its end-to-end time is unknown"
+        elif p95_ms > e2e_ms:
+            return "slo_e2e", f"last token after {p95_ms:.0f} ms (p95), {e2e_ms:g} allowed"
+    if candidate.quality < floor:
+        return "quality_floor", f"quality {candidate.quality:.3f}, {floor:g} asked for"
     if strict and (candidate.usd_marginal is None or candidate.usd_average is None):
         return "unknown_cost", "its cost is unknown"
     return None
@@ -218,7 +225,7 @@ def _ranked(
         reason = reasons[place] = _soft_limit(bounds, candidate)
         if reason is None:
             keys.append((group, objective(candidate), _known(candidate.usd_average), place))
-    keys.sort()
+    keys.sort()  # objectives of one kind: all numbers, or all pairs of them
     return [key[-1] for key in keys]
 
 
@@ -260,8 +267,8 @@ def _bounds(rule: Rule, hint_ms: float | None, dropped: Sequence[Soft] = ()) -> 
     )
 
 
-def _known(value: float | None, also: float = 0.0) -> tuple[bool, float]:
-    return (True, 0.0) if value is None else (False, value + also)
+def _known(value: float | None, also: float = 0.0) -> float:
+    return UNKNOWN if value is None else value + also
 
 
 # Least first. A new objective is one entry here and one in the schema's MINIMIZE.
@@ -271,6 +278,6 @@ OBJECTIVES: Mapping[Minimize, Objective] = MappingProxyType(
         "average_cost": lambda c: _known(c.usd_average, c.usd_router),
         "ttft": lambda c: _known(c.ttft_p50_ms),
         "e2e": lambda c: _known(c.e2e_p50_ms),
-        "best": lambda c: (-c.quality, *_known(c.usd_marginal, c.usd_router)),
+        "best": lambda c: (-c.quality, _known(c.usd_marginal, c.usd_router)),
     }
 )

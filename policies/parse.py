@@ -52,10 +52,6 @@ def load(text: str, name: str, names: Names) -> tuple[Document, Policy]:
     return document, from_compiled(_compiled(document.value))
 
 
-def is_catch_all(rule: Mapping[str, Any]) -> bool:
-    return not rule.get("when")
-
-
 # ---- what is wrong ---------------------------------------------------------------------------
 
 
@@ -116,7 +112,7 @@ def _order_faults(document: Document, rules: Mapping[int, Mapping[str, Any]]) ->
             line = document.line("rules", catch_all)
             said = f"never reached: rule `{above}` on line {line} matches every request"
             yield ("rules", i), f"rule {name}: {said}"
-        elif is_catch_all(rule):
+        elif not rule.get("when"):
             catch_all = i
 
 

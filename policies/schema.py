@@ -10,9 +10,10 @@ The form knows the whole contract. What this version doesn't enforce yet is refu
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from policies.conditions import CONDITIONS, Schema, text_or_list
+from policies.model import Minimize, Soft
 
 NAME = {
     "type": "string",
@@ -24,8 +25,8 @@ MODEL_AT_FLEET = {
     "pattern": "^[^@]+@[^@]+$",
     "description": "a model and its fleet, `model@fleet`",
 }
-MINIMIZE = ("marginal_cost", "average_cost", "ttft", "e2e")
-SOFT = ("slo.ttft", "slo.e2e", "quality_floor")
+MINIMIZE = tuple(name for name in get_args(Minimize) if name != "best")  # `auto:best` asks for that
+SOFT: tuple[str, ...] = get_args(Soft)
 DAY_MS = 86_400_000
 MOST_TOKENS = 10_000_000  # above every context; a slip of the finger otherwise
 

@@ -15,7 +15,7 @@ from router.charge import usd_text
 from router.classify import Classifier
 from router.decide import Decision, decide
 from router.drive import Opened
-from router.errors import Refusal
+from router.errors import Refusal, envelope
 from router.exchange import Exchange
 from router.facts import facts_of
 from router.features import read
@@ -77,9 +77,9 @@ class App:
         except Exception:
             # A bug of ours: told once, with its trace and without the request.
             LOG.exception("request %s failed by a bug", request_id)
-            refusal = Refusal(500, f"internal error, request {request_id}", "internal_error")
+            said = envelope(500, f"internal error, request {request_id}", "internal_error")
             with contextlib.suppress(RuntimeError):  # the answer may have begun
-                await http.answer(500, refusal.body())
+                await http.answer(500, said)
 
     # -- one request -------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ token has been seen, with every event so far. What is neither an answer nor a Ba
 and flies on.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -38,7 +38,7 @@ async def drive(
     plan: Plan, send: Callable[[Try], Awaitable[Answer]], clock: Clock
 ) -> Served[Answer] | Failed:
     """Make the plan's attempts until one is answered or none is left."""
-    steps = attempts(plan)
+    steps: Generator[Try, Came[Answer], Served[Answer] | Failed] = attempts(plan)
     came: Came[Answer] | None = None
     while True:
         try:

@@ -1,6 +1,7 @@
 """The composition root and the server: settings -> app -> uvicorn."""
 
 import logging
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import uvicorn
 from router import sources as file_sources
 from router.app import App
 from router.classify import CLASSIFIERS
+from router.faults import CannotListen, Unsafe
 from router.keys import KeyStore
 from router.metrics import Metrics
 from router.record import Receipts, keep_versions
@@ -19,14 +21,6 @@ from router.settings import Settings, is_loopback
 
 DRAIN_S = 30  # how long running answers may take to end after SIGTERM
 BACKLOG = 2048
-
-
-class CannotListen(Exception):  # noqa: N818  (what it says)
-    """The address can't be had; the message says what to do."""
-
-
-class Unsafe(Exception):  # noqa: N818  (what it says)
-    """The settings would open the router to others without a key."""
 
 
 def build(settings: Settings) -> App:
@@ -86,7 +80,12 @@ def serve(
         timeout_keep_alive=75,  # above the 60 s of AWS load balancers
         timeout_graceful_shutdown=drain_s,
     )
-    _Server(config, announce).run(sockets=[sock])
+    server = _Server(config, announce)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn raises the signal again once it has stopped: to this handler, so that the caller
+        # goes on and ends in good order
+        signal.signal(number, server.handle_exit)
+    server.run(sockets=[sock])
 
 
 class _Server(uvicorn.Server):

@@ -126,14 +126,14 @@ class Exchange:
                 if is_done(event):
                     yield b"".join([*out, self._cost_comment(), event])
                     return
+                if live.events == most:
+                    yield b"".join([*out, self._cut()])
+                    return
                 live.events += 1
                 finish_seen = finish_seen or has_finish_reason(event)
                 out.append(event)
             if out:
                 yield b"".join(out)
-            if live.events > most:
-                yield self._cut()
-                return
             left_s = min(limits.inter_chunk_timeout_ms / 1000, ends_s - self.runtime.clock())
             if left_s <= 0:
                 raise BackendTimedOut("the request's deadline has passed")

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001  (Chinese punctuation is what is counted)
 """What can be read off a request without a model. No text of the request is kept.
 
 The last user message is read first: WINDOW_HEAD + WINDOW_TAIL characters of it. Earlier turns add
@@ -7,16 +6,18 @@ last few; a system prompt is boilerplate until it sets the task, SYSTEM_CHARACTE
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from router.language import chinese_number, language_of
+from router.language import language_of
 from router.lexicon import LIGHT, cues_in, words_of
+from router.signs import code_signs_in, math_signs_in, numbers_in, tokens_asked_in
 from router.tokens import tokens_in_text
 from router.zones import Zones, window, without_begging, zones_of
 
+SIGNS_HEAD: Final = 400
+SIGNS_TAIL: Final = 200
 HISTORY_MESSAGES: Final = 6
 HISTORY_CHARACTERS: Final = 400
 SYSTEM_CHARACTERS: Final = 600
@@ -24,27 +25,6 @@ IMAGE_TOKENS: Final = 1_000  # of one image; assumed, models differ from 85 to 4
 MESSAGE_TOKENS: Final = 4  # role and markers of one message
 REQUEST_TOKENS: Final = 3  # the opening of the answer
 BOUND_BYTES_PER_MESSAGE: Final = 64
-
-_NUMBERS: Final = re.compile(r"\d+(?:[.,]\d+)*|[二两兩三四五六七八九十百千]+(?=[个個只隻人天年元块塊支盒本次倍分米种種])")
-_MATH: Final = re.compile(r"[=^√∫∑≤≥≠≡×÷πθ∞∈∠°²³]|\\[a-z]+|\$[^$]")
-_CODE: Final = re.compile(r"[{};]|\(\)|==|=>|->|</|::|&&|\bdef |\breturn\b|\bimport |\bselect \*|self\.")
-_CLAUSES: Final = re.compile(r"[,;，；、]|\band\b|\bor\b|\(\d\)")
-_LENGTH: Final = re.compile(
-    r"(\d[\d,]*|one|two|three|four|five|six|ten|twelve|a)[ -]?(hundred |thousand )?[ -]?"
-    r"(word|character|sentence|paragraph|page|line|verse|stanza)"
-    r"|(\d+|[一二两兩三四五六七八九十百千万萬]+)\s?[个個]?(字|词|詞|句|段|页|頁|行)"
-)
-_LENGTH_SIGNS: Final = (
-    "word", "sentence", "paragraph", "page", "line", "character", "字", "词", "詞", "句", "段", "页", "頁", "行",
-)  # fmt: skip
-_TOKENS_PER: Final = {
-    "word": 1.35, "character": 0.3, "sentence": 25, "paragraph": 110, "page": 650, "line": 14, "verse": 40, "stanza": 40,
-    "字": 0.7, "词": 1.2, "詞": 1.2, "句": 22, "段": 120, "页": 600, "頁": 600, "行": 14,
-}  # fmt: skip
-_ENGLISH_NUMBERS: Final = {
-    "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "ten": 10, "twelve": 12,
-}  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class Features:
@@ -69,7 +49,6 @@ class Features:
     numbers: int = 0
     math_signs: int = 0
     code_signs: int = 0
-    clauses: int = 0
     questions: int = 0
     long_words: int = 0
 
@@ -82,7 +61,8 @@ def read(body: Mapping[str, Any]) -> Features:
     zones = zones_of(texts[last])
     system = _system_cues(messages, texts)
     cues, carried = _with_history(messages, texts, last, zones, system)
-    instruction = zones.instruction
+    instruction = window(zones.instruction, SIGNS_HEAD, SIGNS_TAIL)
+    instruction_words = zones.words if instruction is zones.instruction else words_of(instruction)
     everything = "\n".join(texts)
     images = sum(map(_images, messages))
     attached = _attached(messages, body)
@@ -106,11 +86,10 @@ def read(body: Mapping[str, Any]) -> Features:
         carried=carried,
         instruction_tokens=_rough_tokens(instruction),
         material_tokens=zones.material * _rough_tokens(instruction) // max(len(instruction), 1),
-        tokens_asked=_tokens_asked(instruction),
-        numbers=len(_NUMBERS.findall(instruction)),
-        math_signs=len(_MATH.findall(instruction)),
-        code_signs=len(_CODE.findall(instruction)),
-        clauses=len(_CLAUSES.findall(instruction)),
+        tokens_asked=tokens_asked_in(instruction, instruction_words),
+        numbers=numbers_in(instruction_words),
+        math_signs=math_signs_in(instruction),
+        code_signs=code_signs_in(instruction),
         questions=instruction.count("?") + instruction.count("？"),
         long_words=sum(len(word) > 9 for word in zones.words),
     )
@@ -185,26 +164,6 @@ def _rough_tokens(text: str) -> int:
     size = len(text.encode("utf-8", "surrogatepass"))
     wide = (size - len(text)) // 2
     return round((len(text) - wide) / 4 + wide * 0.6)
-
-
-def _tokens_asked(text: str) -> int | None:
-    for sign in _LENGTH_SIGNS:
-        if sign in text:
-            break
-    else:
-        return None
-    found = None
-    for match in _LENGTH.finditer(text):
-        number, power, unit, zh_number, zh_unit = match.groups()
-        if unit:
-            count = _ENGLISH_NUMBERS.get(number) or int(number.replace(",", "")[:6])
-            count *= {"hundred ": 100, "thousand ": 1000}.get(power or "", 1)
-            tokens = count * _TOKENS_PER[unit]
-        else:
-            count = int(zh_number[:6]) if zh_number.isdigit() else chinese_number(zh_number)
-            tokens = count * _TOKENS_PER[zh_unit]
-        found = max(found or 0, round(tokens))
-    return found
 
 
 def _attached(messages: Sequence[Mapping[str, Any]], body: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 PREFIX = "sk-sluice-"
 RIGHTS = ("pin_model", "pin_fleet", "fastest", "best")
@@ -85,8 +86,9 @@ class KeyStore:
         if found is None:
             self._cache.pop(key_id, None)
             return None
-        row = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(found[1]).items()}
-        entry = (self._clock(), found[0], Key(id=key_id, **row))
+        row: dict[str, Any] = json.loads(found[1])
+        row = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+        entry = (self._clock(), bytes(found[0]), Key(id=key_id, **row))
         self._cache[key_id] = entry
         return entry
 

@@ -84,8 +84,9 @@ def facts_from(value: Mapping[str, Any]) -> Facts:
     unknown = set(value) - set(_FACTS)
     if unknown:
         raise ValueError(f"unknown fact `{min(unknown)}`")
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
     try:
-        return Facts(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+        return Facts(**values)
     except TypeError as exc:
         raise ValueError(str(exc).replace("Facts.__init__()", "facts")) from None
 

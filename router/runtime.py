@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from backends.base import Backend, Endpoint
 from backends.catalogue import Fleet
 from backends.kinds import KINDS
+from router.faults import MissingKey
 from router.metrics import Metrics
 from router.record import Receipts
 from router.tracker import Tracker
@@ -86,10 +87,6 @@ def generation(
         else:
             backends[fleet.id] = KINDS[fleet.kind](endpoints[fleet.id][1])
     return Generation(world, tracker, backends, endpoints)
-
-
-class MissingKey(ValueError):  # noqa: N818  (what it says)
-    """A fleet refers to an environment variable that is not set."""
 
 
 def _endpoint(fleet: Fleet, environment: Mapping[str, str]) -> Endpoint:

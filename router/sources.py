@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yamlfile
-from policies import parse as policy_parse
+from backends import files
+from backends.catalogue import Catalogue
 from policies.model import Policy
-from router import files
+from policies.names import Names
+from policies.parse import parse
+from router.faults import MissingKey
 from router.record import keep_versions
-from router.runtime import LOG, MissingKey, Runtime
+from router.runtime import LOG, Runtime
 from router.world import World, world
 
 LOOK_EVERY_S = 1.0
@@ -29,15 +32,15 @@ class Sources:
     def load(self) -> World:
         """Read everything anew; raise yamlfile.Invalid or OSError."""
         catalogue = files.catalogue(self.fleets, self.state)
-        return world(policy(self.policy, catalogue_names(catalogue)), catalogue)
+        return world(policy(self.policy, names_of(catalogue)), catalogue)
 
     def stamp(self) -> tuple[object, ...]:
         """Return a value that changes when a watched file does."""
         return tuple(_stamp(path) for path in (self.fleets, self.policy))
 
 
-def catalogue_names(catalogue: files.Catalogue) -> policy_parse.Names:
-    return policy_parse.Names(
+def names_of(catalogue: Catalogue) -> Names:
+    return Names(
         lanes=frozenset(fleet.lane for fleet in catalogue.fleets),
         fleets=frozenset(fleet.id for fleet in catalogue.fleets),
         models=frozenset(catalogue.models),
@@ -45,10 +48,10 @@ def catalogue_names(catalogue: files.Catalogue) -> policy_parse.Names:
     )
 
 
-def policy(path: Path | None, names: policy_parse.Names) -> Policy:
+def policy(path: Path | None, names: Names) -> Policy:
     """Return the policy of this file, or the packaged default."""
-    source = files.on_disk(path) if path else files.packaged("policies", files.PACKAGED_POLICY)
-    return policy_parse.parse(source.text, source.name, names)
+    source = files.on_disk(path) if path else files.packaged("policies", "default.yaml")
+    return parse(source.text, source.name, names)
 
 
 async def watch(sources: Sources, runtime: Runtime) -> None:

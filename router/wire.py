@@ -91,7 +91,7 @@ def parse_hints(headers: Mapping[bytes, bytes]) -> Hints:
 
 def _json_object(raw: bytes) -> Body:
     try:
-        body = json.loads(raw, parse_constant=_no_constant)
+        body = json.loads(raw.decode(), parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         _wrong(None, "the body is nested too deeply")
     except UnicodeDecodeError:
@@ -99,7 +99,7 @@ def _json_object(raw: bytes) -> Body:
     except json.JSONDecodeError as exc:
         _wrong(None, f"the body is not JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}")
     except ValueError:
-        _wrong(None, "the body holds a number that JSON doesn't know (NaN, Infinity or too long)")
+        _wrong(None, "the body holds a number that JSON doesn't know, or one too large to be read")
     if not isinstance(body, dict):
         _wrong(None, "the body must be a JSON object")
     return body
@@ -107,6 +107,13 @@ def _json_object(raw: bytes) -> Body:
 
 def _no_constant(_: str) -> NoReturn:
     raise ValueError
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):  # 1e999 would be sent on as `Infinity`
+        raise ValueError
+    return value
 
 
 def _check_messages(messages: Any) -> None:

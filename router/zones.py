@@ -7,16 +7,22 @@ long text the head and the tail are read: WINDOW_HEAD + WINDOW_TAIL characters, 
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from router.lexicon import LIGHT, cues_in, words_of
 
-WINDOW_HEAD: Final = 2_000
-WINDOW_TAIL: Final = 1_000
+WINDOW_HEAD: Final = 1_200
+WINDOW_TAIL: Final = 600
+
+QUESTION_TIMES: Final = 4
 
 _QUOTED: Final = re.compile(r'"[^"]*"|“[^“”]*”|「[^「」]*」|『[^『』]*』|«[^«»]*»')
+_SCHEMA: Final = re.compile(r'\{\s*["“]?\w+["”]?\s*:[^{}]*\}')  # the shape of an answer, not code
 _COLON: Final = re.compile(r":(?![\d/:])|：|——|\?\s|？")
+_SENTENCE_END: Final = re.compile(r"。|！|[.!]\s")
+_POINTS: Final = re.compile("以下|下面|下列|下文|下述|这段|這段|此文|文章|following|below|this")
 _LIST: Final = re.compile(r"\s*(?:[-*•①]|\(?[1a一][).、）])")
 _BEGGING: Final = re.compile(
     r"(?:(?:this|it|that)(?: is|'s|’s) )?(?:an? |just |very |really |so |super ){0,3}"
@@ -57,7 +63,9 @@ def without_begging(text: str) -> str:
 
 def zones_of(text: str) -> Zones:
     seen = without_begging(window(text).lower())
-    outside = _QUOTED.sub(" ", seen)
+    schema = "{" in seen and _SCHEMA.search(seen) is not None
+    outside = _SCHEMA.sub(" json ", seen) if schema else seen
+    outside = _QUOTED.sub(" ", outside.replace('"""', " "))
     if "```" in outside:
         outside = "\n".join(outside.split("```")[::2])
     outside = outside.strip()
@@ -75,28 +83,46 @@ def zones_of(text: str) -> Zones:
 
 def _instruction(text: str) -> tuple[str, list[str], dict[str, float]]:
     """Return the lead or the closing line if it sets a light task, else the whole text."""
-    lead, rest, closing = _parts(text)
-    if rest and not _LIST.match(rest):
-        for part in (lead, closing):
-            words = words_of(part)
-            cues = cues_in(part, words)
-            if _sets_a_light_task(cues):
-                return part, words, cues
     words = words_of(text)
-    return text, words, cues_in(text, words)
+    cues = cues_in(text, words)
+    if _asks_about_below(text):
+        text = text.partition("\n")[0]
+        words = words_of(text)
+        return text, words, cues_in(text, words)
+    if LIGHT.isdisjoint(cues):
+        return text, words, cues
+    for part in _commands(text):
+        part_words = words_of(part)
+        part_cues = cues_in(part, part_words)
+        if _sets_a_light_task(part_cues):
+            return part, part_words, part_cues
+    return text, words, cues
 
 
-def _parts(text: str) -> tuple[str, str, str]:
-    """Cut ``text`` into its lead (to a colon or the end of the line), the rest, the last line."""
+def _asks_about_below(text: str) -> bool:
+    """Tell whether a question of one line stands over a text several times as long."""
+    line, blank, below = text.partition("\n\n")
+    return (
+        blank != ""
+        and "\n" not in line
+        and QUESTION_TIMES * len(line) < len(below)
+        and ("?" in line or "？" in line)
+    )
+
+
+def _commands(text: str) -> Iterator[str]:
+    """Yield where an instruction about material may stand: before a colon, first line, last line."""
     line, _, below = text.partition("\n")
     colon = _COLON.search(line, 8)
-    if colon:
-        lead, beside = line[: colon.start() + 1], line[colon.end() :]
-    else:
-        lead, beside = line, ""
-    rest = beside if beside.strip() else below
-    closing = text.rpartition("\n")[2] if below else ""
-    return lead, rest.strip(), closing
+    if colon and line[colon.end() :].strip() and not _LIST.match(line, colon.end()):
+        yield line[: colon.end()]
+    sentence = _SENTENCE_END.search(line, 4)
+    if sentence and 3 * sentence.end() < len(line) and _POINTS.search(line, 0, sentence.end()):
+        yield line[: sentence.end()]
+    if below and not _LIST.match(below.lstrip()):
+        yield line
+    if below:
+        yield text.rpartition("\n")[2]
 
 
 HEAVY: Final = ("code", "prove", "math", "debug", "reason", "plan", "agent", "document", "create")

@@ -77,7 +77,11 @@ class Ask:
 def parse(raw: bytes, fleet: Fleet, kind: Kind) -> Ask:
     """Return what is asked of this fleet, or raise Refused."""
     body = _json_object(raw)
-    model = _one_of(body, "model", str, "a text", fleet.upstream_model)
+    model = body.get("model")
+    if model is None:
+        model = fleet.upstream_model  # as vLLM, which serves one
+    if not isinstance(model, str):
+        raise Refused(400, "`model` is not a text", param="model")
     if model != fleet.upstream_model:
         known = f"(known: {fleet.upstream_model})"
         raise Refused(
@@ -88,8 +92,8 @@ def parse(raw: bytes, fleet: Fleet, kind: Kind) -> Ask:
             raise Refused(400, f"`{key}` is not emulated: no model runs here", param=key)
     prompt, last_turn, tokens_in = _PROMPTS[kind](body)
     limits = _limits(body, fleet.context_tokens, tokens_in)
-    stream = _one_of(body, "stream", bool, "true or false", False)
-    options = _one_of(body, "stream_options", dict, "an object", {})
+    stream = _flag(body, "stream")
+    options = _object(body, "stream_options")
     if options and not stream:
         said = "`stream_options` can only be set when `stream` is true"
         raise Refused(400, said, param="stream_options")
@@ -101,7 +105,7 @@ def parse(raw: bytes, fleet: Fleet, kind: Kind) -> Ask:
         answer=emulated_text.answer(fleet.id, prompt, tongue, limits, as_json=_as_json(body)),
         n=_integer(body, "n", 1, CHOICES_MAX) or 1,
         stream=stream,
-        include_usage=_one_of(options, "include_usage", bool, "true or false", False),
+        include_usage=_flag(options, "include_usage"),
     )
 
 
@@ -132,15 +136,15 @@ def _limits(body: Body, context_tokens: int, tokens_in: int) -> Limits:
     if least > most:
         raise Refused(400, f"`min_tokens` is above the output limit of {most}", param="min_tokens")
     stop = body.get("stop")
-    stops = [stop] if isinstance(stop, str) else stop or []
+    stops = [] if stop is None else [stop] if isinstance(stop, str) else stop
     if not isinstance(stops, list) or not all(isinstance(text, str) for text in stops):
         raise Refused(400, "`stop` is not a text or a list of texts", param="stop")
-    ignore_eos = _one_of(body, "ignore_eos", bool, "true or false", False)
+    ignore_eos = _flag(body, "ignore_eos")
     return Limits(most, least, ignore_eos, tuple(text for text in stops if text))
 
 
 def _as_json(body: Body) -> bool:
-    wanted = _one_of(body, "response_format", dict, "an object", {})
+    wanted = _object(body, "response_format")
     kind = wanted.get("type", "text")
     if kind not in ("text", "json_object", "json_schema"):
         said = "unknown `response_format` (known: json_object, json_schema, text)"
@@ -174,7 +178,7 @@ def _chat_prompt(body: Body) -> tuple[str, str, int]:
     return "\n".join(texts), last_turn or texts[-1], tokens
 
 
-def _content(content: Any, at: str) -> tuple[str, int]:
+def _content(content: object, at: str) -> tuple[str, int]:
     """Return the text and the number of images of a message."""
     if content is None or isinstance(content, str):
         return content or "", 0
@@ -213,13 +217,18 @@ def _integer(body: Body, key: str, low: int, high: float = math.inf) -> int | No
     return value
 
 
-def _one_of(body: Body, key: str, kind: type, described: str, default: Any) -> Any:
+def _flag(body: Body, key: str) -> bool:
     value = body.get(key)
-    if value is None:
-        return default
-    if not isinstance(value, kind):
-        raise Refused(400, f"`{key}` is not {described}", param=key)
-    return value
+    if value is not None and not isinstance(value, bool):
+        raise Refused(400, f"`{key}` is not true or false", param=key)
+    return bool(value)
+
+
+def _object(body: Body, key: str) -> Body:
+    value = body.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise Refused(400, f"`{key}` is not an object", param=key)
+    return value or {}
 
 
 _PROMPTS: Final[Mapping[Kind, Callable[[Body], tuple[str, str, int]]]] = {

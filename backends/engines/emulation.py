@@ -31,7 +31,7 @@ class Stream:
     first_step: float | None = None  # at which its first token is out; None: it waits for a place
     over: bool = False  # it has all its tokens, or left
     left: bool = False
-    watched: int | None = None  # tokens that somebody waits for
+    watched: int | None = None  # tokens that somebody waited for before it had a place
 
 
 @dataclass(slots=True)
@@ -71,8 +71,7 @@ class Replica:
         due: list[Stream] = []
         while self._watches and self._watches[0][0] <= self._step + _EPSILON:
             stream = heappop(self._watches)[2]
-            if stream.watched is not None:
-                stream.watched = None
+            if not stream.left:
                 due.append(stream)
         return due
 
@@ -90,7 +89,6 @@ class Replica:
         if stream.over:
             return
         stream.left = True
-        stream.watched = None
         if stream.first_step is not None:
             self._drop(stream)
             return
@@ -108,13 +106,14 @@ class Replica:
 
     def watch(self, stream: Stream, tokens: int) -> None:
         """Let `advance` return the stream, once, when this many tokens are out."""
-        stream.watched = tokens
-        if stream.first_step is not None:
+        if stream.first_step is None:
+            stream.watched = tokens
+        else:
             self._push(self._watches, stream.first_step + tokens - 1, stream)
 
     def next_ms(self) -> float | None:
         """Return when something is to happen next, if no stream comes or leaves before."""
-        while self._watches and self._watches[0][2].watched is None:
+        while self._watches and self._watches[0][2].left:
             heappop(self._watches)
         times = [self.next_end_ms()]
         if self._watches:

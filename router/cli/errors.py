@@ -6,8 +6,7 @@ from contextlib import contextmanager
 import click
 
 import yamlfile
-from router.entry import CannotListen, Unsafe
-from router.runtime import MissingKey
+from router.faults import CannotListen, MissingKey, Unsafe
 
 FAILED, REFUSED, INVALID = 1, 2, 3
 
@@ -17,7 +16,7 @@ class Ends(click.ClickException):
 
     def __init__(self, message: str, exit_code: int = FAILED) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  (click reads it from the instance)
 
 
 @contextmanager

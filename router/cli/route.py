@@ -91,9 +91,9 @@ def _recompute(given: dict[str, Any]) -> None:
     try:
         facts = facts_from(stored["facts"])
         loads = [load_from(stored["load"][on.fleet.id]) for on in now.fleets]
+        decision = decide(now, facts, loads)
     except (KeyError, TypeError, ValueError) as exc:
         raise Ends(f"{given['receipt_file']}: not a receipt: {exc}", INVALID) from None
-    decision = decide(now, facts, loads)
     again = decision_part(decision)
     differing = [
         name for name in RECOMPUTED if orjson.dumps(again[name]) != orjson.dumps(stored.get(name))

@@ -20,12 +20,10 @@ NO_THOUGHTS = f"{THINK}\n\n{END_THINK}\n\n"
 TEMPLATE = """\
 {%- for message in messages %}
     {{- '<|im_start|>' + message.role + '\\n' }}
-    {%- if message.role == 'assistant' and '</think>' in message.content %}
-        {{- message.content.split('</think>')[-1].lstrip('\\n') }}
-    {%- else %}
-        {{- message.content }}
+    {%- if message.role == 'assistant' and message.reasoning_content %}
+        {{- '<think>\\n' + message.reasoning_content + '\\n</think>\\n\\n' }}
     {%- endif %}
-    {{- '<|im_end|>\\n' }}
+    {{- (message.content or '') + '<|im_end|>\\n' }}
 {%- endfor %}
 {%- if add_generation_prompt %}
     {{- '<|im_start|>assistant\\n' }}
@@ -34,6 +32,7 @@ TEMPLATE = """\
     {%- endif %}
 {%- endif %}
 """
+"""`reasoning_content` tells the engine that this model may think: it then cuts the empty block."""
 
 
 def render(messages: Sequence[Message], *, thinking_off: bool) -> str:

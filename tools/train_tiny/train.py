@@ -23,6 +23,7 @@ from vocabulary import Vocabulary, learn
 
 VOCABULARY = 3072
 SAMPLES_FOR_VOCABULARY = 30_000
+PROMPT_SHARE = 0.25  # of the prompt's tokens are predicted: the rest costs time and teaches little
 IGNORED = -100  # torch's mark for a position that is not predicted
 
 
@@ -77,7 +78,7 @@ def loss_of(model: Qwen3, batch: Sequence[Row], weight_of_prompt: float) -> torc
     hidden = model(ids)
     loss = functional.cross_entropy(model.logits(hidden[is_answer]), targets[is_answer])
     if weight_of_prompt:
-        prompt = (targets != IGNORED) & ~is_answer
+        prompt = (targets != IGNORED) & ~is_answer & (torch.rand(targets.shape) < PROMPT_SHARE)
         of_prompt = functional.cross_entropy(model.logits(hidden[prompt]), targets[prompt])
         loss = loss + weight_of_prompt * of_prompt
     return loss

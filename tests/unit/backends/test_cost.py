@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends import cost
+from backends import cost, files
 from backends.profiles import little_consistent
-from router import files
 
 BOOK = files.library().prices
 PROFILES = files.library().profiles

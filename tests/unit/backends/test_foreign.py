@@ -11,7 +11,7 @@ import pytest
 from backends import foreign
 from backends.base import BackendError, Broken, Garbled, Misconfigured, Unreachable
 
-# Of asyncio, not from a connect or a read on a transport: bugs of ours, streams, queues, cancelling.
+# Of asyncio, but not from a connect or a transport: cancelling, streams, queues, bugs of ours.
 NOT_OURS_TO_TRANSLATE = {
     "CancelledError",
     "InvalidStateError",

@@ -1,4 +1,4 @@
-"""The packaged files, read where they are installed, and the user's files in their place."""
+"""The packaged reference files, read where they are installed, and the user's files beside them."""
 
 from importlib import resources
 from pathlib import Path
@@ -6,9 +6,6 @@ from pathlib import Path
 from backends import parse
 from backends.catalogue import Catalogue
 from backends.parse import Library, Source
-
-PACKAGED_FLEETS = "fleets.yaml"
-PACKAGED_POLICY = "default.yaml"
 
 
 def packaged(package: str, *path: str) -> Source:
@@ -25,18 +22,21 @@ def library(state: Path | None = None) -> Library:
     """Return the packaged profiles, quality tables and prices, and the profiles under the state."""
     folder = resources.files("backends").joinpath("data", "profiles")
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-    profiles = [packaged("backends", "data", "profiles", name) for name in names]
     own = state / "profiles" if state is not None else None
-    if own is not None and own.is_dir():
-        profiles += [on_disk(path) for path in sorted(own.glob("*.yaml"))]
     return parse.library(
-        profiles,
+        [
+            *(packaged("backends", "data", "profiles", name) for name in names),
+            *(on_disk(path) for path in (sorted(own.glob("*.yaml")) if own else ())),
+        ],
         packaged("backends", "data", "quality.yaml"),
         packaged("backends", "data", "prices.yaml"),
     )
 
 
+def embedded_fleets() -> Source:
+    return packaged("backends", "data", "fleets.yaml")
+
+
 def catalogue(path: Path | None, state: Path | None = None) -> Catalogue:
     """Return the fleets of this file, or the embedded ones."""
-    source = on_disk(path) if path else packaged("backends", "data", PACKAGED_FLEETS)
-    return parse.catalogue(source, library(state))
+    return parse.catalogue(on_disk(path) if path else embedded_fleets(), library(state))

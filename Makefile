@@ -1,0 +1,41 @@
+# What people type. `make up` and `make test` install what is missing by themselves.
+.DEFAULT_GOAL := help
+.PHONY: help setup up test check format bench coverage train-tiny clean
+BIN := .venv/bin
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## Install what is missing: uv, the locked environment, the engine (5 minutes once)
+	@tools/setup.sh
+
+up: setup ## Start local model servers and the router, and print what to try
+	@exec $(BIN)/sluice up $(ARGS)
+
+test: setup ## Run the tests, on real model servers, and print the core's coverage
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage report --include='$(CORE)' --fail-under=95
+
+check: setup ## Lint, types, arrows, policies and their cases
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/sluice policy check --cases policies/tests policies/default.yaml policies/examples/*.yaml
+
+format: setup ## Format the code and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## Print where the microseconds go, and the ratio to a direct call
+	@$(BIN)/python tools/bench.py
+
+train-tiny: setup ## Train the tiny demo model anew (minutes of CPU; needs torch, see its model card)
+	@tools/train_tiny/run.sh
+
+clean: ## Remove the environment, caches and local state
+	rm -rf .venv .sluice .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The pure core: no I/O, no clock.
+CORE := policies/*,backends/cost.py,backends/fleet_model.py,backends/profiles.py,backends/quality.py,backends/catalogue.py,backends/prices.py,backends/parse.py,backends/load.py,router/charge.py,router/decide.py,router/estimate.py,router/facts.py,router/features.py,router/tokens.py,router/classify/*,router/flow.py,router/receipt.py,router/wire.py,router/world.py,yamlfile.py

@@ -1,0 +1,202 @@
+"""Case files: what a policy is expected to decide, in its writer's words (`policies/tests/`).
+
+A case names some facts of a request (the rest are those of a short, plain one), may set what the
+policy is told of a lane or a fleet (`given`), and says what it expects. The candidates come from
+the caller, so that one file runs against stand-ins and against a real catalogue.
+
+* yamlfile.Invalid   the case file is at fault: every problem, with its file:line
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+import yamlfile
+from policies.case_form import CASE_FILE
+from policies.evaluate import Verdict, evaluate
+from policies.model import Candidate, Facts, Policy
+from yamlfile import Document, Fault
+
+PLAIN: Mapping[str, Any] = {  # a short English request on a Monday at noon, UTC
+    "at": "2026-01-05T12:00:00.000Z",
+    "tenant": "acme",
+    "team": None,
+    "key": "case",
+    "tags": {},
+    "task": "other",
+    "tier": "simple",
+    "language": "en",
+    "tokens_in": 60,
+    "tokens_out": 40,
+}
+BY_TIER: Mapping[str, Mapping[str, float]] = {
+    "simple": {"complexity": 0.2, "p_small": 0.95},
+    "heavy": {"complexity": 0.8, "p_small": 0.3},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A candidate as plain values: what a policy is told of a fleet."""
+
+    fleet: str
+    model: str
+    lane: str
+    region: str
+    abilities: frozenset[str]
+    context_tokens: int
+    worst_usd: Callable[[int], float | None]  # of the output limit
+    state: str = "ready"
+    ttft_p50_ms: float | None = None
+    ttft_p95_ms: float | None = None
+    e2e_p50_ms: float | None = None
+    e2e_p95_ms: float | None = None
+    usd_marginal: float | None = None
+    usd_average: float | None = None
+    usd_router: float = 0.0
+    quality: float = 1.0
+
+    def usd_at_most(self, max_output_tokens: int) -> float | None:
+        return self.worst_usd(max_output_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`where` is file:line; `given` and `expect` are as written."""
+
+    name: str
+    where: str
+    facts: Facts
+    given: Mapping[str, Mapping[str, Any]]
+    expect: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """A case and every way in which the verdict was not the expected one."""
+
+    case: Case
+    failures: tuple[str, ...]
+
+
+def read_cases(text: str, name: str) -> tuple[Case, ...]:
+    document = yamlfile.read(text, name, CASE_FILE)
+    found = list(_faults(document))
+    if found:
+        raise document.invalid(found)
+    return tuple(
+        Case(
+            name=case["name"],
+            where=f"{name}:{document.line('cases', i)}",
+            facts=facts_of(case.get("facts", {})),
+            given=case.get("given", {}),
+            expect=case["expect"],
+        )
+        for i, case in enumerate(document.value["cases"])
+    )
+
+
+def run_cases(
+    policy: Policy,
+    cases: Sequence[Case],
+    candidates_for: Callable[[Facts], Sequence[Candidate]],
+) -> list[CaseResult]:
+    return [
+        CaseResult(case, tuple(_failures(policy, case, candidates_for(case.facts))))
+        for case in cases
+    ]
+
+
+def facts_of(written: Mapping[str, Any]) -> Facts:
+    """Return the facts of a plain request with those that were written in their place."""
+    tier = written.get("tier", PLAIN["tier"])
+    values: dict[str, Any] = {**PLAIN, **BY_TIER[tier], **written}
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return Facts(**{**values, **lists})
+
+
+def told(candidate: Candidate, given: Mapping[str, Mapping[str, Any]]) -> Told:
+    """Return what a case tells of this candidate: of its lane, and above that of itself."""
+    values = {f.name: getattr(candidate, f.name) for f in fields(Told) if f.name != "worst_usd"}
+    known = Told(worst_usd=candidate.usd_at_most, **values)
+    return replace(known, **{**given.get(known.lane, {}), **given.get(known.fleet, {})})
+
+
+def _faults(document: Document) -> Iterator[Fault]:
+    names: set[str] = set()
+    for i, case in enumerate(document.value["cases"]):
+        if case["name"] in names:
+            yield ("cases", i, "name"), f"case `{case['name']}` stands here twice"
+        names.add(case["name"])
+        at = case.get("facts", {}).get("at", PLAIN["at"])
+        try:
+            datetime.fromisoformat(at)
+        except ValueError:
+            yield ("cases", i, "facts", "at"), f"`{at}` is not a date and time"
+
+
+def _failures(policy: Policy, case: Case, candidates: Sequence[Candidate]) -> Iterator[str]:
+    known = {name for c in candidates for name in (c.lane, c.fleet)}
+    refused = case.expect.get("refused")
+    named = {*case.given, *(refused if isinstance(refused, dict) else ())}
+    yield from (f"no lane or fleet is called `{name}`" for name in sorted(named - known))
+    verdict = evaluate(policy, case.facts, [told(c, case.given) for c in candidates])
+    for key, expected in case.expect.items():
+        got, good = EXPECTATIONS[key](verdict, expected)
+        if not good:
+            yield f"{key}: expected {_shown(expected)}, got {_shown(got)}{_why(verdict)}"
+
+
+def _why(verdict: Verdict[Told]) -> str:
+    if verdict.ranked:
+        return f" ({verdict.ranked[0].fleet} serves)"
+    reasons = ", ".join(f"{r.candidate.fleet}: {r.code}" for r in verdict.refused)
+    return f" (nobody serves: {reasons})"
+
+
+def _shown(value: object) -> str:
+    return "none" if value in (None, [], {}) else str(value)
+
+
+def _of_first(name: str) -> "Expectation":
+    def check(verdict: Verdict[Told], expected: str) -> tuple[str | None, bool]:
+        got = getattr(verdict.ranked[0], name) if verdict.ranked else None
+        return got, got == expected
+
+    return check
+
+
+def _rule(verdict: Verdict[Told], expected: str | None) -> tuple[str | None, bool]:
+    got = verdict.rule.id if verdict.rule else None
+    return got, got == expected
+
+
+def _relaxed(verdict: Verdict[Told], expected: list[str]) -> tuple[list[str], bool]:
+    return list(verdict.relaxed), list(verdict.relaxed) == expected
+
+
+def _refused(
+    verdict: Verdict[Told], expected: str | Mapping[str, str]
+) -> tuple[list[str] | dict[str, str], bool]:
+    # a code: nobody serves, and somebody for this reason; else a code for each lane or fleet
+    codes = {refused.candidate.fleet: refused.code for refused in verdict.refused}
+    if isinstance(expected, str):
+        return sorted(set(codes.values())), not verdict.ranked and expected in codes.values()
+    everyone = [*verdict.ranked, *(refused.candidate for refused in verdict.refused)]
+    named = {each.fleet: expected.get(each.fleet, expected.get(each.lane)) for each in everyone}
+    meant = {fleet: code for fleet, code in named.items() if code is not None}
+    found = {fleet: codes.get(fleet, "serves") for fleet in meant}
+    return found, found == meant
+
+
+Expectation = Callable[[Verdict[Told], Any], tuple[object, bool]]
+"""(verdict, what was expected) -> what it was, whether that is good."""
+EXPECTATIONS: Mapping[str, Expectation] = {
+    "rule": _rule,
+    "lane": _of_first("lane"),
+    "fleet": _of_first("fleet"),
+    "model": _of_first("model"),
+    "relaxed": _relaxed,
+    "refused": _refused,
+}

@@ -1,0 +1,121 @@
+"""``sluice doctor``: what this machine has, and whether the fleets answer."""
+
+import asyncio
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import click
+import orjson
+
+import yamlfile
+from backends.base import BackendError
+from backends.catalogue import Fleet
+from backends.engines import EngineError, llama_cpp
+from backends.http1 import Client
+from router.cli import options
+from router.cli.errors import FAILED
+from router.settings import cache_dir, environment
+from router.sources import Sources
+from router.world import World
+
+PROBE_S = 3.0
+OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`advice` says what to do where `verdict` isn't ok."""
+
+    what: str
+    verdict: Literal["ok", "warning", "failed"]
+    detail: str
+    advice: str = ""
+
+
+@click.command("doctor")
+@options.fleets
+@options.policy
+@options.state
+@options.as_json
+def command(fleets: Path | None, policy: Path | None, state: Path, as_json: bool) -> None:
+    """Check machine, files and fleets; exit 1 if something fails."""
+    findings = list(_findings(Sources(state, fleets, policy)))
+    if as_json:
+        click.echo(orjson.dumps([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.verdict:<8} {finding.what}: {finding.detail}")
+            if finding.advice:
+                click.echo(f"         -> {finding.advice}")
+    if any(finding.verdict == "failed" for finding in findings):
+        raise SystemExit(FAILED)
+
+
+def _findings(sources: Sources) -> Iterator[Finding]:
+    yield Finding("python", "ok", platform.python_version())
+    yield _engine()
+    yield _state(sources.state)
+    try:
+        world = sources.load()
+    except (yamlfile.Invalid, OSError) as exc:
+        yield Finding("policy and fleets", "failed", str(exc), "mend the lines named above")
+        return
+    said = f"policy {world.policy.name} ({world.policy.hash}), {len(world.fleets)} fleets"
+    yield Finding("policy and fleets", "ok", said)
+    yield from asyncio.run(_fleets(world))
+
+
+def _engine() -> Finding:
+    env = environment()
+    try:
+        found = llama_cpp.find(env.get("SLUICE_LLAMA_SERVER"), cache_dir(env))
+    except EngineError as exc:
+        return Finding("llama-server", "failed", str(exc))
+    if found is None:
+        said = "not found; only `sluice up` with the embedded fleets needs it"
+        return Finding("llama-server", "warning", said, "`make setup` builds it in 5 minutes")
+    return Finding("llama-server", "ok", str(found))
+
+
+def _state(state: Path) -> Finding:
+    probe = state / ".doctor"
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as exc:
+        said = f"{state} can't be written: {exc.strerror}"
+        return Finding("state folder", "failed", said, "choose another with `--state`")
+    return Finding("state folder", "ok", str(state))
+
+
+async def _fleets(world: World) -> list[Finding]:
+    env = environment()
+    probes = [_fleet(on.fleet, env.get(on.fleet.api_key_env or "")) for on in world.fleets]
+    return list(await asyncio.gather(*probes))
+
+
+async def _fleet(fleet: Fleet, key: str | None) -> Finding:
+    """Ask every url of the fleet for its models, which every OpenAI server can tell."""
+    what = f"fleet {fleet.id}"
+    if fleet.api_key_env and not key:
+        said = f"the environment variable `{fleet.api_key_env}` is not set"
+        return Finding(what, "failed", said, "set it to the fleet's API key")
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    for url in fleet.urls:
+        client = Client(url, headers)
+        try:
+            response = await client.request("GET", "/models", timeout_s=PROBE_S)
+        except BackendError as exc:
+            advice = "start it, or mend its url in the fleet catalogue"
+            return Finding(what, "failed", f"{url}: {exc.detail}", advice)
+        finally:
+            await client.aclose()
+        if response.status != OK:
+            said = f"{url}/models answered {response.status}"
+            advice = "check its key and that the url ends with /v1"
+            return Finding(what, "failed", said, advice)
+    return Finding(what, "ok", ", ".join(fleet.urls))

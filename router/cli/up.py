@@ -1,0 +1,140 @@
+"""``sluice up``: local lanes and the router on one machine, and what to try."""
+
+import json
+import shlex
+import threading
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from backends import files
+from backends.engines import EngineError
+from router import entry, lanes
+from router.cli import options
+from router.cli.engine import engine
+from router.cli.errors import FAILED, Ends, told
+from router.keys import RIGHTS, Key, KeyStore
+from router.settings import DEFAULT_PORT, Settings, cores, environment
+
+DRAIN_S = 3  # a demo ends quickly
+PORT = click.IntRange(1, 65535)
+TRIES = (
+    "Classify this ticket as billing, technical or shipping: I was charged twice for my order",
+    "请一步一步证明：模 4 余 3 的素数有无穷多个，并推广到一般情形",
+)
+
+
+@click.command("up")
+@click.option("--port", type=PORT, default=DEFAULT_PORT, show_default=True, help="Of the router.")
+@click.option("--cpu-port", type=PORT, default=lanes.CPU_PORT, show_default=True)
+@click.option("--accelerator-port", type=PORT, default=lanes.ACCELERATOR_PORT, show_default=True)
+@click.option("--threads", type=click.IntRange(1), help="Of the llama-server (default: half).")
+@options.fleets
+@options.policy
+@options.state
+def command(
+    port: int,
+    cpu_port: int,
+    accelerator_port: int,
+    threads: int | None,
+    fleets: Path | None,
+    policy: Path | None,
+    state: Path,
+) -> None:
+    """Start the embedded lanes (or use those of --fleets) and the router, until Ctrl-C."""
+    with ExitStack() as running, told():
+        sock = running.enter_context(entry.listen("127.0.0.1", port))
+        if fleets is None:
+            fleets = _own_catalogue(state, cpu_port, accelerator_port)
+            started = _start_lanes(running, fleets, cpu_port, accelerator_port, threads, state)
+            stopped = threading.Event()
+            running.callback(stopped.set)
+            watcher = threading.Thread(
+                target=lanes.watch, args=(started, _say, stopped), daemon=True
+            )
+            watcher.start()
+        app = entry.build(Settings(state, fleets, policy, port=port, environment=environment()))
+        key = _demo_key(state)
+        entry.serve(app, sock, lambda: _hello(entry.address(sock), key), DRAIN_S)
+        click.echo("stopping")
+
+
+def _start_lanes(
+    running: ExitStack,
+    fleets: Path,
+    cpu_port: int,
+    accelerator_port: int,
+    threads: int | None,
+    state: Path,
+) -> list[lanes.Lane]:
+    logs = state / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    try:
+        binary = engine()
+        cpu = lanes.start_cpu(binary, cpu_port, threads or max(1, cores() // 2), logs)
+        running.callback(cpu.stop)
+        click.echo(f"lane cpu: llama-server with the tiny Qwen3 on port {cpu_port}")
+        accelerator = lanes.start_accelerator(fleets, accelerator_port, logs)
+    except (EngineError, lanes.LaneFailed) as exc:
+        raise Ends(str(exc), FAILED) from None
+    running.callback(accelerator.stop)
+    click.echo(f"lane accelerator: emulated p5, p4d, g6e, trn2, inf2 on port {accelerator_port}")
+    return [cpu, accelerator]
+
+
+def _own_catalogue(state: Path, cpu_port: int, accelerator_port: int) -> Path:
+    """Write the embedded catalogue with the chosen ports; the router watches that file."""
+    text = files.embedded_fleets().text
+    text = text.replace(f":{lanes.CPU_PORT}/", f":{cpu_port}/")
+    text = text.replace(f":{lanes.ACCELERATOR_PORT}/", f":{accelerator_port}/")
+    state.mkdir(parents=True, exist_ok=True)
+    path = state / "fleets.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def _demo_key(state: Path) -> str:
+    """Return the demo's key: made once, kept readable by its owner alone."""
+    path = state / "demo.key"
+    store = KeyStore(state, time.monotonic)
+    now = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
+    try:
+        if path.exists():
+            key = path.read_text("utf-8").strip()
+            if store.find(key, now) is not None:
+                return key
+        key = store.create(Key(id="", tenant="demo", may=RIGHTS, admin=True), now)
+    finally:
+        store.close()
+    path.touch(mode=0o600)
+    path.write_text(key + "\n", "utf-8")
+    return key
+
+
+def _hello(address: str, key: str) -> None:
+    lines = [
+        "",
+        f"sluice is up: {address}/v1",
+        f"key: {key}",
+        "",
+        "try (the first is answered on the CPU, the second on an accelerator):",
+        *(_curl(address, key, text) for text in TRIES),
+        "",
+        "why it went there: sluice route 'your text' · receipts: .sluice/receipts · Ctrl-C stops",
+    ]
+    click.echo("\n".join(lines))
+
+
+def _curl(address: str, key: str, text: str) -> str:
+    body = {"model": "auto", "messages": [{"role": "user", "content": text}]}
+    return (
+        f"\ncurl -i {address}/v1/chat/completions -H 'Authorization: Bearer {key}' "
+        f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body, ensure_ascii=False))}"
+    )
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,20 @@
+"""What keeps a router from starting or adopting a change; the message says what to do.
+
+* the operator's files and settings
+  + MissingKey     a fleet refers to an environment variable that is not set
+  + Unsafe         the settings would open the router to others without a key
+* the machine
+  + CannotListen   the address can't be had
+"""
+
+
+class MissingKey(Exception):  # noqa: N818  (what it says)
+    pass
+
+
+class Unsafe(Exception):  # noqa: N818  (what it says)
+    pass
+
+
+class CannotListen(Exception):  # noqa: N818  (what it says)
+    pass

@@ -1,0 +1,122 @@
+"""What all tests share: real servers on free ports, and no absolute time.
+
+`upstream` is a server that plays faults which no real engine can be made to have on request;
+everything else here is the real thing.
+"""
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from support import Router, Upstream, process
+
+from backends.engines import llama_cpp, tiny_model
+from router.keys import Key, KeyStore
+
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
+
+
+# -- real servers ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """The real llama-server's path."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sluice"
+    found = llama_cpp.find(os.environ.get("SLUICE_LLAMA_SERVER"), cache)
+    assert found is not None, "no llama-server: `make setup` finds or builds one"
+    return found
+
+
+@pytest.fixture(scope="session")
+def start_tiny(engine, tmp_path_factory):
+    """Start a real llama-server with the shipped model on a port of one's choice."""
+
+    def start(port):
+        return llama_cpp.start(
+            engine,
+            tiny_model(),
+            port=port,
+            alias="qwen3-tiny",
+            slots=2,
+            threads=1,
+            ctx=4096,
+            log_path=tmp_path_factory.mktemp("engine") / "log",
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def tiny(start_tiny):
+    """The url of a real llama-server with the shipped model."""
+    server = start_tiny(llama_cpp.free_port())
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def emulator():
+    """The address of the emulated fleets, 20 times faster than their profiles."""
+    command = [sys.executable, "-m", "backends.engines.emulator", "--port", "0"]
+    with process(*command, "--time-scale", "0.05") as running:
+        yield running.first_line.split()[-1]
+
+
+@pytest.fixture
+def start_router(tmp_path):
+    """Start a router over these fleets (YAML text) with this policy and a key of these rights."""
+    with contextlib.ExitStack() as running:
+
+        def start(fleets, policy=None, *arguments, **rights):
+            state = tmp_path / f"state-{time.monotonic_ns()}"
+            state.mkdir()
+            options = ["--state", state, "--port", "0", *arguments]
+            if fleets is not None:
+                (tmp_path / "fleets.yaml").write_text(fleets, "utf-8")
+                options += ["--fleets", tmp_path / "fleets.yaml"]
+            if policy is not None:
+                (tmp_path / "policy.yaml").write_text(policy, "utf-8")
+                options += ["--policy", tmp_path / "policy.yaml"]
+            store = KeyStore(state, time.monotonic)
+            key = store.create(Key(id="", tenant="acme", **rights), "2026-01-01T00:00:00Z")
+            store.close()
+            log = tmp_path / "router.log"
+            command = [sys.executable, "-m", "router.cli", "serve", *options]
+            served = running.enter_context(process(*command, log=log))
+            assert "listens on" in served.first_line, served.first_line + log.read_text()
+            router = Router(served.first_line.split()[3], key, state, log)
+            running.callback(router.http.close)
+            router.process = served
+            return router
+
+        yield start
+
+
+# -- faults -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def upstream():
+    server = Upstream()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def second_upstream():
+    server = Upstream()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]

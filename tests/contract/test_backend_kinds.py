@@ -1,0 +1,658 @@
+"""What every backend kind does on a real socket, whatever the server behind it does."""
+
+import asyncio
+import contextlib
+import ssl
+import subprocess
+from dataclasses import dataclass, field
+
+import orjson
+import pytest
+import uvloop
+
+from backends.base import (
+    Broken,
+    Call,
+    ContextExceeded,
+    Endpoint,
+    Garbled,
+    Misconfigured,
+    Overloaded,
+    Rejected,
+    ServerFailed,
+    TimedOut,
+    Unreachable,
+)
+from backends.kinds import KINDS
+from backends.sse import Events
+
+ANSWER = orjson.dumps(
+    {
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "正面"}}],
+        "usage": {"prompt_tokens": 29, "completion_tokens": 1},
+    }
+)
+EVENTS = [
+    b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":null}}]}\n\n',
+    'data: {"choices":[{"index":0,"delta":{"content":"正面"}}]}\n\n'.encode(),
+    b'data: {"choices":[],"usage":{"prompt_tokens":29,"completion_tokens":1}}\n\n',
+    b"data: [DONE]\n\n",
+]
+CALL = Call('{"messages":[{"role":"user","content":"很好。"}]}'.encode(), timeout_s=5.0)
+SECRET = "sk-secret"
+TURNS = 100  # of the loop, within which the other side of a loopback socket sees a close
+
+JSON = b"content-type: application/json\r\n"
+SSE = b"content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n"
+
+
+def answer(body=ANSWER, status=b"200 OK", headers=JSON):
+    head = b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\n\r\n" % (status, headers, len(body))
+    return head + body
+
+
+def stream(events=EVENTS, headers=SSE, end=b"0\r\n\r\n"):
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events)
+    return b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n" + chunks + end
+
+
+@dataclass
+class Server:
+    """Keeps what it was sent."""
+
+    url: str
+    connections: int = 0
+    requests: list[bytes] = field(default_factory=list)
+    closed: int = 0
+
+
+@contextlib.asynccontextmanager
+async def playing(play, tls=None):
+    """Call `play(writer, reader, nth)` for the nth request; it closes by returning True."""
+    server, tasks = Server(""), set()
+
+    async def accept(reader, writer):
+        tasks.add(asyncio.current_task())
+        server.connections += 1
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                server.requests.append(head + await reader.readexactly(length))
+                if await play(writer, reader, len(server.requests)):
+                    await writer.drain()
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            server.closed += 1
+            writer.transport.abort()
+
+    listening = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    scheme = "https" if tls else "http"
+    server.url = f"{scheme}://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
+    try:
+        yield server
+    finally:
+        listening.close()
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
+
+
+def saying(*parts, close=False):
+    async def play(writer, _reader, _nth):
+        for part in parts:
+            writer.write(part)
+            await asyncio.sleep(0)
+        return close
+
+    return play
+
+
+async def silence(_writer, reader, _nth):
+    await reader.read()
+    return True
+
+
+async def answer_then_silence(writer, reader, nth):
+    """Answer the first request: so the next one's time is not spent on connecting."""
+    if nth == 1:
+        writer.write(answer())
+        return False
+    return await silence(writer, reader, nth)
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request):
+    factory = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}[request.param]
+    with asyncio.Runner(loop_factory=factory) as runner:
+        yield runner.run
+
+
+@pytest.fixture(params=KINDS)
+def opened(request):
+    @contextlib.asynccontextmanager
+    async def opened(*urls, api_key=None):
+        backend = KINDS[request.param](Endpoint(urls, api_key))
+        try:
+            yield backend
+        finally:
+            await backend.aclose()
+
+    return opened
+
+
+async def send(backend):
+    return await backend.send(CALL)
+
+
+async def receive(backend):
+    stream = await backend.stream(CALL)
+    try:
+        parts = []
+        while part := await stream.read(5.0):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        await stream.aclose()
+
+
+either = pytest.mark.parametrize("ask", [send, receive])
+
+
+async def failure_of(ask, opened, play, kind, **options):
+    """Return the error of this kind that the call has raised, and the server it was made to."""
+    async with playing(play, **options) as server, opened(server.url, api_key=SECRET) as backend:
+        with pytest.raises(kind) as caught:
+            await ask(backend)
+        shown = f"{caught.value} {caught.value!r} {backend!r} {vars(caught.value)}"
+        assert SECRET not in shown
+        assert "很好" not in shown
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        return caught.value, server
+
+
+async def eof_within_some_turns(server):
+    for _ in range(TURNS):
+        if server.closed:
+            return True
+        await asyncio.sleep(0)
+    return False
+
+
+def test_a_plain_answer_is_returned_as_it_came_and_parsed(run, opened):
+    async def main():
+        async with playing(saying(answer())) as server, opened(server.url) as backend:
+            reply = await backend.send(CALL)
+            assert (reply.status, reply.body) == (200, ANSWER)
+            assert reply.json["usage"]["prompt_tokens"] == 29
+            assert reply.headers[b"content-type"] == b"application/json"
+            assert "正面" not in repr(reply)
+            assert "很好" not in repr(CALL)
+            assert server.requests[0].startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
+            assert server.requests[0].endswith(b"\r\n\r\n" + CALL.body)
+            assert b"authorization" not in server.requests[0]
+
+    run(main())
+
+
+def test_the_key_is_sent_and_never_shown(run, opened):
+    async def main():
+        async with (
+            playing(saying(answer())) as server,
+            opened(server.url, api_key=SECRET) as backend,
+        ):
+            await backend.send(CALL)
+            assert b"\r\nauthorization: Bearer sk-secret\r\n" in server.requests[0]
+            assert SECRET not in f"{backend!r} {Endpoint((server.url,), SECRET)!r}"
+
+    run(main())
+
+
+def test_another_path_is_below_the_same_base(run, opened):
+    async def main():
+        body = b'{"data":[{"embedding":[0.1]}]}'
+        async with playing(saying(answer(body))) as server, opened(server.url) as backend:
+            reply = await backend.send(Call(b"{}", path="/embeddings", timeout_s=5.0))
+            assert reply.body == body
+            assert server.requests[0].startswith(b"POST /v1/embeddings HTTP/1.1\r\n")
+
+    run(main())
+
+
+@pytest.mark.parametrize("end", [b"0\r\n\r\n", b"0\r\nx-trailer: 1\r\n\r\n"])
+def test_a_stream_is_passed_on_byte_for_byte(run, opened, end):
+    async def main():
+        async with playing(saying(stream(end=end))) as server, opened(server.url) as backend:
+            assert await receive(backend) == b"".join(EVENTS)
+            assert await receive(backend) == b"".join(EVENTS)
+            assert server.connections == 1
+
+    run(main())
+
+
+def test_a_stream_comes_as_it_is_sent_and_not_at_its_end(run, opened):
+    async def main():
+        go_on = asyncio.Event()
+
+        async def play(writer, _reader, _nth):
+            writer.write(b"HTTP/1.1 200 OK\r\n" + SSE + b"\r\n")
+            for event in EVENTS:
+                writer.write(b"%x\r\n%b\r\n" % (len(event), event))
+                await go_on.wait()
+                go_on.clear()
+            writer.write(b"0\r\n\r\n")
+
+        async with playing(play) as server, opened(server.url) as backend:
+            stream_ = await backend.stream(CALL)
+            for event in EVENTS:
+                assert await stream_.read(5.0) == event
+                go_on.set()
+            assert await stream_.read(5.0) == b""
+            await stream_.aclose()
+
+    run(main())
+
+
+def test_a_stream_that_drips_byte_by_byte_has_the_same_events(run, opened):
+    async def main():
+        raw = stream()
+        drips = [raw[i : i + 1] for i in range(len(raw))]
+        async with playing(saying(*drips)) as server, opened(server.url) as backend:
+            scanner, found = Events(), []
+            opened_stream = await backend.stream(CALL)
+            while part := await opened_stream.read(5.0):
+                found += scanner.feed(part)
+            assert (found, scanner.rest()) == (EVENTS, b"")
+
+    run(main())
+
+
+def test_one_connection_is_used_again(run, opened):
+    async def main():
+        async with playing(saying(answer())) as server, opened(server.url) as backend:
+            await backend.send(CALL)
+            await backend.send(CALL)
+            assert (server.connections, len(server.requests)) == (1, 2)
+
+    run(main())
+
+
+@either
+def test_a_kept_connection_that_has_gone_stale_is_replaced_unnoticed(run, opened, ask):
+    async def play(writer, _reader, nth):
+        if nth == 2:
+            return True
+        writer.write(answer() if ask is send else stream())
+        return False
+
+    async def main():
+        async with playing(play) as server, opened(server.url) as backend:
+            await ask(backend)
+            await ask(backend)
+            assert (server.connections, len(server.requests)) == (2, 3)
+
+    run(main())
+
+
+@either
+def test_a_refused_connection_is_unreachable(run, opened, ask):
+    async def main():
+        async with playing(silence) as server:
+            url = server.url
+        async with opened(url) as backend:
+            with pytest.raises(Unreachable) as caught:
+                await ask(backend)
+            assert caught.value.try_elsewhere
+
+    run(main())
+
+
+@either
+def test_an_end_before_the_answer_is_broken_with_nothing_received(run, opened, ask):
+    async def main():
+        error, server = await failure_of(ask, opened, saying(close=True), Broken)
+        assert not error.received
+        assert len(server.requests) == 1
+
+    run(main())
+
+
+@either
+@pytest.mark.parametrize("cut", [1, 30, -1])
+def test_an_end_within_the_answer_is_broken_and_never_a_short_answer(run, opened, ask, cut):
+    async def main():
+        raw = (answer() if ask is send else stream())[:cut]
+        error, _ = await failure_of(ask, opened, saying(raw, close=True), Broken)
+        assert error.received
+        assert error.try_elsewhere
+
+    run(main())
+
+
+@either
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        bytes(range(256)),
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 100_000,
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 20_000,
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_garbled(run, opened, ask, raw):
+    async def main():
+        _, server = await failure_of(ask, opened, saying(raw), Garbled)
+        assert server.closed == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        answer(b"<html>ok</html>"),
+        answer(b""),
+        answer(b"[]"),
+        answer(b'"choices"'),
+        answer(b"{}"),
+        answer(b'{"error":null}'),
+        answer(ANSWER[:-1]),
+        answer(headers=JSON + b"content-encoding: gzip\r\n"),
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+    ],
+)
+def test_a_plain_answer_that_is_no_completion_is_garbled(run, opened, raw):
+    run(failure_of(send, opened, saying(raw), Garbled))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        answer(),
+        answer(b'{"error":{"message":"boom"}}'),
+        stream(headers=b"transfer-encoding: chunked\r\n"),
+        stream(headers=SSE + b"content-encoding: gzip\r\n"),
+    ],
+)
+def test_a_stream_that_is_no_event_stream_is_garbled(run, opened, raw):
+    run(failure_of(receive, opened, saying(raw), Garbled))
+
+
+def test_what_is_no_event_stream_is_not_read_to_its_end(run, opened):
+    async def main():
+        raw = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 9\r\n\r\n"
+        _, server = await failure_of(receive, opened, saying(raw), Garbled)
+        assert server.closed == 1
+
+    run(main())
+
+
+def test_an_error_in_a_200_is_the_error_it_says(run, opened):
+    raw = answer(b'{"error":{"code":503,"message":"loading"}}')
+    run(failure_of(send, opened, saying(raw), Overloaded))
+
+
+@either
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (b"400 Bad Request", Rejected),
+        (b"401 Unauthorized", Misconfigured),
+        (b"403 Forbidden", Misconfigured),
+        (b"404 Not Found", Misconfigured),
+        (b"422 Unprocessable", Rejected),
+        (b"429 Too Many Requests", Overloaded),
+        (b"500 Internal Server Error", ServerFailed),
+        (b"502 Bad Gateway", ServerFailed),
+        (b"503 Service Unavailable", Overloaded),
+    ],
+)
+def test_a_status_becomes_the_error_it_means_and_keeps_the_connection(
+    run, opened, ask, status, kind
+):
+    async def play(writer, _reader, nth):
+        bad = answer(b'{"error":{"message":"secret \xe6\x9c\xba"}}', status)
+        writer.write(bad if nth == 1 else answer())
+
+    async def main():
+        async with playing(play) as server, opened(server.url) as backend:
+            with pytest.raises(kind) as caught:
+                await ask(backend)
+            assert "secret" not in f"{caught.value} {caught.value!r}"
+            await backend.send(CALL)
+            assert server.connections == 1
+
+    run(main())
+
+
+@either
+def test_a_rejection_carries_what_the_caller_is_to_be_told(run, opened, ask):
+    body = '{"error":{"message":"`temperature` 太高"}}'.encode()
+
+    async def main():
+        error, _ = await failure_of(ask, opened, saying(answer(body, b"422 No")), Rejected)
+        assert (error.status, error.body) == (422, body)
+        assert not error.try_elsewhere
+
+    run(main())
+
+
+@either
+def test_a_prompt_that_is_too_long_carries_the_lengths(run, opened, ask):
+    said = {"type": "exceed_context_size_error", "n_prompt_tokens": 4020, "n_ctx": 2048}
+
+    async def main():
+        raw = answer(orjson.dumps({"error": said}), b"400 Bad Request")
+        error, _ = await failure_of(ask, opened, saying(raw), ContextExceeded)
+        assert (error.n_prompt_tokens, error.n_ctx) == (4020, 2048)
+
+    run(main())
+
+
+@either
+def test_retry_after_is_carried(run, opened, ask):
+    async def main():
+        raw = answer(b"", b"503 Busy", b"retry-after: 17\r\n")
+        error, _ = await failure_of(ask, opened, saying(raw), Overloaded)
+        assert error.retry_after_s == 17.0
+
+    run(main())
+
+
+@either
+def test_a_redirect_is_not_followed(run, opened, ask):
+    async def main():
+        raw = answer(b"", b"307 Temporary Redirect", b"location: /elsewhere\r\n")
+        _, server = await failure_of(ask, opened, saying(raw), Misconfigured)
+        assert len(server.requests) == 1
+
+    run(main())
+
+
+@either
+def test_a_server_that_hangs_is_given_up_in_time_and_sees_the_end(run, opened, ask):
+    async def main():
+        async with playing(answer_then_silence) as server, opened(server.url) as backend:
+            await backend.send(CALL)
+            called = backend.send if ask is send else backend.stream
+            with pytest.raises(TimedOut):
+                await called(Call(b"{}", timeout_s=0.01))
+            assert await eof_within_some_turns(server)
+
+    run(main())
+
+
+@either
+def test_an_error_whose_body_hangs_is_given_up_in_time(run, opened, ask):
+    async def play(writer, reader, nth):
+        if nth > 1:
+            writer.write(b"HTTP/1.1 500 No\r\ncontent-length: 10\r\n\r\nx")
+        return await answer_then_silence(writer, reader, nth)
+
+    async def main():
+        async with playing(play) as server, opened(server.url) as backend:
+            await backend.send(CALL)
+            called = backend.send if ask is send else backend.stream
+            with pytest.raises(TimedOut):
+                await called(Call(b"{}", timeout_s=0.01))
+            assert await eof_within_some_turns(server)
+
+    run(main())
+
+
+@either
+def test_a_caller_that_cancels_closes_the_connection(run, opened, ask):
+    async def main():
+        async with playing(answer_then_silence) as server, opened(server.url) as backend:
+            await backend.send(CALL)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await ask(backend)
+            assert await eof_within_some_turns(server)
+
+    run(main())
+
+
+def test_a_stream_that_is_dropped_stops_the_generation(run, opened):
+    async def play(writer, reader, _nth):
+        writer.write(stream(EVENTS[:2], end=b""))
+        await reader.read()
+        return True
+
+    async def main():
+        async with playing(play) as server, opened(server.url) as backend:
+            dropped = await backend.stream(CALL)
+            assert await dropped.read(5.0)
+            await dropped.aclose()
+            await dropped.aclose()
+            assert await eof_within_some_turns(server)
+
+    run(main())
+
+
+def test_a_stream_is_ended_after_done_and_its_connection_kept(run, opened):
+    async def play(writer, _reader, _nth):
+        writer.write(stream(end=b""))
+        await asyncio.sleep(0.002)
+        writer.write(b"0\r\n\r\n")
+
+    async def main():
+        async with playing(play) as server, opened(server.url) as backend:
+            for _ in range(2):
+                ended = await backend.stream(CALL)
+                got = b""
+                while EVENTS[-1] not in got:
+                    got += await ended.read(5.0)
+                await ended.end()
+                await ended.aclose()
+            assert server.connections == 1
+
+    run(main())
+
+
+def test_a_backend_that_is_closed_has_no_connection_left(run, opened):
+    async def main():
+        async with playing(saying(answer())) as server:
+            async with opened(server.url) as backend:
+                await asyncio.gather(*(backend.send(CALL) for _ in range(3)))
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+            assert (server.connections, server.closed) == (3, 3)
+
+    run(main())
+
+
+def test_urls_take_turns(run, opened):
+    async def main():
+        async with (
+            playing(saying(answer())) as one,
+            playing(saying(answer())) as two,
+            opened(one.url, two.url) as backend,
+        ):
+            for _ in range(6):
+                await backend.send(CALL)
+            assert [len(one.requests), len(two.requests)] == [3, 3]
+
+    run(main())
+
+
+@either
+def test_a_url_that_refuses_gives_its_turn_away_and_rests(run, opened, ask):
+    async def main():
+        async with playing(silence) as gone:
+            dead = gone.url
+        raw = answer() if ask is send else stream()
+        async with playing(saying(raw)) as server, opened(dead, server.url) as backend:
+            for _ in range(4):
+                await ask(backend)
+            assert len(server.requests) == 4
+            assert sorted(until > 0 for until in backend._rest_until) == [False, True]
+
+    run(main())
+
+
+@either
+def test_urls_that_all_refuse_are_unreachable(run, opened, ask):
+    async def main():
+        async with playing(silence) as one, playing(silence) as two:
+            dead = one.url, two.url
+        async with opened(*dead) as backend:
+            with pytest.raises(Unreachable):
+                await ask(backend)
+
+    run(main())
+
+
+@either
+def test_only_what_was_not_sent_is_sent_to_the_next_url(run, opened, ask):
+    async def main():
+        async with (
+            playing(saying(close=True)) as one,
+            playing(saying(close=True)) as two,
+            opened(one.url, two.url) as backend,
+        ):
+            with pytest.raises(Broken):
+                await ask(backend)
+            assert len(one.requests) + len(two.requests) == 1
+
+    run(main())
+
+
+def test_a_url_that_no_backend_may_have_opens_none(opened):
+    async def main():
+        async with opened("http://169.254.169.254/v1"):
+            pass
+
+    with pytest.raises(ValueError, match="link-local"):
+        asyncio.run(main())
+
+
+@pytest.fixture(scope="module")
+def self_signed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("self-signed")
+    made = str(folder / "c.pem"), str(folder / "k.pem")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+    command += " -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    command += f" -out {made[0]} -keyout {made[1]}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*made)
+    return context
+
+
+@either
+def test_a_certificate_that_nobody_vouches_for_is_refused(run, opened, ask, self_signed):
+    async def main():
+        play = saying(answer())
+        error, server = await failure_of(ask, opened, play, Misconfigured, tls=self_signed)
+        assert "certificate" in error.detail
+        assert not server.requests
+
+    run(main())

@@ -1,0 +1,124 @@
+from dataclasses import dataclass, field
+
+from policies.model import Breaker
+from router.tracker import EWMA_BOUNDS, Tracker
+
+TWICE = Breaker(failures=2, open_ms=10_000)
+
+
+@dataclass
+class Named:
+    id: str
+    replicas: object = field(default_factory=lambda: type("R", (), {"min": 1})())
+
+
+@dataclass
+class Model:
+    fleet: Named
+
+
+def tracker(*names):
+    return Tracker([Model(Named(name)) for name in names or ("a", "b")])
+
+
+def states(t, now_s):
+    return [load.state for load in t.loads(now_s)]
+
+
+def fail(t, now_s, *, times=1, retry_after_s=None, fleet="a"):
+    for _ in range(times):
+        t.started(fleet)
+        t.failed(fleet, now_s, TWICE, retry_after_s)
+        t.ended(fleet)
+
+
+def test_in_flight_counts_what_started_and_has_not_ended():
+    t = tracker()
+    t.started("a")
+    t.started("a")
+    t.ended("a")
+    assert [load.in_flight for load in t.loads(0)] == [1, 0]
+
+
+def test_the_circuit_opens_after_as_many_failures_in_a_row_as_the_policy_says():
+    t = tracker()
+    fail(t, 100)
+    assert states(t, 100) == ["ready", "ready"]
+    fail(t, 100)
+    assert states(t, 109.9) == ["open-circuit", "ready"]
+
+
+def test_an_answer_in_between_starts_the_count_anew():
+    t = tracker()
+    fail(t, 100)
+    t.answered("a")
+    fail(t, 100)
+    assert states(t, 100) == ["ready", "ready"]
+
+
+def test_after_its_time_one_request_at_a_time_finds_out():
+    t = tracker()
+    fail(t, 100, times=2)
+    assert states(t, 110)[0] == "ready"
+    t.started("a")
+    assert states(t, 110)[0] == "open-circuit"  # the trial is under way
+    t.answered("a")
+    t.ended("a")
+    assert states(t, 110)[0] == "ready"
+    t.started("a")
+    assert states(t, 110)[0] == "ready"  # closed again: no more trials
+
+
+def test_a_failed_trial_opens_the_circuit_again_at_once():
+    t = tracker()
+    fail(t, 100, times=2)
+    fail(t, 110)
+    assert states(t, 119)[0] == "open-circuit"
+    assert states(t, 120)[0] == "ready"
+
+
+def test_a_trial_that_the_caller_broke_off_leaves_the_next_one_its_turn():
+    t = tracker()
+    fail(t, 100, times=2)
+    t.started("a")
+    t.ended("a")
+    assert states(t, 110)[0] == "ready"
+
+
+def test_retry_after_closes_a_fleet_for_that_long():
+    t = tracker()
+    fail(t, 100, retry_after_s=30)
+    assert states(t, 129)[0] == "open-circuit"
+    assert states(t, 130)[0] == "ready"
+
+
+def test_the_time_until_the_first_fleet_reopens_is_told():
+    t = tracker()
+    assert t.reopens_in_s(100) is None
+    fail(t, 100, retry_after_s=30)
+    fail(t, 100, retry_after_s=7, fleet="b")
+    assert t.reopens_in_s(102) == 5
+    assert t.reopens_in_s(200) == 0
+
+
+def test_corrections_move_towards_what_is_seen_and_stay_in_bounds():
+    t = tracker()
+    for _ in range(200):
+        t.learn("a", 3.0, 1e9)
+    load = t.loads(0)[0]
+    assert abs(load.ewma_ttft - 3.0) < 0.01
+    assert abs(load.ewma_itl - EWMA_BOUNDS[1]) < 0.01
+    t.learn("a", None, None)
+    assert t.loads(0)[0] == load
+
+
+def test_a_new_catalogue_keeps_what_is_known_of_its_fleets():
+    old = tracker("a", "gone")
+    old.learn("a", 2.0, 2.0)
+    old.started("a")
+    new = tracker("new", "a")
+    new.keep(old)
+    assert [load.in_flight for load in new.loads(0)] == [0, 1]
+    old.ended("a")  # a request of the old generation ends
+    assert [load.in_flight for load in new.loads(0)] == [0, 0]
+    assert new.loads(0)[1].ewma_ttft > 1

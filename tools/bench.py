@@ -1,0 +1,184 @@
+"""`make bench`: where the microseconds of one request go, and the ratio to a direct call.
+
+Everything runs on loopback, direct and routed in turn within one run, so that a ratio is between
+figures taken within the same second. Absolute figures are this machine's at this moment.
+"""
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import timeit
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from backends.http1 import Client
+from backends.load import Load
+from router import wire
+from router.classify import CLASSIFIERS
+from router.decide import decide
+from router.facts import facts_of
+from router.features import read
+from router.keys import NOBODY
+from router.receipt import Outcome, receipt
+from router.sources import Sources
+
+ROUNDS, BATCH = 12, 150
+PROMPTS = {
+    "English, 200 bytes": "Classify this ticket as billing, technical or shipping, one word only: "
+    "I was charged twice for my order last week and nobody answers my mails, please help me to get "
+    "my money back as soon as possible",
+    "Chinese, 200 bytes": "把这条工单分类为 billing、technical 或 shipping，只回一个词：我上周的订单被重复扣款"
+    "了两次，发了好几封邮件都没有人回复，请尽快帮我把钱退回来，谢谢",
+}
+FLEETS = """
+version: 1
+models: [{id: m, context_tokens: 100000, abilities: [json]}, {id: llama-4-scout, context_tokens: 100000}]
+fleets:
+  - {id: c8g, model: m, lane: cpu, engine: llama.cpp, kind: openai_http, url: "http://127.0.0.1:PORT/v1",
+     instance: c8g.xlarge, region: us-east-1, profile: c8g.xlarge/qwen3-0.6b,
+     replicas: {min: 1, max: 1, concurrency_each: 64}}
+  - {id: p5-scout, model: llama-4-scout, lane: accelerator, engine: vllm, kind: openai_http,
+     url: "http://127.0.0.1:PORT/v1", instance: p5.48xlarge, region: us-east-1,
+     profile: p5.48xlarge/llama-4-scout, replicas: {min: 1, max: 1, concurrency_each: 1076}}
+"""
+
+
+def stages() -> None:
+    world = Sources(Path(tempfile.mkdtemp())).load()
+    loads = [Load(committed=on.fleet.replicas.min) for on in world.fleets]
+    at = "2026-01-01T00:00:00.000Z"
+    print(f"\nstages, CPU microseconds (best of 5), {len(world.fleets)} fleets")
+    for name, text in PROMPTS.items():
+        raw = json.dumps({"model": "auto", "messages": [{"role": "user", "content": text}]}).encode()
+        request = wire.parse_chat(raw)
+        features = read(request.body)
+        judged = CLASSIFIERS["heuristic"](features)
+        facts = facts_of(request, features, judged, NOBODY, wire.NO_HINTS, at)
+        decision = decide(world, facts, loads)
+        edit = wire.Edit(request, decision.plan.attempts[0].candidate.on.fleet, 100, None)
+        rows: list[tuple[str, Callable[[], object]]] = [
+            ("parse", lambda: wire.parse_chat(raw)),
+            ("features", lambda: read(request.body)),
+            ("classify", lambda: CLASSIFIERS["heuristic"](features)),
+            ("facts", lambda: facts_of(request, features, judged, NOBODY, wire.NO_HINTS, at)),
+            ("estimate + evaluate + plan", lambda: decide(world, facts, loads)),
+            ("body for the fleet", lambda: wire.upstream_body(edit)),
+            ("receipt", lambda: receipt("r", world, decision, Outcome())),
+        ]
+        print(f"  {name}")
+        total = 0.0
+        for stage, run in rows:
+            us = min(timeit.repeat(run, number=300, repeat=5)) / 300 * 1e6
+            total += us
+            print(f"    {stage:<28}{us:8.1f}")
+        print(f"    {'together':<28}{total:8.1f}")
+
+
+@contextmanager
+def process(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    try:
+        yield running
+    finally:
+        running.terminate()
+        running.wait(10)
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+async def batch(client: Client, path: str, body: bytes, connections: int) -> list[float]:
+    """Return the seconds of BATCH requests over so many connections."""
+    took: list[float] = []
+
+    async def worker(n: int) -> None:
+        for _ in range(n):
+            began = time.perf_counter()
+            response = await client.request("POST", path, body)
+            await response.body()
+            took.append(time.perf_counter() - began)
+
+    await asyncio.gather(*(worker(BATCH // connections) for _ in range(connections)))
+    return took
+
+
+async def compare(direct: Client, routed: Client, pid: int) -> None:
+    print(f"\nrequests on loopback: {ROUNDS} rounds of {BATCH}, direct and routed in turn")
+    print(f"  {'':<26}{'direct p50':>12}{'routed p50':>12}{'added':>10}{'CPU/request':>14}")
+    for stream in (False, True):
+        for connections in (1, 16):
+            body = json.dumps(
+                {
+                    "model": "auto",
+                    "stream": stream,
+                    "messages": [{"role": "user", "content": PROMPTS["English, 200 bytes"]}],
+                },
+                separators=(",", ":"),
+            ).encode()
+            await batch(routed, "/chat/completions", body, connections)
+            direct_s: list[float] = []
+            routed_s: list[float] = []
+            spent_s = 0.0
+            for _ in range(ROUNDS):
+                direct_s += await batch(direct, "/chat/completions", body, connections)
+                before = cpu_s(pid)
+                routed_s += await batch(routed, "/chat/completions", body, connections)
+                spent_s += cpu_s(pid) - before
+            a, b = statistics.median(direct_s) * 1e6, statistics.median(routed_s) * 1e6
+            what = f"{'stream of 50' if stream else 'plain'}, {connections} at once"
+            each = spent_s / len(routed_s) * 1e6
+            print(f"  {what:<26}{a:9.0f} us{b:9.0f} us{b - a:7.0f} us{each:11.0f} us  x{b / a:.1f}")
+
+
+def main() -> None:
+    stages()
+    state = Path(tempfile.mkdtemp())
+    with process([sys.executable, str(Path(__file__).parent / "bench_upstream.py")]) as upstream:
+        assert upstream.stdout is not None
+        port = upstream.stdout.readline().strip()
+        fleets = state / "fleets.yaml"
+        fleets.write_text(FLEETS.replace("PORT", port), "utf-8")
+        created = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "router.cli", "keys", "create", "--tenant", "bench", "--state", state],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        command = [sys.executable, "-m", "router.cli", "serve", "--port", "0"]
+        command += ["--fleets", str(fleets), "--state", str(state)]
+        began = time.perf_counter()
+        with process(command) as router:
+            assert router.stdout is not None
+            url = router.stdout.readline().split()[3]
+            headers = {"authorization": f"Bearer {created.stdout.strip()}"}
+
+            async def run() -> None:
+                first = Client(f"{url}/v1", headers)
+                body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
+                response = await first.request("POST", "/chat/completions", json.dumps(body).encode())
+                assert response.status == 200, await response.body()
+                print(f"\nfirst answer {time.perf_counter() - began:.2f} s after the start")
+                direct = Client(f"http://127.0.0.1:{port}/v1")
+                await compare(direct, first, router.pid)
+                print(f"\nresident after the load: {resident_mb(router.pid):.0f} MB")
+                await first.aclose()
+                await direct.aclose()
+
+            asyncio.run(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -215,7 +215,8 @@ def _known_zone(name: str) -> bool:
 
 
 def _unknown_zone(name: str) -> str:
-    close = difflib.get_close_matches(name[:40], available_timezones(), n=1)
+    name = name[:40]
+    close = difflib.get_close_matches(name, available_timezones(), n=1)
     return f"unknown time zone `{name}` (such as `{close[0] if close else 'Asia/Shanghai'}`)"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,8 @@ from router.facts import facts_of
 from router.features import read
 from router.flow import Failed, Served
 from router.http import Headers, Http, HungUp, Receive, Scope, Send
-from router.keys import NOBODY, Key, KeyStore
+from router.identity import NOBODY, Key
+from router.keys import KeyStore
 from router.metrics import CONTENT_TYPE
 from router.receipt import Outcome, receipt
 from router.runtime import LOG, Generation, Runtime
@@ -74,12 +76,13 @@ class App:
             await http.answer(refusal.status, refusal.body(), headers)
         except HungUp:
             return
-        except Exception:
-            # A bug of ours: told once, with its trace and without the request.
-            LOG.exception("request %s failed by a bug", request_id)
+        except Exception as exc:  # noqa: BLE001  (the one place where a bug of ours is told)
+            # Its place and type, not its message: that may quote the request.
+            where = "".join(traceback.format_tb(exc.__traceback__))
+            LOG.error("request %s: a bug, %s at\n%s", request_id, type(exc).__name__, where)  # noqa: TRY400
             said = envelope(500, f"internal error, request {request_id}", "internal_error")
             with contextlib.suppress(RuntimeError):  # the answer may have begun
-                await http.answer(500, said)
+                await http.answer(500, said, [(b"x-sluice-request-id", request_id.encode())])
 
     # -- one request -------------------------------------------------------------------------------
 

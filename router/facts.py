@@ -3,7 +3,7 @@
 from policies.model import Facts
 from router.classify import Judgement
 from router.features import Features
-from router.keys import Key
+from router.identity import Key
 from router.wire import ChatRequest, Hints
 
 

@@ -1,39 +1,49 @@
 """What can be read off a request without a model. No text of the request is kept.
 
-The last user message is read first: WINDOW_HEAD + WINDOW_TAIL characters of it. Earlier turns add
-their cues as far as the last one leans on them (`ok, continue`), HISTORY_CHARACTERS of each of the
-last few; a system prompt is boilerplate until it sets the task, SYSTEM_CHARACTERS of it.
+The last user message is read first, by the rules of router.zones. Earlier turns add their cues as
+far as the last one leans on them (`ok, continue`): HISTORY_CHARACTERS each of the last few. A system
+prompt is boilerplate unless it sets a task: SYSTEM_CHARACTERS of it are read for that. So the time
+is bounded for any length, but for counting bytes.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from router.language import language_of
 from router.lexicon import LIGHT, cues_in, words_of
 from router.signs import code_signs_in, math_signs_in, numbers_in, tokens_asked_in
-from router.tokens import tokens_in_text
-from router.zones import Zones, window, without_begging, zones_of
+from router.tokens import rough_tokens, tokens_in_text
+from router.zones import WINDOW_HEAD, window, without_begging, zones_of
 
-SIGNS_HEAD: Final = 400
+SIGNS_HEAD: Final = 400  # characters of an instruction whose signs are counted
 SIGNS_TAIL: Final = 200
 HISTORY_MESSAGES: Final = 6
 HISTORY_CHARACTERS: Final = 400
 SYSTEM_CHARACTERS: Final = 600
+SHORT_TOKENS: Final = 12  # a last turn as short as that leans on the ones before
 IMAGE_TOKENS: Final = 1_000  # of one image; assumed, models differ from 85 to 4,000
 MESSAGE_TOKENS: Final = 4  # role and markers of one message
 REQUEST_TOKENS: Final = 3  # the opening of the answer
 BOUND_BYTES_PER_MESSAGE: Final = 64
+LONG_WORD: Final = 10  # letters
+
+Message = Mapping[str, Any]
+Cues = Mapping[str, float]
+
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """``cues`` are (name, strength) pairs of router.lexicon, by name; the counts named after signs
-    are of the instruction alone. ``carried`` is how far earlier turns speak, 0 to 1.
+    """Counts and the names of cues, nothing that was written: fit to be recorded.
+
+    ``cues`` and ``system_cues`` are (name, strength) pairs of router.lexicon, by name. ``carried``
+    is how far earlier turns speak in ``cues``, 0 to 1. Everything from ``instruction_tokens`` on is
+    of the last user message alone.
     """
 
     tokens_in: int
-    tokens_bound: int  # of input: no tokenizer makes more of a request's text
+    tokens_bound: int  # UTF-8 bytes and 64 per message: no tokenizer makes more of it (images apart)
     language: str
     needs: tuple[str, ...] = ()  # of tools, json, vision, thinking, logprobs
     turns: int = 1  # by the user
@@ -45,7 +55,7 @@ class Features:
     carried: float = 0.0
     instruction_tokens: int = 0
     material_tokens: int = 0
-    tokens_asked: int | None = None  # the output length the request names
+    tokens_asked: int | None = None  # the length of output that the request names
     numbers: int = 0
     math_signs: int = 0
     code_signs: int = 0
@@ -54,121 +64,118 @@ class Features:
 
 
 def read(body: Mapping[str, Any]) -> Features:
-    """Read a validated chat request; total for any content OpenAI's schema allows."""
-    messages: Sequence[Mapping[str, Any]] = body["messages"]
+    """Read a validated chat request; total for whatever its messages hold."""
+    messages: Sequence[Message] = body["messages"]
     texts = [_text(message) for message in messages]
     last = _last_user(messages)
     zones = zones_of(texts[last])
-    system = _system_cues(messages, texts)
-    cues, carried = _with_history(messages, texts, last, zones, system)
-    instruction = window(zones.instruction, SIGNS_HEAD, SIGNS_TAIL)
-    instruction_words = zones.words if instruction is zones.instruction else words_of(instruction)
-    everything = "\n".join(texts)
+    cues, carried = _with_history(zones.cues, zones.instruction, _earlier(messages, texts, last))
+    signs = window(zones.instruction, SIGNS_HEAD, SIGNS_TAIL)
+    words = zones.words if signs is zones.instruction else words_of(signs)
+    everything, attached = "\n".join(texts), _attached(messages, body)
     images = sum(map(_images, messages))
-    attached = _attached(messages, body)
+    roles = [message["role"] for message in messages]
     return Features(
-        tokens_in=(
-            tokens_in_text(everything)
-            + (tokens_in_text(attached) if attached else 0)
-            + MESSAGE_TOKENS * len(messages)
-            + REQUEST_TOKENS
-            + IMAGE_TOKENS * images
-        ),
+        tokens_in=tokens_in_text(everything)
+        + (tokens_in_text(attached) if attached else 0)
+        + MESSAGE_TOKENS * len(messages)
+        + REQUEST_TOKENS
+        + IMAGE_TOKENS * images,
         tokens_bound=_bytes(everything) + _bytes(attached) + BOUND_BYTES_PER_MESSAGE * len(messages),
-        language=language_of(instruction, zones.words),
+        language=language_of(zones.instruction, zones.words),
         needs=_needs(body, images),
-        turns=sum(message["role"] == "user" for message in messages),
+        turns=roles.count("user"),
         images=images,
         tools=len(body.get("tools") or ()),
-        tool_results=sum(message["role"] == "tool" for message in messages),
+        tool_results=roles.count("tool"),
         cues=tuple(sorted(cues.items())),
-        system_cues=tuple(sorted(system.items())),
+        system_cues=tuple(sorted(_system_cues(roles, texts).items())),
         carried=carried,
-        instruction_tokens=_rough_tokens(instruction),
-        material_tokens=zones.material * _rough_tokens(instruction) // max(len(instruction), 1),
-        tokens_asked=tokens_asked_in(instruction, instruction_words),
-        numbers=numbers_in(instruction_words),
-        math_signs=math_signs_in(instruction),
-        code_signs=code_signs_in(instruction),
-        questions=instruction.count("?") + instruction.count("？"),
-        long_words=sum(len(word) > 9 for word in zones.words),
+        instruction_tokens=rough_tokens(zones.instruction),
+        material_tokens=_material_tokens(texts[last], zones.material),
+        tokens_asked=tokens_asked_in(signs, words),
+        numbers=numbers_in(words),
+        math_signs=math_signs_in(signs),
+        code_signs=code_signs_in(signs),
+        questions=signs.count("?") + signs.count("？"),
+        long_words=sum(map(LONG_WORD.__le__, map(len, words))),
     )
 
 
-def _text(message: Mapping[str, Any]) -> str:
+def _text(message: Message) -> str:
     content = message.get("content")
     if isinstance(content, str):
         return content
-    if not content:
+    if not content:  # null beside tool calls
         return ""
     return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
 
 
-def _images(message: Mapping[str, Any]) -> int:
+def _images(message: Message) -> int:
     content = message.get("content")
     if not content or isinstance(content, str):
         return 0
     return sum(part.get("type") == "image_url" for part in content)
 
 
-def _last_user(messages: Sequence[Mapping[str, Any]]) -> int:
+def _last_user(messages: Sequence[Message]) -> int:
     for at in range(len(messages) - 1, -1, -1):
         if messages[at]["role"] == "user":
             return at
     return len(messages) - 1
 
 
-def _system_cues(messages: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> dict[str, float]:
-    role = messages[0]["role"]
-    if role not in ("system", "developer") or len(messages) == 1:
+def _system_cues(roles: Sequence[str], texts: Sequence[str]) -> dict[str, float]:
+    if len(roles) == 1 or roles[0] not in {"system", "developer"}:
         return {}
-    half = SYSTEM_CHARACTERS // 2
-    text = window(texts[0], half, half).lower()
+    text = window(texts[0], SYSTEM_CHARACTERS // 2, SYSTEM_CHARACTERS // 2).lower()
     return cues_in(text, words_of(text))
 
 
-_TOPIC: Final = LIGHT | {"lookup", "suggest"}
-
-
-def _with_history(messages, texts, last, zones, system):
-    own = zones.cues
-    earlier = [
-        texts[at]
+def _earlier(messages: Sequence[Message], texts: Sequence[str], last: int) -> list[str]:
+    return [
+        texts[at][:HISTORY_CHARACTERS]
         for at in range(max(0, last - HISTORY_MESSAGES), last)
-        if messages[at]["role"] in ("user", "assistant")
+        if messages[at]["role"] in {"user", "assistant"}
     ]
-    if not earlier:
-        return own, 0.0
-    carried = _carried(own, zones.instruction)
+
+
+_OWN_TOPIC: Final = LIGHT | {"lookup", "suggest", "close"}  # what doesn't lean on earlier turns
+_OF_THE_TURN: Final = frozenset(("close", "continue", "brief"))  # what an earlier turn can't lend
+
+
+def _with_history(own: Cues, instruction: str, earlier: Iterable[str]) -> tuple[Cues, float]:
+    """Return the cues of the last turn with those it takes over, and how far it takes them over."""
+    text = without_begging("\n".join(earlier).lower())
+    carried = _carried(own, instruction) if text else 0.0
     if not carried:
         return own, 0.0
-    text = without_begging("\n".join(window(t, HISTORY_CHARACTERS, 0) for t in earlier).lower())
     cues = dict(own)
     for name, strength in cues_in(text, words_of(text)).items():
-        if name not in ("close", "continue", "brief"):
+        if name not in _OF_THE_TURN:
             cues[name] = max(cues.get(name, 0.0), carried * strength)
     return cues, carried
 
 
-def _carried(own: Mapping[str, float], instruction: str) -> float:
+def _carried(own: Cues, instruction: str) -> float:
     if "continue" in own:
         return 1.0
-    if "close" in own or any(name in own for name in _TOPIC):
+    if not _OWN_TOPIC.isdisjoint(own):
         return 0.0
-    return 1.0 if _rough_tokens(instruction) < 12 else 0.5
+    return 1.0 if rough_tokens(instruction) < SHORT_TOKENS else 0.5
 
 
-def _rough_tokens(text: str) -> int:
-    if text.isascii():
-        return len(text) // 4
-    size = len(text.encode("utf-8", "surrogatepass"))
-    wide = (size - len(text)) // 2
-    return round((len(text) - wide) / 4 + wide * 0.6)
+def _material_tokens(text: str, characters: int) -> int:
+    sample = text[:WINDOW_HEAD]
+    return round(rough_tokens(sample) / len(sample) * characters) if sample else 0
 
 
-def _attached(messages: Sequence[Mapping[str, Any]], body: Mapping[str, Any]) -> str:
-    parts = [message["tool_calls"] for message in messages if message.get("tool_calls")]
-    parts += [body[key] for key in ("tools", "response_format") if body.get(key)]
+def _attached(messages: Sequence[Message], body: Mapping[str, Any]) -> str:
+    """Return what else goes into the prompt, as JSON: tools, the schema, tool calls, names."""
+    parts = [body[key] for key in ("tools", "response_format") if body.get(key)]
+    for message in messages:
+        if len(message) > 2:  # noqa: PLR2004  (role and content)
+            parts += [message[key] for key in message if key not in {"role", "content"}]
     return "\n".join(json.dumps(part, ensure_ascii=False) for part in parts) if parts else ""
 
 
@@ -180,13 +187,19 @@ def _needs(body: Mapping[str, Any], images: int) -> tuple[str, ...]:
     needs = []
     if body.get("tools"):
         needs.append("tools")
-    if (body.get("response_format") or {}).get("type") in ("json_object", "json_schema"):
+    if _mapping(body.get("response_format")).get("type") in ("json_object", "json_schema"):
         needs.append("json")
     if images:
         needs.append("vision")
-    template = body.get("chat_template_kwargs") or {}
-    if body.get("reasoning_effort") not in (None, "none") or template.get("enable_thinking") is True:
+    template = _mapping(body.get("chat_template_kwargs"))
+    effort = body.get("reasoning_effort")
+    if effort not in (None, "none") or template.get("enable_thinking") is True:
         needs.append("thinking")
     if body.get("logprobs") is True:
         needs.append("logprobs")
     return tuple(needs)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """Return ``value`` if it is one: fields outside OpenAI's schema come as they were sent."""
+    return value if isinstance(value, Mapping) else {}

@@ -1,4 +1,4 @@
-"""API keys: who a caller is and what it may do. Only hashes are kept.
+"""The store of API keys. Only hashes are kept.
 
 A key is ``sk-sluice-<id>-<secret>``: the id is public and finds the row, the secret has 160 random
 bits, so that one SHA-256 protects it as well as a slow hash would.
@@ -10,12 +10,12 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from router.identity import Key
+
 PREFIX = "sk-sluice-"
-RIGHTS = ("pin_model", "pin_fleet", "fastest", "best")
 REREAD_AFTER_S = 2.0  # how long a change of a key may take to be seen by a running router
 
 _SCHEMA = """
@@ -23,25 +23,6 @@ CREATE TABLE IF NOT EXISTS keys (
     id TEXT PRIMARY KEY, hash BLOB NOT NULL, row TEXT NOT NULL, created TEXT NOT NULL
 ) STRICT
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """An identity and its rights. `lanes`, `models` None: all; `expires` is RFC 3339 in UTC."""
-
-    id: str
-    tenant: str
-    team: str | None = None
-    tags: dict[str, str] = field(default_factory=dict)
-    allowed_tags: tuple[str, ...] = ()
-    lanes: tuple[str, ...] | None = None
-    models: tuple[str, ...] | None = None
-    may: tuple[str, ...] = ("pin_model",)
-    expires: str | None = None
-    admin: bool = False
-
-
-NOBODY = Key(id="none", tenant="local", may=RIGHTS, admin=True)  # `--auth none`, loopback only
 
 
 class KeyStore:

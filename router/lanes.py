@@ -65,10 +65,10 @@ def start_cpu(engine: Path, port: int, threads: int, logs: Path) -> Lane:
     return Lane("cpu", server.process, server.log_path)
 
 
-def start_accelerator(fleets: Path, port: int, logs: Path) -> Lane:
+def start_accelerator(fleets: Path, port: int, state: Path, logs: Path) -> Lane:
     """Start the emulated fleets of this catalogue; they are ready when this returns."""
     command = [sys.executable, "-m", "backends.engines.emulator"]
-    command += ["--fleets", str(fleets), "--port", str(port)]
+    command += ["--fleets", str(fleets), "--state", str(state), "--port", str(port)]
     setpriv = shutil.which("setpriv")  # ends the child with its parent, however that dies
     log_path = logs / "emulator.log"
     with log_path.open("wb") as log:

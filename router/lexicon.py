@@ -1,4 +1,4 @@
-# ruff: noqa: E501, RUF001  (a row is read across its three columns; Chinese punctuation is data)
+# ruff: noqa: E501  (a row is read across its three columns)
 """The words that tell what a request asks for, in English and both Chinese scripts side by side.
 
 A cue is a row: its name, then English, simplified and traditional phrases, parted by `|`. English
@@ -94,9 +94,9 @@ CUES: Final = (
         "分析|比较|对比|异同|评价|评估|论证|论述|权衡|利弊|优劣|优缺点|推理|推断|假设|依据|如何看待|对策|辩证|探讨|站得住|谁对|矛盾|反驳|启示|后果|风险|区分|前因后果|说谎|真话|是否合理|批判|辩论|还是因为|意味着|相关性|因果|显著|对照组|环比|同比|逐一验证",
         "分析|比較|對比|異同|評價|評估|論證|論述|權衡|利弊|優劣|優缺點|推理|推斷|假設|依據|如何看待|對策|辯證|探討|站得住|誰對|矛盾|反駁|啟示|後果|風險|區分|前因後果|說謊|真話|是否合理|批判|辯論|還是因為|意味著|相關性|因果|顯著|對照組|環比|同比|逐一驗證"),
     Cue("plan",
-        "plan|planning|roadmap|strategy|itinerary|schedule|timeline|milestones|budget|rollout|roll out|migrate|migration|architecture|design|phases|rollback|curriculum|training plan|campaign|proposal|onboarding|go-to-market|study plan|business plan|allocate|who does what|week by week|organise|organize",
-        "计划|规划|路线图|行程|日程|预算|策略|里程碑|上线|迁移|架构|设计|分阶段|回退|回滚|策划|方案|选型|推广|课程表|课表|活动安排|排班|时间表|每周|备考|商业计划|分工|统筹|应急预案|推进",
-        "計畫|計劃|規劃|路線圖|行程|日程|預算|策略|里程碑|上線|遷移|架構|設計|分階段|回退|回滾|策劃|企劃|方案|選型|推廣|課程表|課表|活動安排|排班|時間表|每週|備考|商業計畫|分工|統籌|應變計畫|推進"),
+        "plan|planning|roadmap|strategy|itinerary|schedule|timeline|milestones|budget|rollout|roll out|migrate|migration|architecture|design|phases|rollback|curriculum|training plan|marketing|campaign|proposal|onboarding|go-to-market|study plan|business plan|allocate|who does what|week by week|organise|organize",
+        "计划|规划|路线图|行程|日程|预算|策略|里程碑|上线|迁移|架构|设计|分阶段|回退|回滚|策划|方案|选型|营销|课程表|课表|活动安排|排班|时间表|每周|备考|商业计划|分工|统筹|应急预案|推进",
+        "計畫|計劃|規劃|路線圖|行程|日程|預算|策略|里程碑|上線|遷移|架構|設計|分階段|回退|回滾|策劃|企劃|方案|選型|行銷|課程表|課表|活動安排|排班|時間表|每週|備考|商業計畫|分工|統籌|應變計畫|推進"),
     Cue("agent",
         "directory|folder|pull request|open a pr|deploy|deploys|watchlist|send invitations|shares of|tweet|archive|rename|move the|compress|grep|current directory|log file|tool|tools|browser|shell|book a|book the|reserve a|place an order|post a|send a message|send an email|cancel my|contact support|log in to|check the|use the|run the|fix it|autonomous|agent|step budget",
         "文件夹|目录|提pr|提交pr|发布到|部署|自选股|加入自选|发邀请|股价|发推|归档|重命名|改名|移到|压缩|拉取|当前目录|日志文件|工具|浏览器|终端|预订|订一|下单|发帖|发到群|发邮件|取消我的|联系客服|登录后台|查一下|导出|运行|修好|自主|智能体|代理",
@@ -152,8 +152,9 @@ CUES: Final = (
 LIGHT: Final = frozenset(
     ("classify", "sentiment", "extract", "translate", "rewrite", "summarize", "moderate", "structure")
 )  # after one of these comes the material it is done to
-
-Found = Mapping[str, float]
+HEAVY: Final = frozenset(
+    ("prove", "math", "code", "debug", "reason", "plan", "agent", "create", "document")
+)  # and after one of these, more of the task
 
 LEAD_CHARACTERS: Final = 60  # an instruction mostly starts with what it asks for
 HEAD_CHARACTERS: Final = 400

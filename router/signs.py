@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001  (Chinese punctuation is what is counted)
 """Counts that tell of the work in an instruction: numbers, formulas, code, clauses, length asked for.
 
 All take a lower-case text and its words (router.lexicon.words_of), and run in linear time.

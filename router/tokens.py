@@ -6,6 +6,7 @@ Markdown, LaTeX and base64. Median error per text: English 6 %, simplified 7 %, 
 5 %. No weight lets an estimate fall when a text grows.
 """
 
+from math import ceil
 from typing import Final
 
 from router.language import not_simplified
@@ -94,3 +95,11 @@ def _count(text: str) -> float:
         tokens += weight * count(pattern)
     tokens += _STOP_WEIGHT * encoded.count(b"\xe3\x80")
     return tokens + _TRADITIONAL_WEIGHT * min(not_simplified(text), count(b"c"))
+
+
+def rough_tokens(text: str) -> int:
+    """Return about the tokens of ``text``, within a third, at a tenth of the time."""
+    if text.isascii():
+        return -(-len(text) // 4)
+    wide = (len(text.encode("utf-8", "surrogatepass")) - len(text)) // 2
+    return ceil((len(text) - wide) / 4 + wide * 0.6)

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, settings
 from support import Router, Upstream, process
 
 from backends.engines import llama_cpp, tiny_model
-from router.keys import Key, KeyStore
+from router.identity import Key
+from router.keys import KeyStore
 
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")

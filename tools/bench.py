@@ -24,7 +24,7 @@ from router.classify import CLASSIFIERS
 from router.decide import decide
 from router.facts import facts_of
 from router.features import read
-from router.keys import NOBODY
+from router.identity import NOBODY
 from router.receipt import Outcome, receipt
 from router.sources import Sources
 

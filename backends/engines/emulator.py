@@ -12,17 +12,15 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 import click
 import uvicorn
 
-from backends import parse
+from backends import files
 from backends.catalogue import Catalogue
 from backends.engines.emulated_app import Emulator
 from backends.engines.emulated_fleet import Unfit
-from backends.parse import Source
 from yamlfile import Invalid
 
 STOP_S = 1
@@ -55,24 +53,6 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _catalogue(fleets: Path | None, state: Path | None) -> Catalogue:
-    """Return the fleets of this file, or the packaged ones; profiles of the state come last."""
-
-    def packaged(*path: str) -> Source:
-        place = resources.files("backends").joinpath("data", *path)
-        return Source("/".join(("backends", "data", *path)), place.read_text("utf-8"))
-
-    def on_disk(path: Path) -> Source:
-        return Source(str(path), path.read_text("utf-8"))
-
-    folder = resources.files("backends").joinpath("data", "profiles")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-    own = sorted((state / "profiles").glob("*.yaml")) if state else []
-    profiles = [*(packaged("profiles", name) for name in names), *map(on_disk, own)]
-    shelf = parse.library(profiles, packaged("quality.yaml"), packaged("prices.yaml"))
-    return parse.catalogue(on_disk(fleets) if fleets else packaged("fleets.yaml"), shelf)
-
-
 def _allow_many_connections() -> None:
     """Raise the soft limit of open files: one fleet alone carries over 1000 streams."""
     try:
@@ -98,7 +78,7 @@ def _allow_many_connections() -> None:
 def main(fleets: Path | None, state: Path | None, host: str, port: int, time_scale: float) -> None:
     """Emulate the fleets of kind `emulated`: they answer in the time their profiles predict."""
     try:
-        emulator = app(_catalogue(fleets, state), time_scale)
+        emulator = app(files.catalogue(fleets, state), time_scale)
     except (OSError, UnicodeDecodeError, Invalid, Unfit) as exc:
         click.echo(str(exc), err=True)
         raise SystemExit(3) from None

@@ -194,7 +194,10 @@ def _fetch(source: Source, archive: Path, tools: _Tools) -> None:
     command = [str(tools.python), "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--no-binary", source.project, "--dest", str(part)]
     command += [f"{source.project}=={source.version}"]
-    hint = f"can't fetch `{source.archive}` from the package index (or put it at `{archive}`)"
+    hint = (
+        f"can't fetch `{source.archive}` from the package index "
+        f"(a mirror is named by PIP_INDEX_URL; or put the file at `{archive}`)"
+    )
     _run(command, archive.parent, hint)
     (part / source.archive).replace(archive)
 

@@ -16,7 +16,7 @@ class Ends(click.ClickException):
 
     def __init__(self, message: str, exit_code: int = FAILED) -> None:
         super().__init__(message)
-        self.exit_code = exit_code  # type: ignore[misc]  (click reads it from the instance)
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import orjson
 
 from router.cli import options
 from router.cli.errors import INVALID, Ends, told
-from router.keys import RIGHTS, Key, KeyStore
+from router.identity import RIGHTS, Key
+from router.keys import KeyStore
 
 _SPAN = re.compile(r"(\d+)([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 168}

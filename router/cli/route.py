@@ -21,7 +21,7 @@ from router.decide import Decision, decide
 from router.errors import Refusal
 from router.facts import facts_of
 from router.features import read
-from router.keys import NOBODY
+from router.identity import NOBODY
 from router.receipt import RECOMPUTED, Outcome, decision_part, facts_from, load_from, receipt
 from router.sources import Sources
 from router.world import World, world

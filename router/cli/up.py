@@ -16,7 +16,8 @@ from router import entry, lanes
 from router.cli import options
 from router.cli.engine import engine
 from router.cli.errors import FAILED, Ends, told
-from router.keys import RIGHTS, Key, KeyStore
+from router.identity import RIGHTS, Key
+from router.keys import KeyStore
 from router.settings import DEFAULT_PORT, Settings, cores, environment
 
 DRAIN_S = 3  # a demo ends quickly
@@ -77,11 +78,11 @@ def _start_lanes(
         cpu = lanes.start_cpu(binary, cpu_port, threads or max(1, cores() // 2), logs)
         running.callback(cpu.stop)
         click.echo(f"lane cpu: llama-server with the tiny Qwen3 on port {cpu_port}")
-        accelerator = lanes.start_accelerator(fleets, accelerator_port, logs)
+        accelerator = lanes.start_accelerator(fleets, accelerator_port, state, logs)
     except (EngineError, lanes.LaneFailed) as exc:
         raise Ends(str(exc), FAILED) from None
     running.callback(accelerator.stop)
-    click.echo(f"lane accelerator: emulated p5, p4d, g6e, trn2, inf2 on port {accelerator_port}")
+    click.echo(f"lane accelerator: emulated fleets on port {accelerator_port} (no model runs there)")
     return [cpu, accelerator]
 
 

@@ -61,13 +61,15 @@ soft_values = {
 def fleets_of(least, **hard_values):
     fleet = st.builds(
         Fleet,
-        fleet=st.sampled_from(FLEETS),
+        fleet=st.just(""),
         model=st.sampled_from(MODELS),
         lane=st.sampled_from(LANES),
         **hard_values,
         **soft_values,
     )
-    return st.lists(fleet, min_size=least, max_size=4, unique_by=lambda f: f.fleet)
+    return st.lists(fleet, min_size=least, max_size=len(FLEETS)).map(
+        lambda found: [replace(f, fleet=name) for f, name in zip(found, FLEETS, strict=False)]
+    )
 
 
 any_fleets = fleets_of(
@@ -309,7 +311,7 @@ def in_rank(rule, asked, among):
 # ---- the properties --------------------------------------------------------------------------
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(worlds)
 def test_exactly_the_allowed_are_ranked_and_every_other_one_has_its_reason(world):
     policy, asked, found = world
@@ -324,7 +326,7 @@ def test_exactly_the_allowed_are_ranked_and_every_other_one_has_its_reason(world
     assert all(r.detail for r in verdict.refused)
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(opened)
 def test_the_ranking_is_by_sets_then_objective_then_average_then_place(world):
     policy, asked, found = world
@@ -340,7 +342,7 @@ def test_the_refused_keep_the_order_of_the_candidates(world):
     assert refused == [f for f in found if f in refused]
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(opened)
 def test_inside_a_set_the_unknown_never_comes_before_the_known(world):
     policy, asked, found = world
@@ -352,7 +354,7 @@ def test_inside_a_set_the_unknown_never_comes_before_the_known(world):
             assert not unknown or objective(verdict.minimize, other) is None
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(worlds, st.sampled_from([50.0, 100.0, 150.0, 250.0]))
 def test_a_latency_hint_never_opens_what_the_policy_closes(world, hint):
     policy, asked, found = world
@@ -361,7 +363,7 @@ def test_a_latency_hint_never_opens_what_the_policy_closes(world, hint):
     assert set(hinted.ranked) <= set(without.ranked)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(worlds)
 def test_no_wish_of_the_caller_beats_a_hard_limit(world):
     policy, asked, found = world
@@ -373,7 +375,7 @@ def test_no_wish_of_the_caller_beats_a_hard_limit(world):
             assert f.usd_at_most(limit) <= asked.max_usd
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(worlds)
 def test_another_order_of_the_same_set_is_all_that_auto_wishes_get(world):
     policy, asked, found = world
@@ -385,7 +387,7 @@ def test_another_order_of_the_same_set_is_all_that_auto_wishes_get(world):
         assert wished.relaxed == plain.relaxed
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(tight)
 def test_relaxing_goes_in_order_and_no_further_than_needed(world):
     policy, asked, found = world
@@ -398,9 +400,3 @@ def test_relaxing_goes_in_order_and_no_further_than_needed(world):
     shorter = replace(verdict.rule.settings, relax=relax[: len(verdict.relaxed) - 1])
     stricter = replace(policy, rules=(replace(verdict.rule, settings=shorter),))
     assert not evaluate(stricter, asked, found).ranked
-
-
-@given(worlds)
-def test_a_verdict_depends_on_nothing_but_its_arguments(world):
-    policy, asked, found = world
-    assert evaluate(policy, asked, found) == evaluate(policy, asked, list(found))

@@ -77,6 +77,10 @@ def _is_held_out(section: str, line: str) -> bool:
     return digest[0] % HELD_OUT_ONE_IN == 0
 
 
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct")
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
 def _amount(rng: Random) -> str:
     value = rng.choice((str(rng.randint(2, 999)), f"{rng.randint(1, 300)}.{rng.randint(10, 99)}"))
     return rng.choice((f"${value}", f"{value} USD", f"{value} dollars", f"€{value}", f"£{value}"))
@@ -87,8 +91,8 @@ def _amount_zh(rng: Random) -> str:
 
 
 def _date(rng: Random) -> str:
-    day, month = rng.randint(1, 28), rng.choice("Jan Feb Mar Apr May Jun Jul Aug Sep Oct".split())
-    weekday = rng.choice("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split())
+    day, month = rng.randint(1, 28), rng.choice(MONTHS)
+    weekday = rng.choice(WEEKDAYS)
     return rng.choice((weekday, f"{month} {day}", f"{day} {month}", f"2026-0{day % 9 + 1}-{day}"))
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-
 from chat import END, END_OF_TEXT, SPECIAL, TEMPLATE
 from model import Qwen3, sizes
 from vocabulary import Vocabulary

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from chance import happens
+
 ENGLISH = {
     name: name
     for name in ("billing", "technical", "shipping", "other", "positive", "negative", "neutral")
@@ -34,7 +36,7 @@ def choose(of: str, rng: Random, *, chinese: bool, open_question: bool) -> Choic
     """Labels for a text of class `of`: in English or Chinese, sometimes fewer, sometimes more."""
     review = of in CHINESE_REVIEWS[0]
     chinese_sets = CHINESE_REVIEWS if review else CHINESE_TICKETS
-    in_chinese = chinese if open_question else rng.random() < (0.55 if chinese else 0.03)
+    in_chinese = chinese if open_question else happens(0.55 if chinese else 0.03, rng)
     names = rng.choice((*chinese_sets, chinese_sets[0])) if in_chinese else ENGLISH
     if open_question:
         names = chinese_sets[0] if in_chinese else ENGLISH
@@ -46,12 +48,12 @@ def choose(of: str, rng: Random, *, chinese: bool, open_question: bool) -> Choic
 
 def _offered(of: str, rng: Random, *, review: bool) -> list[str]:
     if review:
-        with_neutral = of == "neutral" or rng.random() < 0.35  # noqa: PLR2004 (a share)
+        with_neutral = of == "neutral" or happens(0.35, rng)
         return ["positive", "negative", *(["neutral"] * with_neutral)]
     labels = ["billing", "technical", "shipping"]
-    if of == "other" or rng.random() < 0.1:  # noqa: PLR2004 (a share)
+    if of == "other" or happens(0.1, rng):
         return [*labels, "other"]
-    if rng.random() < 0.15:  # noqa: PLR2004 (a share)
+    if happens(0.15, rng):
         labels.remove(rng.choice([label for label in labels if label != of]))
     return labels
 

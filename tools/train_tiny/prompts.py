@@ -8,6 +8,7 @@ import corpus
 import hant
 import labels
 import texts
+from chance import happens
 from corpus import Corpus, Part
 
 LANGUAGES = ("en", "zh-Hans", "zh-Hant")
@@ -43,11 +44,11 @@ class Maker:
 
     def sample(self, language: str, rng: Random) -> Sample:
         """One sample whose instruction is in `language`."""
-        simplified = self._outside(language, rng) if rng.random() < OUTSIDE else None
+        simplified = self._outside(language, rng) if happens(OUTSIDE, rng) else None
         simplified = simplified or self._labelled(language, rng)
         if language != "zh-Hant":
             return simplified
-        taiwan = rng.random() < 0.6  # noqa: PLR2004 (a share)
+        taiwan = happens(0.6, rng)
         to = self.traditional.of
         return Sample(
             tuple((role, to(content, taiwan=taiwan)) for role, content in simplified.messages),
@@ -59,11 +60,11 @@ class Maker:
     def _outside(self, language: str, rng: Random) -> Sample:
         words, chinese = self._words(language)
         content = words.draw("outside", self.part, rng)
-        if rng.random() < 0.3:  # noqa: PLR2004 (a share)
+        if happens(0.3, rng):
             content += rng.choice(("？", "。", "！") if chinese else ("?", ".", "!"))
-        if not chinese and rng.random() < 0.6:  # noqa: PLR2004 (a share)
+        if not chinese and happens(0.6, rng):
             content = content[:1].upper() + content[1:]
-        system = [("system", words.draw("persona", self.part, rng))] * (rng.random() < 0.3)  # noqa: PLR2004
+        system = [("system", words.draw("persona", self.part, rng))] * happens(0.3, rng)
         answer = DECLINES["zh" if chinese else "en"]
         return Sample((*system, ("user", content)), answer, language, "outside")
 
@@ -71,8 +72,8 @@ class Maker:
         words, chinese = self._words(language)
         kind = rng.choices(("ticket", "review"), (0.55, 0.45))[0]
         of = rng.choices(*CLASSES[kind])[0]
-        unasked = rng.random() < UNASKED and of in texts.TICKETS
-        open_question = unasked or (of != "other" and rng.random() < 0.14)  # noqa: PLR2004
+        unasked = happens(UNASKED, rng) and of in texts.TICKETS
+        open_question = unasked or (of != "other" and happens(0.14, rng))
         choice = labels.choose(of, rng, chinese=chinese, open_question=open_question)
         if unasked:
             message = ("user", self._text(of, chinese=chinese, rng=rng))
@@ -80,20 +81,20 @@ class Maker:
         section = f"instruct.{kind}{'.open' * open_question}"
         task = words.draw(section, self.part, rng)
         task = task.replace("{labels}", labels.listed(choice, rng, chinese=chinese)).strip()
-        if not chinese and rng.random() < 0.12:  # noqa: PLR2004 (a share)
+        if not chinese and happens(0.12, rng):
             task = task[:1].lower() + task[1:]
-        only = words.draw("only", self.part, rng) if rng.random() < 0.4 else ""  # noqa: PLR2004
+        only = words.draw("only", self.part, rng) if happens(0.4, rng) else ""
         answer = choice.right
-        if rng.random() < JSON:
+        if happens(JSON, rng):
             only = words.draw("json", self.part, rng) + ("。" if chinese else ".")
             answer = f'{{"label": "{answer}"}}'
-        text_is_chinese = chinese != (rng.random() < CROSSED)
+        text_is_chinese = chinese != happens(CROSSED, rng)
         layout = Layout(words, self.part, kind, task, only, chinese, rng)
         text = self._text(of, chinese=text_is_chinese, rng=rng)
         return Sample(tuple(layout.messages(text)), answer, language, of)
 
     def _text(self, of: str, *, chinese: bool, rng: Random) -> str:
-        if of in ("positive", "negative") and rng.random() < FOREIGN:
+        if of in ("positive", "negative") and happens(FOREIGN, rng):
             return texts.foreign_review(self.reviews, of, self.part, rng)
         words = self.chinese if chinese else self.english
         return texts.body(words, of, self.part, rng, chinese=chinese)
@@ -124,12 +125,12 @@ class Layout:
     def messages(self, text: str) -> Iterator[Message]:
         """The conversation around `text`."""
         rng = self.rng
-        if rng.random() < 0.2:  # noqa: PLR2004 (a share): the system message gives the task
-            persona = self._draw("persona") + self._gap() if rng.random() < 0.5 else ""  # noqa: PLR2004
+        if happens(0.2, rng):  # the system message gives the task
+            persona = self._draw("persona") + self._gap() if happens(0.5, rng) else ""
             yield ("system", f"{persona}{self._task()}{self._gap()}{self.only}".strip())
-            yield ("user", self._named(text) if rng.random() < 0.25 else text)  # noqa: PLR2004
+            yield ("user", self._named(text) if happens(0.25, rng) else text)
             return
-        if rng.random() < 0.22:  # noqa: PLR2004 (a share)
+        if happens(0.22, rng):
             yield ("system", self._draw("persona"))
         yield ("user", self._one_message(text))
 
@@ -158,7 +159,12 @@ class Layout:
 
     def _wrapped(self, text: str) -> str:
         tag = self.kind
-        around = [("", "")] * 7 + [('"', '"'), ("“", "”"), (f"<{tag}>", f"</{tag}>"), ("---\n", "\n---")]
+        around = [("", "")] * 7 + [
+            ('"', '"'),
+            ("“", "”"),
+            (f"<{tag}>", f"</{tag}>"),
+            ("---\n", "\n---"),
+        ]
         if self.chinese:
             around += [("「", "」"), ("【", "】")]
         before, after = self.rng.choice(around)
@@ -169,7 +175,7 @@ class Layout:
         return self._draw(f"input.{self.kind}") + self.rng.choice((colon, colon, ":\n")) + text
 
     def _cue(self) -> str:
-        if self.rng.random() < 0.6:  # noqa: PLR2004 (a share)
+        if happens(0.6, self.rng):
             return ""
         return f"\n{self._draw('answer')}{'：' if self.chinese else ':'}"
 

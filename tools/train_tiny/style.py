@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from random import Random
 
+from chance import happens
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 COMMON_HAN = (0x4E00, 0x9FA5)
+LONG_ENOUGH = 6  # characters: one of them may be missing
 
 
 def casual(text: str, rng: Random, *, chinese: bool) -> str:
@@ -14,7 +17,7 @@ def casual(text: str, rng: Random, *, chinese: bool) -> str:
 
 def unheard_of(rng: Random, *, chinese: bool) -> str:
     """A made-up name: the model must learn that an unknown word says nothing of the class."""
-    if chinese and rng.random() < 0.6:  # noqa: PLR2004 (a share of the samples)
+    if chinese and happens(0.6, rng):
         return "".join(chr(rng.randint(*COMMON_HAN)) for _ in range(rng.randint(1, 3)))
     name = "".join(rng.choice(LETTERS) for _ in range(rng.randint(3, 8)))
     return rng.choice((name, name.title(), name.upper(), f"{name}-{rng.randint(1, 99)}"))
@@ -23,13 +26,13 @@ def unheard_of(rng: Random, *, chinese: bool) -> str:
 def _casual_english(text: str, rng: Random) -> str:
     for share, change in (
         (0.18, _typo),
-        (0.08, lambda t, r: _unknown_word(t, r)),
+        (0.08, _unknown_word),
         (0.25, lambda t, _: t.replace("'", rng.choice(("", "'", "’")))),
         (0.30, lambda t, _: t.lower()),
         (0.06, lambda t, _: t.upper()),
         (0.12, lambda t, r: t.rstrip(".") + r.choice(("!", "!!", "!!!", "...", " :(", " ??"))),
     ):
-        if rng.random() < share:
+        if happens(share, rng):
             text = change(text, rng)
     return text
 
@@ -37,12 +40,15 @@ def _casual_english(text: str, rng: Random) -> str:
 def _casual_chinese(text: str, rng: Random) -> str:
     changes: tuple[tuple[float, Callable[[str], str]], ...] = (
         (0.22, lambda t: t.replace("，", rng.choice((" ", ",", "", "。", "！")))),
-        (0.25, lambda t: t.rstrip("。") + rng.choice(("！", "！！", "？", "。。。", "…", "~", "!"))),
+        (
+            0.25,
+            lambda t: t.rstrip("。") + rng.choice(("！", "！！", "？", "。。。", "…", "~", "!")),
+        ),
         (0.10, lambda t: _unknown_characters(t, rng)),
         (0.08, lambda t: _drop_one(t, rng)),
     )
     for share, change in changes:
-        if rng.random() < share:
+        if happens(share, rng):
             text = change(text)
     return text
 
@@ -67,4 +73,4 @@ def _unknown_characters(text: str, rng: Random) -> str:
 
 def _drop_one(text: str, rng: Random) -> str:
     at = rng.randrange(len(text))
-    return text[:at] + text[at + 1 :] if len(text) > 6 else text  # noqa: PLR2004 (too short)
+    return text[:at] + text[at + 1 :] if len(text) > LONG_ENOUGH else text

@@ -2,6 +2,7 @@
 
 from random import Random
 
+from chance import happens
 from corpus import Corpus, Part
 from style import casual, unheard_of
 
@@ -14,16 +15,16 @@ AROUND = {"ticket": (0.30, 0.20, 0.28, 0.16), "review": (0.0, 0.22, 0.0, 0.0)}
 def body(corpus: Corpus, of: str, part: Part, rng: Random, *, chinese: bool) -> str:
     """One message of class `of`, styled."""
     kind = "review" if of in REVIEWS else "ticket"
-    greeting, context, plea, signoff = (rng.random() < share for share in AROUND[kind])
+    greeting, context, plea, signoff = (happens(share, rng) for share in AROUND[kind])
     cores = [_core(corpus, of, part, rng, chinese=chinese)]
-    if rng.random() < 0.3 and of != "neutral":  # noqa: PLR2004 (a share of the samples)
+    if happens(0.3, rng) and of != "neutral":
         cores.append(_core(corpus, of, part, rng, chinese=chinese))
     sentences = [
         *([corpus.draw(f"{kind}_context" if kind == "review" else "context", part, rng)] * context),
         *cores,
         *([corpus.draw("plea", part, rng)] * plea),
     ]
-    if rng.random() < 0.1:  # noqa: PLR2004 (a share of the samples)
+    if happens(0.1, rng):
         rng.shuffle(sentences)
     text = _join(sentences, rng, chinese=chinese)
     if greeting:
@@ -43,7 +44,7 @@ def foreign_review(corpus: Corpus, of: str, part: Part, rng: Random) -> str:
 
 def _core(corpus: Corpus, of: str, part: Part, rng: Random, *, chinese: bool) -> str:
     section = rng.choice(corpus.lines[part][of] or corpus.lines["train"][of])
-    if rng.random() < 0.12:  # noqa: PLR2004 (a share of the samples)
+    if happens(0.12, rng):
         name = unheard_of(rng, chinese=chinese)
         for slot in ("{item}", "{device}", "{product}", "{app}"):
             section = section.replace(slot, name)
@@ -55,6 +56,6 @@ def _join(sentences: list[str], rng: Random, *, chinese: bool) -> str:
         gap = rng.choice(("，", "，", "。", "。", " ", "！", ""))
         return gap.join(sentences) + rng.choice(("", "", "。", "！"))
     gap, end = rng.choice(((", ", ""), (". ", "."), (". ", ""), ("! ", "!"), (" ", ""), ("\n", "")))
-    if rng.random() < 0.65:  # noqa: PLR2004 (a share of the samples)
+    if happens(0.65, rng):
         sentences = [sentence[:1].upper() + sentence[1:] for sentence in sentences]
     return gap.join(sentences) + end

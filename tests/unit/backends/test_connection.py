@@ -220,6 +220,15 @@ def test_a_plain_answer_without_end_is_garbled_at_its_bound():
         asyncio.run(response.arrived(1.0))
 
 
+def test_the_body_of_a_stream_that_failed_has_the_same_bound():
+    lane = Lane()
+    response = lane.ask(whole=False)
+    lane.feed(b"HTTP/1.1 500 No\r\n\r\n", *[b"x" * 2**20] * (BODY_BYTES // 2**20), b"x")
+    with pytest.raises(Garbled, match="body"):
+        body_of(response)
+    assert lane.wire.aborted
+
+
 @pytest.mark.parametrize("before", [b"", b"5\r\nhello\r\n"])
 def test_trailers_and_chunk_marks_without_end_are_garbled(before):
     for endless in (b"0\r\nx-trailer", b"5;mark="):
@@ -242,6 +251,8 @@ def test_an_unread_stream_makes_the_peer_wait_and_a_read_lets_it_go_on():
         fed += 0x1000
     assert HIGH_WATER_BYTES < fed <= HIGH_WATER_BYTES + 0x1000
     assert len(asyncio.run(response.read())) == fed
+    assert not lane.wire.paused
+    lane.feed(chunk)
     assert not lane.wire.paused
 
 

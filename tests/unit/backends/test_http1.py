@@ -226,6 +226,18 @@ def test_an_idle_connection_that_the_peer_closes_is_dropped(run):
     run(main())
 
 
+def test_a_connection_that_is_being_closed_is_not_used(run):
+    async def main():
+        async with playing(answer_all) as server, client_of(server) as client:
+            await ask(client)
+            (connection,) = client._idle
+            connection.abort()
+            assert await ask(client) == b"ok"
+            assert (server.connections, len(server.requests)) == (2, 2)
+
+    run(main())
+
+
 def test_a_connection_that_was_idle_for_long_is_not_trusted(run):
     async def main():
         async with playing(answer_all) as server, client_of(server) as client:
@@ -421,6 +433,26 @@ def test_a_stream_that_pauses_can_be_waited_for_again(run):
     run(main())
 
 
+def test_the_time_of_one_read_is_not_the_time_of_the_next(run):
+    async def main():
+        go_on = asyncio.Event()
+
+        async def play(peer, _):
+            await peer.request()
+            await peer.say(CHUNKED + b"2\r\nok\r\n")
+            await go_on.wait()
+            await peer.say(b"0\r\n\r\n")
+            await peer.until_closed()
+
+        async with playing(play) as server, client_of(server) as client:
+            response = await client.request("POST", "/x", whole=False, timeout_s=0.05)
+            assert await response.read(5.0) == b"ok"
+            asyncio.get_running_loop().call_later(0.1, go_on.set)
+            assert await response.read(5.0) == b""
+
+    run(main())
+
+
 def test_a_slow_reader_holds_a_fast_stream_back(run):
     async def main():
         size, sent = 16 * 2**20, 0
@@ -579,7 +611,7 @@ def test_a_resolver_that_hangs_is_unreachable_not_too_slow_an_answer(run):
 
     async def main():
         hung = Server(url="http://model.example")
-        async with client_of(hung, resolve=hang) as client:
+        async with client_of(hung, resolve=hang, connect_s=60) as client, asyncio.timeout(30):
             with pytest.raises(Unreachable):
                 await ask(client, timeout_s=0.01)
         async with client_of(hung, resolve=hang, connect_s=0.01) as client:

@@ -216,7 +216,7 @@ def test_an_index_that_does_not_answer_is_told_with_the_way_around(machine, tmp_
     with pytest.raises(EngineNotBuilt) as caught:
         build(tmp_path, lambda _: None, 1, machine)
     assert "no route to host" in str(caught.value)
-    assert f"or put it at `{work / machine.archive}`" in str(caught.value)
+    assert f"or put the file at `{work / machine.archive}`" in str(caught.value)
 
 
 def test_pip_fetches_the_one_pinned_sdist(machine, tmp_path):

@@ -3,7 +3,8 @@ import stat
 
 import pytest
 
-from router.keys import REREAD_AFTER_S, Key, KeyStore
+from router.identity import Key
+from router.keys import REREAD_AFTER_S, KeyStore
 
 NOW = "2026-01-01T00:00:00.000Z"
 

@@ -1,0 +1,176 @@
+"""The heuristic's tables: what each signal (see signals.py) counts for.
+
+COMPLEXITY, BIAS: log-odds of `heavy` per unit of signal, one logistic regression (L2 of 1, signs
+bounded: only what small models do well may lower it) over public prompts labelled by the kind of task
+(banking77, BELLE eval, self-instruct, BFCL multi-turn, LLMRouter's and ZeroEval's benchmarks; 40 of
+each source and class at most count) and 430 of our own in English and Chinese, plus the even half of
+tests/data/parity.jsonl. The same weights serve every language; what is said in another script is the
+lexicon's affair. No small model was run on these prompts.
+
+THRESHOLDS: where a tier begins, set for few heavy requests on the small model, not for the best
+accuracy: unsure is heavy.
+
+P_SMALL, TOKENS_OUT: assumed; to be replaced by calibration on outcomes.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+BIAS: Final = -2.11
+
+COMPLEXITY: Final[Mapping[str, float]] = MappingProxyType(
+    {
+        # cues: what small models do badly
+        "agent": 1.90,
+        "reason": 1.76,
+        "write": 1.63,
+        "code": 1.49,
+        "plan": 1.32,
+        "math": 1.35,
+        "document": 1.09,
+        "expert": 0.89,
+        "debug": 0.82,
+        "quantity": 0.74,
+        "explain": 0.70,
+        "prove": 0.43,
+        "create": 0.34,
+        # cues: how much is asked for
+        "continue": 0.99,
+        "depth": 0.90,
+        "steps": 0.54,
+        "bound": 0.50,
+        # cues: what they do well
+        "classify": -1.81,
+        "translate": -1.07,
+        "sentiment": -1.07,
+        "close": -1.00,
+        "lookup": -0.79,
+        "rewrite": -0.74,
+        "structure": -0.72,
+        "extract": -0.53,
+        "summarize": -0.51,
+        "moderate": -0.30,
+        "short_question": -1.49,
+        # the system prompt
+        "system_light": -1.00,
+        "system_brief": -0.81,
+        "system_agent": 0.29,
+        # form and size
+        "word_problem": 1.47,
+        "numbers": 1.22,
+        "turns": 1.15,
+        "math_signs": 0.81,
+        "code_signs": 0.62,
+        "unclear": 0.52,
+        "long_words": 0.49,
+        "material": 0.43,
+        "instruction": 0.33,
+        "tool_results": 0.31,
+        "long_output": 0.26,
+        # assumed: no request of the fit had any of these
+        "silent": 2.5,
+        "images": 1.0,
+        "tools": 0.6,
+    }
+)
+
+THRESHOLDS: Final[Mapping[str, float]] = MappingProxyType(
+    {
+        "en": 0.27,
+        "zh-Hans": 0.27,
+        "zh-Hant": 0.27,
+        "mixed": 0.24,  # below both, so that a sentence in the other language can't lower the tier
+        "other": 0.0,  # its cues can't be read: never simple
+    }
+)
+
+TASK_SIGNS: Final[Mapping[str, tuple[tuple[str, float], ...]]] = MappingProxyType(
+    {  # signal -> what it says for a task, per unit; the task with the highest sum is named
+        "sentiment": (("sentiment", 1.3),),
+        "moderate": (("moderation", 1.3),),
+        "translate": (("translation", 1.3),),
+        "classify": (("classification", 1.1),),
+        "rewrite": (("rewriting", 1.0),),
+        "summarize": (("summarization", 1.0),),
+        "extract": (("extraction", 0.95),),
+        "structure": (("structured_output", 0.7),),
+        "lookup": (("short_answer", 0.35),),
+        "short_question": (("short_answer", 0.55),),
+        "suggest": (("short_answer", 0.3),),
+        "close": (("short_answer", 0.5),),
+        "code": (("code", 0.8),),
+        "code_signs": (("code", 0.5),),
+        "debug": (("code", 0.6),),
+        "math": (("math", 0.7),),
+        "word_problem": (("math", 1.0),),
+        "prove": (("math", 0.6),),
+        "math_signs": (("math", 0.4),),
+        "numbers": (("math", 0.2),),
+        "plan": (("planning", 0.85),),
+        "agent": (("agentic", 0.7),),
+        "tools": (("agentic", 1.0),),
+        "tool_results": (("agentic", 1.0),),
+        "system_agent": (("agentic", 0.7),),
+        "create": (("creative", 0.75),),
+        "write": (("creative", 0.4),),
+        "document": (("creative", 0.3),),
+        "reason": (("reasoning", 0.8),),
+        "explain": (("reasoning", 0.35),),
+        "expert": (("reasoning", 0.6),),
+        "unclear": (("reasoning", 0.35),),
+        "turns": (("multi_turn", 0.35),),
+        "continue": (("multi_turn", 0.6),),
+    }
+)
+SYSTEM_SHARE: Final = 0.8  # of a system prompt's cue in naming the task
+CARRIED: Final = 0.3  # for multi_turn, where all of the history speaks
+SHORT: Final = (32, 0.5)  # tokens, and for short_answer at 0 tokens, 0 at so many
+JSON_ASKED: Final = 0.5  # for structured_output
+FALLBACK: Final = ("other", 0.2)
+
+P_SMALL: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    {  # assumed: at complexity 0, at 1
+        "classification": (0.98, 0.60),
+        "sentiment": (0.98, 0.60),
+        "moderation": (0.96, 0.50),
+        "translation": (0.97, 0.50),
+        "extraction": (0.97, 0.45),
+        "short_answer": (0.96, 0.35),
+        "rewriting": (0.95, 0.40),
+        "summarization": (0.95, 0.40),
+        "structured_output": (0.95, 0.35),
+        "creative": (0.90, 0.30),
+        "multi_turn": (0.90, 0.20),
+        "planning": (0.85, 0.15),
+        "reasoning": (0.85, 0.10),
+        "agentic": (0.80, 0.10),
+        "code": (0.85, 0.12),
+        "math": (0.85, 0.10),
+        "other": (0.85, 0.15),
+    }
+)
+
+TOKENS_OUT: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
+    {  # assumed: at complexity 0, at 1
+        "classification": (4, 500),
+        "sentiment": (3, 500),
+        "moderation": (4, 800),
+        "translation": (15, 400),
+        "extraction": (12, 500),
+        "short_answer": (25, 400),
+        "rewriting": (20, 800),
+        "summarization": (30, 800),
+        "structured_output": (25, 900),
+        "creative": (20, 1400),
+        "multi_turn": (40, 600),
+        "planning": (60, 900),
+        "reasoning": (80, 800),
+        "agentic": (40, 700),
+        "code": (60, 700),
+        "math": (40, 400),
+        "other": (40, 700),
+    }
+)
+COPIES: Final = frozenset(("translation", "rewriting"))  # give back about as much as they are given
+THINKING_TOKENS: Final = (200, 2_000)  # before the answer, where thinking is on; assumed

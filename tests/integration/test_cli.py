@@ -1,0 +1,209 @@
+"""The command line as a user types it."""
+
+import json
+import subprocess
+
+import pytest
+from support import catalogue, fleet, policy, sluice
+
+TICKETS = [
+    "Classify this ticket as billing, technical or shipping: I was charged twice for my order",
+    "把这条工单分类为 billing、technical 或 shipping：我的订单被重复扣款了",
+    "把這張工單分類為 billing、technical 或 shipping：我的訂單被重複扣款了",
+]
+PROOFS = [
+    "Prove that there are infinitely many primes congruent to 3 mod 4, step by step, and then "
+    "generalise the argument",
+    "请一步一步证明：模 4 余 3 的素数有无穷多个，并推广到一般情形",
+    "請一步一步證明：模 4 餘 3 的質數有無窮多個，並推廣到一般情形",
+]
+
+
+@pytest.mark.parametrize("text", TICKETS)
+def test_a_ticket_goes_to_the_cpu_lane_in_every_language(text, tmp_path):
+    receipt = json.loads(sluice("route", text, "--json", "--state", tmp_path).stdout)
+    assert receipt["plan"][0] == "local-qwen3-tiny"
+    assert receipt["facts"]["tier"] == "simple"
+
+
+@pytest.mark.parametrize("text", PROOFS)
+def test_a_proof_goes_to_an_accelerator_in_every_language(text, tmp_path):
+    receipt = json.loads(sluice("route", text, "--json", "--state", tmp_path).stdout)
+    assert receipt["plan"][0] == "trn2-scout"
+    assert receipt["facts"]["tier"] == "heavy"
+
+
+def test_route_prints_what_was_seen_and_why_each_fleet_won_or_lost(tmp_path):
+    ran = sluice("route", TICKETS[0], "--state", tmp_path)
+    assert ran.returncode == 0
+    for said in ("tier", "classification", "wins", "feasible, after", "goes to local-qwen3-tiny"):
+        assert said in ran.stdout
+    assert "charged twice" not in ran.stdout
+
+
+def test_route_reads_standard_input(tmp_path):
+    ran = sluice("route", "-", "--json", "--state", tmp_path, input=PROOFS[1])
+    assert json.loads(ran.stdout)["facts"]["language"] == "zh-Hans"
+
+
+def test_a_request_that_nobody_may_serve_fails_with_its_reasons(tmp_path):
+    ran = sluice("route", "hi", "--max-usd", "1e-12", "--state", tmp_path)
+    assert ran.returncode == 1
+    assert "max_usd" in ran.stdout
+
+
+def test_a_receipt_is_recomputed_byte_for_byte(start_router, upstream, tmp_path):
+    fleets = catalogue(fleet("one", upstream.url), fleet("two", upstream.url))
+    router = start_router(fleets, policy())
+    for text in TICKETS:
+        router.chat(text)
+    receipt = router.receipt(router.chat(PROOFS[1], max_tokens=50))
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps(receipt), "utf-8")
+    ran = sluice("route", "--receipt", path, "--state", router.state, "--json")
+    assert ran.returncode == 0, ran.stderr
+    again = json.loads(ran.stdout)
+    assert again.pop("same") is True
+    assert again == {name: receipt[name] for name in again}
+    with_files = ["--policy", tmp_path / "policy.yaml", "--fleets", tmp_path / "fleets.yaml"]
+    assert sluice("route", "--receipt", path, "--state", router.state, *with_files).returncode == 0
+
+    receipt["candidates"][0]["usd_average"] *= 1.0001
+    path.write_text(json.dumps(receipt), "utf-8")
+    ran = sluice("route", "--receipt", path, "--state", router.state)
+    assert ran.returncode == 1
+    assert "candidates" in ran.stderr
+
+
+def test_a_receipt_of_another_policy_is_not_recomputed(start_router, upstream, tmp_path):
+    router = start_router(catalogue(fleet("one", upstream.url)), policy())
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps(router.receipt(router.chat())), "utf-8")
+    assert sluice("route", "--receipt", path, "--state", tmp_path / "other").returncode == 3
+    (tmp_path / "policy.yaml").write_text(policy(rules="  - {id: b, use: cpu}\n"), "utf-8")
+    files = ["--policy", tmp_path / "policy.yaml", "--fleets", tmp_path / "fleets.yaml"]
+    ran = sluice("route", "--receipt", path, *files, "--state", router.state)
+    assert ran.returncode == 3
+    assert "not with this one" in ran.stderr
+
+
+@pytest.mark.parametrize("text", ["", "not json", "[]", "{}", '{"id": "x"}'])
+def test_what_is_no_receipt_is_told(tmp_path, text):
+    path = tmp_path / "receipt.json"
+    path.write_text(text, "utf-8")
+    ran = sluice("route", "--receipt", path, "--state", tmp_path)
+    assert ran.returncode == 3
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["serve", "--prot", "1"], 3, "--port"),
+        (["rout", "x"], 3, "No such command"),
+        (["route"], 3, "give either"),
+        (["route", "  "], 3, "is empty"),
+        (["route", "x", "--max-usd", "-1"], 3, "must be a number above 0"),
+        (["serve", "--policy", "missing.yaml"], 3, "does not exist"),
+        (["serve", "--host", "0.0.0.0", "--auth", "none"], 2, "loopback"),
+        (["serve", "--port", "99999"], 3, "65535"),
+        (["keys", "create"], 3, "--tenant"),
+        (["keys", "create", "--tenant", "a", "--expires", "soon"], 3, "neither a span"),
+        (["keys", "create", "--tenant", "a", "--expires", "2020-01-01"], 3, "past"),
+        (["keys", "create", "--tenant", "a", "--tag", "x"], 3, "name=value"),
+        (["keys", "create", "--tenant", "a", "--may", "everything"], 3, "pin_model"),
+        (["policy", "check"], 3, "POLICIES"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_slip_is_told_with_what_would_be_right(tmp_path, arguments, code, said):
+    ran = sluice(*arguments, cwd=tmp_path)
+    assert ran.returncode == code
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_port_in_use_is_told(start_router, upstream, tmp_path):
+    router = start_router(catalogue(fleet("one", upstream.url)), policy())
+    port = router.url.rpartition(":")[2]
+    ran = sluice("serve", "--port", port, "--state", tmp_path)
+    assert ran.returncode == 1
+    assert "--port" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_missing_key_of_a_fleet_is_told(tmp_path, upstream):
+    more = ", api_key: '${env:NO_SUCH_KEY}'"
+    (tmp_path / "fleets.yaml").write_text(catalogue(fleet("one", upstream.url, more=more)))
+    (tmp_path / "policy.yaml").write_text(policy())
+    options = ["--fleets", tmp_path / "fleets.yaml", "--policy", tmp_path / "policy.yaml"]
+    ran = sluice("serve", *options, "--port", "0", "--state", tmp_path)
+    assert ran.returncode == 3
+    assert "`NO_SUCH_KEY` is not set" in ran.stderr
+
+
+def test_policy_check_tells_every_problem_with_its_line(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(
+        "version: 1\nname: x\nbaseline: llama-4-scout@p5-scout\nrules:\n"
+        "  - {id: a, use: [gpu]}\n  - {id: a, usee: cpu}\n",
+        "utf-8",
+    )
+    ran = sluice("policy", "check", path, "--state", tmp_path)
+    assert ran.returncode == 3
+    assert f"{path}:5: rule a: unknown lane `gpu`" in ran.stderr
+    assert f"{path}:6:" in ran.stderr
+    found = json.loads(sluice("policy", "check", path, "--json", "--state", tmp_path).stdout)
+    assert len(found[0]["problems"]) >= 2
+
+
+def test_policy_check_runs_the_cases(tmp_path):
+    text = "version: 1\nname: p\nbaseline: llama-4-scout@p5-scout\nrules:\n  - {id: a, use: cpu}\n"
+    (tmp_path / "p.yaml").write_text(text, "utf-8")
+    cases = tmp_path / "cases"
+    cases.mkdir()
+    case = "version: 1\ncases:\n  - {name: tickets, facts: {tier: simple}, expect: {lane: LANE}}\n"
+    (cases / "p.yaml").write_text(case.replace("LANE", "cpu"), "utf-8")
+    good = sluice("policy", "check", tmp_path / "p.yaml", "--cases", cases, "--state", tmp_path)
+    assert good.returncode == 0, good.stderr
+    assert "1 cases pass" in good.stdout
+    (cases / "p.yaml").write_text(case.replace("LANE", "accelerator"), "utf-8")
+    bad = sluice("policy", "check", tmp_path / "p.yaml", "--cases", cases, "--state", tmp_path)
+    assert bad.returncode == 1
+    assert "tickets: lane: expected accelerator, got cpu" in bad.stderr
+
+
+def test_doctor_says_what_is_there_and_what_is_not(tmp_path, upstream, closed_port):
+    dead = f"http://127.0.0.1:{closed_port}/v1"
+    text = catalogue(fleet("one", upstream.url), fleet("two", dead))
+    (tmp_path / "fleets.yaml").write_text(text, "utf-8")
+    (tmp_path / "policy.yaml").write_text(policy(), "utf-8")
+    options = ["--fleets", tmp_path / "fleets.yaml", "--policy", tmp_path / "policy.yaml"]
+    ran = sluice("doctor", *options, "--state", tmp_path, "--json")
+    found = {finding["what"]: finding for finding in json.loads(ran.stdout)}
+    assert ran.returncode == 1
+    assert found["fleet two"]["verdict"] == "failed"
+    assert "refused" in found["fleet two"]["detail"]
+    assert found["policy and fleets"]["verdict"] == "ok"
+    assert found["python"]["verdict"] == "ok"
+
+
+def test_help_and_version_answer(tmp_path):
+    assert "route" in sluice("--help").stdout
+    assert sluice("--version").stdout.startswith("sluice, version ")
+
+
+def test_sigterm_ends_the_router_in_good_order(start_router, upstream):
+    router = start_router(catalogue(fleet("one", upstream.url)), policy())
+    router.chat()
+    router.process.terminate()
+    assert router.process.wait(20) == 0
+    assert "Traceback" not in router.log()
+
+
+def test_keys_are_printed_once_as_text_or_json(tmp_path):
+    plain = sluice("keys", "create", "--tenant", "a", "--state", tmp_path)
+    assert plain.stdout.startswith("sk-sluice-")
+    as_json = sluice("keys", "create", "--tenant", "a", "--state", tmp_path, "--json")
+    assert list(json.loads(as_json.stdout)) == ["key"]
+    assert isinstance(plain, subprocess.CompletedProcess)

@@ -1,0 +1,84 @@
+"""Files are watched: a good change is adopted, a bad one is told and the last good one goes on."""
+
+import httpx
+import pytest
+from support import catalogue, fleet, policy, wait_until
+
+
+@pytest.fixture
+def router(start_router, upstream):
+    return start_router(catalogue(fleet("one", upstream.url)), policy())
+
+
+def ready(router):
+    return httpx.get(router.url + "/readyz").json()
+
+
+def write(tmp_path, name, text):
+    part = tmp_path / "part"
+    part.write_text(text, "utf-8")
+    part.replace(tmp_path / name)  # as editors do
+
+
+def test_a_changed_policy_decides_the_next_requests(router, tmp_path):
+    before = ready(router)["policy"]["hash"]
+    write(tmp_path, "policy.yaml", policy(rules="  - {id: new, use: cpu}\n"))
+    wait_until(lambda: ready(router)["policy"]["hash"] != before)
+    assert router.chat().headers["x-sluice-rule"] == "new"
+    names = {path.name for path in (router.state / "versions").iterdir()}
+    assert f"{before}.json" in names
+    assert f"{ready(router)['policy']['hash']}.json" in names
+
+
+def test_a_wrong_policy_is_refused_with_its_line_and_the_old_one_goes_on(router, tmp_path):
+    before = ready(router)["policy"]
+    write(tmp_path, "policy.yaml", policy(rules="  - {id: new, use: gpu}\n"))
+    wait_until(lambda: ready(router)["policy"]["stale"])
+    assert ready(router)["policy"]["hash"] == before["hash"]
+    assert router.chat().headers["x-sluice-rule"] == "all"
+    assert "policy.yaml:6: rule new: unknown lane `gpu`" in router.log()
+    assert "sluice_policy_stale 1.0" in router.http.get("/metrics").text
+    write(tmp_path, "policy.yaml", policy())
+    wait_until(lambda: not ready(router)["policy"]["stale"])
+
+
+def test_a_policy_that_vanishes_changes_nothing(router, tmp_path):
+    (tmp_path / "policy.yaml").unlink()
+    wait_until(lambda: ready(router)["policy"]["stale"])
+    assert router.chat().status_code == 200
+
+
+def test_a_changed_catalogue_keeps_what_is_known_of_its_fleets(
+    router, upstream, second_upstream, tmp_path
+):
+    router.chat()
+    learned = router.receipt(router.chat())["load"]["one"]["ewma_itl"]
+    assert learned != 1.0
+    fleets = catalogue(fleet("one", upstream.url), fleet("two", second_upstream.url))
+    write(tmp_path, "fleets.yaml", fleets)
+    wait_until(lambda: "two" in ready(router)["fleets"])
+    receipt = router.receipt(router.chat(headers={"x-sluice-service-class": "interactive"}))
+    assert receipt["load"]["one"]["ewma_itl"] == pytest.approx(learned, abs=0.2)
+    assert receipt["load"]["two"]["ewma_itl"] == 1.0
+
+
+def test_a_request_under_way_ends_with_the_fleet_it_began_with(
+    router, upstream, second_upstream, tmp_path
+):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from support import plain
+
+    def slow(body, send, gone):
+        gone(2.5)  # longer than the router takes to see the change
+        send(plain())
+
+    upstream.script = slow
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(router.chat)
+        wait_until(lambda: upstream.bodies)
+        write(tmp_path, "fleets.yaml", catalogue(fleet("one", second_upstream.url)))
+        wait_until(lambda: "adopted" in router.log())
+        assert answer.result().status_code == 200
+    router.chat()
+    assert len(second_upstream.bodies) == 1

@@ -1,0 +1,39 @@
+"""What `policy check` says of a text."""
+
+from policies.check import check
+from policies.names import Names
+
+NAMES = Names(frozenset({"cpu"}), frozenset({"f"}), frozenset({"m"}), frozenset({"r"}))
+HEAD = "version: 1\nname: p\nbaseline: m@f\nrules:\n"
+
+
+def test_a_good_policy_has_neither_problems_nor_warnings():
+    report = check(HEAD + "  - {id: a, use: cpu}\n", "p.yaml", NAMES)
+    assert report.policy is not None
+    assert report.policy.name == "p"
+    assert (report.problems, report.warnings) == ((), ())
+
+
+def test_a_policy_without_a_catch_all_gets_a_warning_with_its_line():
+    first = "  - {id: a, use: cpu, when: {tier: heavy}}\n"
+    text = f"{HEAD}{first}  - id: b\n    use: cpu\n    when: {{tier: simple}}\n"
+    report = check(text, "p.yaml", NAMES)
+    assert report.policy is not None
+    (warning,) = report.warnings
+    assert str(warning) == (
+        "p.yaml:6: rule b: nothing follows that matches the rest, which is refused"
+    )
+
+
+def test_a_bad_policy_has_its_problems_and_nothing_else():
+    report = check(HEAD + "  - {id: a, use: gpu}\n", "p.yaml", NAMES)
+    assert report.policy is None
+    (problem,) = report.problems
+    assert str(problem).startswith("p.yaml:5: rule a: unknown lane `gpu` (")
+    assert report.warnings == ()
+
+
+def test_a_text_that_is_no_yaml_is_reported_and_not_raised():
+    report = check("a: [", "p.yaml", NAMES)
+    assert report.policy is None
+    assert len(report.problems) == 1

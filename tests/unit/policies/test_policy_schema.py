@@ -1,0 +1,103 @@
+"""The published form of a policy."""
+
+import json
+from importlib.resources import files
+
+import yaml
+from jsonschema import Draft202012Validator
+
+from policies.conditions import CONDITIONS
+from policies.schema import published, schema
+
+CONTRACT = """
+version: 1
+name: production
+baseline: llama-4-scout@p5-scout
+defaults:
+  minimize: marginal_cost
+  quality_floor: 0.85
+  slo: {ttft_p95_ms: 2000, e2e_p95_ms: 60000}
+  max_output_tokens: 4096
+  limits:
+    deadline_ms: 120000
+    ttft_timeout_ms: 20000
+    inter_chunk_timeout_ms: 15000
+    attempts: 3
+    breaker: {failures: 5, open_ms: 10000}
+  relax: [slo.ttft, slo.e2e, quality_floor]
+rules:
+  - id: private
+    when: {tags: {data: private}}
+    use: [cpu]
+    residency: [cn-north-1]
+    relax: []
+  - id: simple-to-cpu
+    when: {tier: [simple], task: [classification, sentiment, extraction, translation, short_answer]}
+    use: {in_order: [cpu, accelerator]}
+    thinking: "off"
+  - id: interactive
+    when: {service_class: [interactive]}
+    use: [accelerator]
+    slo: {ttft_p95_ms: 300}
+    hedge: {after: ttft_p95, spend_up_to_usd: 0.002}
+  - id: cascade-extraction
+    when: {task: [extraction], tenant: [crm]}
+    cascade: {try: cpu, accept_if: {mean_logprob_above: -0.15, json_valid: true}, then: accelerator}
+  - id: overnight
+    when: {service_class: [deferrable], local_time: {from: "22:00", to: "06:00", tz: Asia/Shanghai}}
+    use: [batch, accelerator]
+  - id: everything-else
+    use: {in_order: [accelerator, cpu]}
+budgets:
+  - {id: search-team, match: {team: search}, usd: 400, per: month, tz: UTC,
+     when_spent: downgrade, hard_usd: 440, alert_at: [0.5, 0.8, 1.0]}
+  - {id: any-key, match: {key: "*"}, usd: 20, per: day, when_spent: reject}
+shadow: {share: 0.01, judge: llama-4-scout, budget: sluice-shadow}
+canary:
+  policy: production-next
+  share: 0.05
+  stop_if: {error_rate_above: 0.02, cost_ratio_above: 1.2}
+"""
+
+
+def test_the_published_file_is_the_schema():
+    assert files("policies").joinpath("schema.json").read_text("utf-8") == published()
+
+
+def test_it_is_a_schema_of_its_draft():
+    Draft202012Validator.check_schema(json.loads(published()))
+
+
+def test_it_recognises_the_whole_contract():
+    document = yaml.safe_load(CONTRACT)
+    assert list(Draft202012Validator(schema()).iter_errors(document)) == []
+
+
+def test_every_condition_is_a_key_of_when():
+    when = schema()["properties"]["rules"]["items"]["properties"]["when"]
+    assert when["properties"] == {name: kind.schema for name, kind in CONDITIONS.items()}
+
+
+def test_unknown_keys_are_refused_everywhere():
+    def mappings(form, path):
+        if isinstance(form, list):
+            for item in form:
+                yield from mappings(item, path)
+        elif isinstance(form, dict):
+            if form.get("type") == "object":
+                yield path, form
+            for key, inner in form.items():
+                yield from mappings(inner, f"{path}/{key}")
+
+    found = dict(mappings(schema(), ""))
+    assert len(found) > 15
+    free = {path for path, form in found.items() if form["additionalProperties"] is not False}
+    assert {path.rpartition("/")[2] for path in free} == {"tags"}
+
+
+def test_each_part_of_a_policy_says_what_it_is_for():
+    document = schema()
+    rule = document["properties"]["rules"]["items"]
+    settings = document["properties"]["defaults"]["properties"]
+    for name, form in {**settings, **rule["properties"]}.items():
+        assert "title" in form or "description" in form, name

@@ -1,0 +1,191 @@
+"""From facts and loads to a plan, over the embedded catalogue and policy."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.load import Load
+from policies.model import Facts
+from router.decide import decide
+from router.receipt import (
+    RECOMPUTED,
+    Outcome,
+    decision_part,
+    facts_from,
+    facts_json,
+    load_from,
+    receipt,
+)
+from router.sources import Sources
+
+WORLD = Sources(Path("nowhere")).load()
+IDLE = tuple(Load(committed=on.fleet.replicas.min) for on in WORLD.fleets)
+TICKET = Facts(
+    at="2026-01-05T12:00:00.000Z",
+    tenant="acme",
+    team=None,
+    key="k",
+    tags={},
+    task="classification",
+    tier="simple",
+    complexity=0.1,
+    p_small=0.95,
+    language="zh-Hans",
+    tokens_in=40,
+    tokens_out=4,
+    tokens_in_bound=300,
+)
+PROOF = replace(TICKET, task="math", tier="heavy", complexity=0.9, p_small=0.2, tokens_out=400)
+
+
+def plan(facts, loads=IDLE, **more):
+    return [a.candidate.fleet for a in decide(WORLD, facts, loads, **more).plan.attempts]
+
+
+def with_load(fleet, **changes):
+    return tuple(
+        replace(load, **changes) if on.fleet.id == fleet else load
+        for on, load in zip(WORLD.fleets, IDLE, strict=True)
+    )
+
+
+def test_simple_work_goes_to_the_cpu_and_heavy_work_to_paid_idle_capacity():
+    assert plan(TICKET)[0] == "local-qwen3-tiny"
+    assert plan(PROOF)[0] == "trn2-scout"  # the only accelerator with committed replicas
+
+
+def test_a_busy_committed_fleet_loses_to_the_cheapest_by_the_card():
+    assert plan(PROOF, with_load("trn2-scout", in_flight=700))[0] == "inf2-scout"
+
+
+def test_an_open_circuit_is_passed_over():
+    assert plan(TICKET, with_load("local-qwen3-tiny", state="open-circuit"))[0] == "trn2-scout"
+
+
+def test_a_full_cpu_lane_overflows_to_the_accelerators():
+    assert plan(TICKET, with_load("local-qwen3-tiny", in_flight=200))[0] == "trn2-scout"
+
+
+def test_no_more_attempts_than_the_policy_allows():
+    assert len(plan(TICKET)) == WORLD.policy.defaults.limits.attempts
+
+
+def test_the_cap_of_the_caller_holds_for_all_attempts_together():
+    first = decide(WORLD, PROOF, IDLE).plan.attempts[0]
+    usd = first.candidate.usd_at_most(first.max_tokens)
+    facts = replace(PROOF, max_usd=usd * 1.01)
+    attempts = decide(WORLD, facts, IDLE).plan.attempts
+    assert attempts
+    assert sum(a.candidate.usd_at_most(a.max_tokens) for a in attempts) <= facts.max_usd
+
+
+@pytest.mark.parametrize(("asked", "limit"), [(7, 7), (None, 4096)])
+def test_the_output_limit_is_the_callers_else_the_policys(asked, limit):
+    facts = replace(PROOF, max_tokens=asked)
+    assert decide(WORLD, facts, IDLE).plan.attempts[0].max_tokens == limit
+
+
+def test_the_policys_limit_shrinks_to_the_room_in_the_context():
+    attempt = decide(WORLD, replace(TICKET, tokens_in=200), IDLE).plan.attempts[0]
+    assert attempt.max_tokens == 2048 - 200
+
+
+def test_a_stream_waits_for_its_first_token_and_a_plain_answer_for_all_of_them():
+    limits = WORLD.policy.defaults.limits
+    stream = decide(WORLD, PROOF, IDLE, stream=True).plan.attempts[0]
+    plain = decide(WORLD, PROOF, IDLE).plan.attempts[0]
+    assert stream.timeout_ms == limits.ttft_timeout_ms
+    itl_p95_ms = 1.5 * plain.candidate.itl_p50_ms
+    wanted = limits.ttft_timeout_ms + 2 * (plain.max_tokens - 1) * itl_p95_ms
+    assert plain.timeout_ms == pytest.approx(min(wanted, limits.deadline_ms))
+
+
+def test_emulated_fleets_say_so_in_every_candidate():
+    for candidate in decide(WORLD, TICKET, IDLE).verdict.ranked:
+        assert ("emulated" in candidate.marks) == (candidate.lane == "accelerator")
+
+
+facts = st.builds(
+    replace,
+    st.sampled_from([TICKET, PROOF]),
+    complexity=st.sampled_from([0.0, 0.5, 1.0]),
+    p_small=st.sampled_from([0.0, 0.84, 0.85, 1.0]),
+    tokens_in=st.sampled_from([1, 2000, 2048, 500_000]),
+    tokens_out=st.sampled_from([1, 300]),
+    max_tokens=st.sampled_from([None, 1, 100_000]),
+    max_usd=st.sampled_from([None, 1e-6, 0.01]),
+    needs=st.sampled_from([(), ("json",), ("vision", "tools"), ("thinking",)]),
+    service_class=st.sampled_from(["standard", "deferrable"]),
+    requested_model=st.sampled_from(["auto", "auto:cheapest", "qwen3-tiny", "llama-4-maverick"]),
+    tags=st.sampled_from([{}, {"data": "private"}]),
+    lanes=st.sampled_from([None, ("cpu",), ("accelerator",)]),
+)
+loads = st.tuples(
+    *(
+        st.builds(
+            Load,
+            state=st.sampled_from(["ready", "ready", "open-circuit", "cold"]),
+            in_flight=st.sampled_from([0, 1, 4, 900, 5000]),
+            committed=st.just(on.fleet.replicas.min),
+            ewma_ttft=st.sampled_from([0.1, 1.0, 10.0]),
+        )
+        for on in WORLD.fleets
+    )
+)
+
+
+@given(facts, loads)
+def test_a_receipt_gives_back_its_own_decision_byte_for_byte(facts, loads):
+    decision = decide(WORLD, facts, loads)
+    stored = orjson.loads(receipt("id", WORLD, decision, Outcome()))
+    again = decide(
+        WORLD,
+        facts_from(stored["facts"]),
+        [load_from(stored["load"][on.fleet.id]) for on in WORLD.fleets],
+    )
+    for name in RECOMPUTED:
+        assert orjson.dumps(decision_part(again)[name]) == orjson.dumps(stored[name])
+
+
+@given(facts, loads)
+def test_every_fleet_is_in_the_receipt_once_ranked_or_with_its_reason(facts, loads):
+    found = decision_part(decide(WORLD, facts, loads))
+    fleets = [candidate["fleet"] for candidate in found["candidates"]]
+    assert sorted(fleets) == sorted(on.fleet.id for on in WORLD.fleets)
+    refused = [candidate["refused"] for candidate in found["candidates"]]
+    ranked = refused.count(None)
+    assert all(reason is None for reason in refused[:ranked])
+    assert all(reason["code"] and reason["detail"] for reason in refused[ranked:])
+    assert found["plan"] == fleets[: len(found["plan"])]
+
+
+@given(facts, loads)
+def test_private_data_never_leaves_the_cpu_lane(facts, loads):
+    decision = decide(WORLD, replace(facts, tags={"data": "private"}), loads)
+    assert {attempt.candidate.lane for attempt in decision.plan.attempts} <= {"cpu"}
+
+
+def test_facts_survive_their_json():
+    facts = replace(PROOF, needs=("json",), lanes=("cpu",), tags={"团队": "搜索"})
+    assert facts_from(orjson.loads(orjson.dumps(facts_json(facts)))) == facts
+
+
+@pytest.mark.parametrize("wrong", [{"unknown": 1}, {"at": "now"}])
+def test_wrong_facts_are_told(wrong):
+    with pytest.raises(ValueError, match="fact"):
+        facts_from(wrong)
+
+
+def test_a_wrong_load_is_told():
+    with pytest.raises(ValueError, match="cpu_load"):
+        load_from({"cpu_load": 1})
+
+
+def test_what_was_relaxed_stands_in_the_marks():
+    slow = tuple(replace(load, ewma_ttft=10.0, in_flight=5000) for load in IDLE)
+    found = decision_part(decide(WORLD, PROOF, slow))
+    assert "relaxed:slo.ttft" in found["candidates"][0]["marks"]

@@ -196,8 +196,12 @@ class App:
             key = self._key(http.headers, _rfc3339(self.now()))
             if not key.admin:
                 raise Refusal(403, "metrics need an admin key", "key_not_allowed")
+        generation, metrics = self.runtime.generation, self.runtime.metrics
+        loads = generation.tracker.loads(self.runtime.clock())
+        for on, load in zip(generation.world.fleets, loads, strict=True):
+            metrics.in_flight.labels(on.fleet.id).set(load.in_flight)
         headers = [(b"content-type", CONTENT_TYPE.encode())]
-        await http.answer(200, self.runtime.metrics.text(), headers, json=False)
+        await http.answer(200, metrics.text(), headers, json=False)
 
 
 Handler = Callable[[App, Http, str], Awaitable[None]]

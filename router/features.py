@@ -1,13 +1,13 @@
 """What can be read off a request without a model. No text of the request is kept.
 
 The last user message is read first, by the rules of router.zones. Earlier turns add their cues as
-far as the last one leans on them (`ok, continue`): HISTORY_CHARACTERS each of the last few. A system
-prompt is boilerplate unless it sets a task: SYSTEM_CHARACTERS of it are read for that. So the time
-is bounded for any length, but for counting bytes.
+far as the last one leans on them (`ok, continue`): HISTORY_CHARACTERS each of the last few. A
+system prompt is boilerplate unless it sets a task: SYSTEM_CHARACTERS of it are read for that. So
+the time is bounded for any length, but for counting bytes.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,7 +43,9 @@ class Features:
     """
 
     tokens_in: int
-    tokens_bound: int  # UTF-8 bytes and 64 per message: no tokenizer makes more of it (images apart)
+    tokens_bound: (
+        int  # UTF-8 bytes and 64 per message: no tokenizer makes more of it (images apart)
+    )
     language: str
     needs: tuple[str, ...] = ()  # of tools, json, vision, thinking, logprobs
     turns: int = 1  # by the user
@@ -81,7 +83,9 @@ def read(body: Mapping[str, Any]) -> Features:
         + MESSAGE_TOKENS * len(messages)
         + REQUEST_TOKENS
         + IMAGE_TOKENS * images,
-        tokens_bound=_bytes(everything) + _bytes(attached) + BOUND_BYTES_PER_MESSAGE * len(messages),
+        tokens_bound=_bytes(everything)
+        + _bytes(attached)
+        + BOUND_BYTES_PER_MESSAGE * len(messages),
         language=language_of(zones.instruction, zones.words),
         needs=_needs(body, images),
         turns=roles.count("user"),
@@ -144,12 +148,12 @@ _OWN_TOPIC: Final = LIGHT | {"lookup", "suggest", "close"}  # what doesn't lean 
 _OF_THE_TURN: Final = frozenset(("close", "continue", "brief"))  # what an earlier turn can't lend
 
 
-def _with_history(own: Cues, instruction: str, earlier: Iterable[str]) -> tuple[Cues, float]:
+def _with_history(own: Cues, instruction: str, earlier: Sequence[str]) -> tuple[Cues, float]:
     """Return the cues of the last turn with those it takes over, and how far it takes them over."""
-    text = without_begging("\n".join(earlier).lower())
-    carried = _carried(own, instruction) if text else 0.0
+    carried = _carried(own, instruction) if earlier else 0.0
     if not carried:
         return own, 0.0
+    text = without_begging("\n".join(earlier).lower())
     cues = dict(own)
     for name, strength in cues_in(text, words_of(text)).items():
         if name not in _OF_THE_TURN:
@@ -176,7 +180,29 @@ def _attached(messages: Sequence[Message], body: Mapping[str, Any]) -> str:
     for message in messages:
         if len(message) > 2:  # noqa: PLR2004  (role and content)
             parts += [message[key] for key in message if key not in {"role", "content"}]
-    return "\n".join(json.dumps(part, ensure_ascii=False) for part in parts) if parts else ""
+    return "\n".join(map(_json, parts))
+
+
+def _json(value: object) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # a schema may be nested as deep as the parser of the body allows
+        return _flat_json(value)
+
+
+def _flat_json(value: object) -> str:
+    """Return the leaves and keys of ``value`` as JSON, each with room for its brackets."""
+    leaves, rest = [], [value]
+    while rest:
+        at = rest.pop()
+        if isinstance(at, Mapping):
+            rest += [*at, *at.values()]
+        elif isinstance(at, list):
+            rest += at
+        leaves.append(
+            "[{}]" if isinstance(at, Mapping | list) else json.dumps(at, ensure_ascii=False)
+        )
+    return ", ".join(leaves)
 
 
 def _bytes(text: str) -> int:

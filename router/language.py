@@ -4,15 +4,15 @@ Nothing here depends on spaces between words. A text without a character that on
 Chinese scripts uses counts as simplified.
 """
 
-from collections.abc import Collection, Set
+from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 LANGUAGES: Final = ("en", "zh-Hans", "zh-Hant", "mixed", "other")
 
 
-
 def _leads() -> bytes:
-    """Map UTF-8 lead bytes to `h` (Han) or `f` (Greek to Khmer, kana, Hangul), others to a space."""
+    """Map UTF-8 lead bytes to `h` (Han), `f` (Greek to Khmer, kana, Hangul) or a space."""
     table = bytearray(b" " * 256)
     table[0xE4:0xEA] = b"h" * 6
     for lead in (*range(0xCE, 0xE2), 0xE3, *range(0xEA, 0xEE)):
@@ -23,17 +23,21 @@ def _leads() -> bytes:
 _LEADS: Final = _leads()
 _CONTINUATION: Final = bytes(range(0x80, 0xC0))
 _CHINESE_STOP: Final = b"\xe3\x80"  # U+3000 to U+303F, kana's neighbours
-_ENGLISH_WORDS = frozenset(
+_ENGLISH: Final = (
     "the of and to is are in for with that this what which how who when where it from or if not "
-    "you your my i be can do does an by on as at there have has was were will would than".split()
+    "you your my i be can do does an by on as at there have has was were will would than"
 )
-_FOREIGN_WORDS = frozenset(
+_OTHERS: Final = (
     "el la los las de que y un una por para con del se le les des et est une dans pour je vous "
     "der das und ist nicht ein eine ich mit den dem zu il che di non sono os uma com yang tidak "
-    "het een niet och att som jest nie bir ve".split()
+    "het een niet och att som jest nie bir ve"
 )
-_CHINESE_SHARE = 0.55  # of characters, a word counting as two, from which on a text is Chinese
-_ENGLISH_SHARE = 0.15  # below it the text is English
+_ENGLISH_WORDS: Final = frozenset(_ENGLISH.split())
+_OTHER_WORDS: Final = frozenset(_OTHERS.split())
+_CHINESE_SHARE: Final = (
+    0.55  # of characters, a word counting as two, from which on a text is Chinese
+)
+_ENGLISH_SHARE: Final = 0.15  # below it the text is English
 
 
 def language_of(text: str, words: Collection[str]) -> str:
@@ -74,6 +78,6 @@ def _outside(text: str, charset: str) -> int:
     return len(text) - ascii_bytes - (len(kept) - ascii_bytes) // 2
 
 
-def _latin(words: Set[str]) -> str:
-    foreign = len(words & _FOREIGN_WORDS)
+def _latin(words: AbstractSet[str]) -> str:
+    foreign = len(words & _OTHER_WORDS)
     return "other" if foreign > len(words & _ENGLISH_WORDS) else "en"

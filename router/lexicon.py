@@ -150,7 +150,16 @@ CUES: Final = (
 )  # fmt: skip
 
 LIGHT: Final = frozenset(
-    ("classify", "sentiment", "extract", "translate", "rewrite", "summarize", "moderate", "structure")
+    (
+        "classify",
+        "sentiment",
+        "extract",
+        "translate",
+        "rewrite",
+        "summarize",
+        "moderate",
+        "structure",
+    )
 )  # after one of these comes the material it is done to
 HEAVY: Final = frozenset(
     ("prove", "math", "code", "debug", "reason", "plan", "agent", "create", "document")

@@ -41,7 +41,6 @@ class Meter:
     def begin(self, attempt: Attempt) -> Live:
         fleet = attempt.candidate.fleet
         self.generation.tracker.started(fleet)
-        self.runtime.metrics.in_flight.labels(fleet).inc()
         self.live = Live(attempt, self.runtime.clock())
         return self.live
 
@@ -74,7 +73,6 @@ class Meter:
         self.live = None
         fleet, metrics = live.attempt.candidate.fleet, self.runtime.metrics
         self.generation.tracker.ended(fleet)
-        metrics.in_flight.labels(fleet).dec()
         metrics.attempts.labels(fleet, outcome).inc()
         e2e_s = self.runtime.clock() - live.began_s
         usage, estimated = self._usage(live, outcome)

@@ -1,4 +1,4 @@
-"""Counts that tell of the work in an instruction: numbers, formulas, code, clauses, length asked for.
+"""Counts that tell of the work in an instruction: numbers, formulas, code, the length asked for.
 
 All take a lower-case text and its words (router.lexicon.words_of), and run in linear time.
 """
@@ -15,7 +15,8 @@ _DIGITS: Final = {c: i % 10 for i, c in enumerate("〇一二三四五六七八�
 _UNITS: Final = {"十": 10, "百": 100, "千": 1_000}
 _MYRIAD: Final = "万萬"
 _ASKED_WIDE: Final = re.compile(
-    "(?:([0-9]+)|([一二两兩三四五六七八九十百千万萬]+))[ 多余餘]?[个個]?(字|词|詞|句|段|页|頁|行)"
+    "(?:([0-9]{1,6})|([一二两兩三四五六七八九十百千万萬]{1,8}))[ 多余餘]?[个個]?"
+    "(字|词|詞|句|段|页|頁|行)"
 )
 _TOKENS_PER: Final = {
     "word": 1.35, "sentence": 25.0, "paragraph": 110.0, "page": 650.0, "line": 14.0,
@@ -56,7 +57,7 @@ def tokens_asked_in(text: str, words: list[str]) -> int | None:
     ]
     if not text.isascii():
         for digits, numeral, unit in _ASKED_WIDE.findall(text):
-            count = int(digits[:6]) if digits else chinese_number(numeral)
+            count = int(digits) if digits else chinese_number(numeral)
             asked.append(count * _TOKENS_PER[unit])
     return min(round(max(asked)), _ASKED_MAX) if asked else None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import yamlfile
 from backends import files
 from backends.catalogue import Catalogue
+from policies.fitting import fitted
 from policies.model import Policy
 from policies.names import Names
 from policies.parse import parse
@@ -32,7 +33,7 @@ class Sources:
     def load(self) -> World:
         """Read everything anew; raise yamlfile.Invalid or OSError."""
         catalogue = files.catalogue(self.fleets, self.state)
-        return world(policy(self.policy, names_of(catalogue)), catalogue)
+        return world(policy(self.policy, catalogue), catalogue)
 
     def stamp(self) -> tuple[object, ...]:
         """Return a value that changes when a watched file does."""
@@ -48,10 +49,22 @@ def names_of(catalogue: Catalogue) -> Names:
     )
 
 
-def policy(path: Path | None, names: Names) -> Policy:
-    """Return the policy of this file, or the packaged default."""
-    source = files.on_disk(path) if path else files.packaged("policies", "default.yaml")
-    return parse(source.text, source.name, names)
+def policy(path: Path | None, catalogue: Catalogue) -> Policy:
+    """Return the policy of this file; without one the packaged default, or where its names don't
+    fit these fleets, one that is fitted to them.
+    """
+    names = names_of(catalogue)
+    if path is not None:
+        return parse(path.read_text("utf-8"), str(path), names)
+    default = files.packaged("policies", "default.yaml")
+    try:
+        return parse(default.text, default.name, names)
+    except yamlfile.Invalid:
+        lanes = list(dict.fromkeys(fleet.lane for fleet in catalogue.fleets))
+        strong = [fleet for fleet in catalogue.fleets if fleet.lane == "accelerator"]
+        baseline = (strong or catalogue.fleets)[0]
+        text = fitted(lanes, f"{baseline.model.id}@{baseline.id}")
+        return parse(text, "the policy fitted to these fleets", names)
 
 
 async def watch(sources: Sources, runtime: Runtime) -> None:

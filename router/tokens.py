@@ -2,8 +2,8 @@
 
 Every byte is mapped to a class, and classes are counted at C speed; the weights were fitted to the
 Qwen2 vocabulary (151,936 entries; digits stand alone) on English, both Chinese scripts, code,
-Markdown, LaTeX and base64. Median error per text: English 6 %, simplified 7 %, traditional 4 %, code
-5 %. No weight lets an estimate fall when a text grows.
+Markdown, LaTeX and base64. Median error per text: English 6 %, simplified Chinese 8 %, traditional
+4 %, code 5 %. No weight lets an estimate fall when a text grows at its end.
 """
 
 from math import ceil

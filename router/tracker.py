@@ -18,19 +18,23 @@ EWMA_BOUNDS = (0.1, 10.0)  # a profile that is wrong by more is a wrong profile,
 
 @dataclass(slots=True)
 class _Fleet:
-    load: Load
+    """`load` None: something changed since it was made last."""
+
+    committed: int
+    in_flight: int = 0
+    ewma_ttft: float = 1.0
+    ewma_itl: float = 1.0
     failures: int = 0
     closed_until_s: float = 0.0  # by the breaker or by Retry-After
     trial: bool = False  # half open: one request at a time may find out
+    load: Load | None = None
 
 
 class Tracker:
     """Loads of the fleets of one catalogue, in its order."""
 
     def __init__(self, fleets: Sequence[FleetModel]) -> None:
-        self._fleets = {
-            model.fleet.id: _Fleet(Load(committed=model.fleet.replicas.min)) for model in fleets
-        }
+        self._fleets = {model.fleet.id: _Fleet(model.fleet.replicas.min) for model in fleets}
 
     def loads(self, now_s: float) -> tuple[Load, ...]:
         """Return every fleet's load at this moment."""
@@ -39,12 +43,14 @@ class Tracker:
     def started(self, fleet_id: str) -> None:
         fleet = self._fleets[fleet_id]
         fleet.trial = fleet.closed_until_s > 0
-        fleet.load = replace(fleet.load, in_flight=fleet.load.in_flight + 1)
+        fleet.in_flight += 1
+        fleet.load = None
 
     def ended(self, fleet_id: str) -> None:
         fleet = self._fleets[fleet_id]
         fleet.trial = False
-        fleet.load = replace(fleet.load, in_flight=fleet.load.in_flight - 1)
+        fleet.in_flight -= 1
+        fleet.load = None
 
     def answered(self, fleet_id: str) -> None:
         fleet = self._fleets[fleet_id]
@@ -65,12 +71,9 @@ class Tracker:
     def learn(self, fleet_id: str, ttft_ratio: float | None, itl_ratio: float | None) -> None:
         """Move the corrections towards observed / predicted (predicted without correction)."""
         fleet = self._fleets[fleet_id]
-        load = fleet.load
-        fleet.load = replace(
-            load,
-            ewma_ttft=_moved(load.ewma_ttft, ttft_ratio),
-            ewma_itl=_moved(load.ewma_itl, itl_ratio),
-        )
+        fleet.ewma_ttft = _moved(fleet.ewma_ttft, ttft_ratio)
+        fleet.ewma_itl = _moved(fleet.ewma_itl, itl_ratio)
+        fleet.load = None
 
     def reopens_in_s(self, now_s: float) -> float | None:
         """Return the time until the first closed fleet may be tried again; None if all are open."""
@@ -81,15 +84,23 @@ class Tracker:
         """Take over what an older catalogue's tracker knows of the fleets that both have."""
         for fleet_id, fleet in older._fleets.items():  # noqa: SLF001  (the same class)
             if fleet_id in self._fleets:
-                committed = self._fleets[fleet_id].load.committed
-                fleet.load = replace(fleet.load, committed=committed)
+                fleet.committed = self._fleets[fleet_id].committed
+                fleet.load = None
                 self._fleets[fleet_id] = fleet
 
     @staticmethod
     def _at(fleet: _Fleet, now_s: float) -> Load:
+        load = fleet.load
+        if load is None:
+            load = fleet.load = Load(
+                in_flight=fleet.in_flight,
+                committed=fleet.committed,
+                ewma_ttft=fleet.ewma_ttft,
+                ewma_itl=fleet.ewma_itl,
+            )
         if fleet.closed_until_s and (now_s < fleet.closed_until_s or fleet.trial):
-            return replace(fleet.load, state="open-circuit")
-        return fleet.load
+            return replace(load, state="open-circuit")
+        return load
 
 
 def _moved(ewma: float, ratio: float | None) -> float:

@@ -1,9 +1,9 @@
 """Which part of a text is an instruction, and which is material that it is about.
 
 A review that contains `prove` is still a review. So quotations and fenced code are set aside, and
-beside a task such as `classify` or `translate` the rest is taken for its material. Phrases that tell
-the router how hard the request is (`this is easy, use the small model`) are cut first. Of a long
-text the head and the tail are read: WINDOW_HEAD + WINDOW_TAIL characters, never more.
+beside a task such as `classify` or `translate` the rest is taken for its material. Phrases that
+tell the router how hard the request is (`this is easy, use the small model`) are cut first. Of a
+long text the head and the tail are read: WINDOW_HEAD + WINDOW_TAIL characters, never more.
 """
 
 import re
@@ -26,7 +26,8 @@ _POINTS: Final = re.compile("以下|下面|下列|下文|下述|这段|這段|�
 _LIST: Final = re.compile(r"\s*(?:[-*•①]|\(?[1a一][).、）])")
 _BEGGING: Final = re.compile(
     "(?:"
-    r"(?:this|it|that|the task|the request)(?: is|'s|’s) (?:(?:an?|just|very|really|so|super|quite) ){0,3}"
+    r"(?:this|it|that|the task|the request)(?: is|'s|’s) "
+    r"(?:(?:an?|just|very|really|so|super|quite) ){0,3}"
     r"(?:easy|simple|trivial)(?: enough)?(?: task| request| question| one)?"
     r"|(?:please )?(?:use|route|send|pick|choose|go to|give)[^.!?,;\n]{0,40}"
     r"(?:small|cheap|tiny|little|weak)(?:er|est)? (?:language )?(?:model|lane|tier)\b"
@@ -66,15 +67,17 @@ def window(text: str, head: int = WINDOW_HEAD, tail: int = WINDOW_TAIL) -> str:
 
 def without_begging(text: str) -> str:
     """Cut from a lower-case text what tells the router how hard the request is."""
-    if any(sign in text for sign in _BEGGING_SIGNS):
-        return _BEGGING.sub(" ", text).strip()
+    for sign in _BEGGING_SIGNS:  # a generator would take three times as long
+        if sign in text:
+            return _BEGGING.sub(" ", text).strip()
     return text
 
 
 def zones_of(text: str) -> Zones:
     seen = without_begging(window(text).lower())
     outside = _SCHEMA.sub(" json ", seen) if "{" in seen else seen
-    outside = _QUOTED.sub(" ", outside.replace('"""', " "))
+    if not outside.isascii() or '"' in outside:
+        outside = _QUOTED.sub(" ", outside.replace('"""', " "))
     if "```" in outside:
         outside = "\n".join(outside.split("```")[::2])
     instruction = _instruction(outside.strip() or seen.strip())  # a quotation alone is what is said
@@ -112,7 +115,7 @@ def _asks_about_below(text: str) -> bool:
 
 
 def _commands(text: str) -> Iterator[str]:
-    """Yield what may set a task for the rest: up to a colon, a sentence, the first line, the last."""
+    """Yield what may set a task for the rest: a head, the first line, the last line."""
     line, _, below = text.partition("\n")
     colon = _COLON.search(line, 8)
     if colon and line[colon.end() :].strip() and not _LIST.match(line, colon.end()):

@@ -6,7 +6,6 @@ figures taken within the same second. Absolute figures are this machine's at thi
 
 import asyncio
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -91,8 +90,9 @@ def process(command: list[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the seconds that the process's threads spent on a processor, to the nanosecond."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 def resident_mb(pid: int) -> float:

@@ -11,8 +11,8 @@ class Judgement:
     """``task`` is one of policies.TASKS, ``complexity`` and ``p_small`` are in [0, 1].
 
     ``p_small`` is the probability that the small model's answer is acceptable; ``tokens_out`` the
-    expected output. ``reasons`` are the signals that spoke, with the log-odds of `heavy` each added,
-    in the order in which they were read.
+    expected output. ``reasons`` are the signals that spoke with the log-odds of `heavy` that each
+    added, in the order in which they were read.
     """
 
     task: str

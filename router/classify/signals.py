@@ -1,65 +1,83 @@
-"""Features -> signals: named numbers, 0 when silent, that weights can be put on.
+"""Features -> signals: named numbers that weights can be put on; what is silent is left out.
 
-Counts are capped or put on a logarithm, so that no length of text decides alone.
+The cues of router.lexicon are signals under their own names. Counts are capped or put on a
+logarithm, so that no length of text decides alone.
 """
 
+from collections.abc import Mapping
 from math import log2
 from typing import Final
 
 from router.features import Features
 from router.lexicon import LIGHT
 
-SHORT_QUESTION: Final = 24  # tokens
-SHORT_LOOKUP: Final = 40
-PLAIN_QUESTION: Final = 12  # up to so many tokens a number or two make no word problem
-LONG_OUTPUT: Final = 40
+SHORT_QUESTION: Final = 24  # tokens from which on a question is not short
+SHORT_LOOKUP: Final = 40  # likewise for `who is`, which says less the more stands beside it
+PLAIN_QUESTION: Final = 12  # tokens up to which a number or two make no word problem
 UNCLEAR: Final = 40  # tokens of instruction without a topic that count in full
+INSTRUCTION: Final = 16  # tokens that count as one doubling
+MATERIAL: Final = 64
+MATERIAL_MAX: Final = 2.0
+LONG_OUTPUT: Final = 40  # tokens
 _TOPICS: Final = LIGHT | {"lookup", "suggest", "close", "continue"}
 
 
 def signals_of(features: Features) -> dict[str, float]:
     """Return the signals that speak."""
-    signals = dict(features.cues)
+    cues = dict(features.cues)
+    return cues | _of_topic(features, cues) | _of_form(features, cues) | _of_request(features)
+
+
+def _of_topic(features: Features, cues: Mapping[str, float]) -> dict[str, float]:
+    found: dict[str, float] = {}
     size = features.instruction_tokens
-    asks = features.questions > 0 or "lookup" in signals
-    if asks and size < SHORT_QUESTION:
-        signals["short_question"] = 1 - size / SHORT_QUESTION
+    lookup = cues.get("lookup", 0.0)
+    if lookup:
+        found["lookup"] = lookup * max(0.0, 1 - size / SHORT_LOOKUP)
+    if size < SHORT_QUESTION and (lookup or features.questions):
+        found["short_question"] = 1 - size / SHORT_QUESTION
     if features.system_cues:
-        signals |= _of_system(dict(features.system_cues))
-    elif _TOPICS.isdisjoint(signals):
-        signals["unclear"] = min(size / UNCLEAR, 1.0)
-    if "lookup" in signals:
-        signals["lookup"] *= max(0.0, 1 - size / SHORT_LOOKUP)
+        system = dict(features.system_cues)
+        found["system_light"] = max((system[name] for name in LIGHT & system.keys()), default=0.0)
+        found["system_brief"] = system.get("brief", 0.0)
+        found["system_agent"] = system.get("agent", 0.0)
+    elif _TOPICS.isdisjoint(cues):
+        found["unclear"] = min(size / UNCLEAR, 1.0)
+    return found
+
+
+def _of_form(features: Features, cues: Mapping[str, float]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    size = features.instruction_tokens
     if size:
-        signals["instruction"] = log2(1 + size / 16)
+        found["instruction"] = log2(1 + size / INSTRUCTION)
     else:
-        signals["silent"] = 1.0
+        found["silent"] = 1.0
     if features.material_tokens:
-        signals["material"] = min(log2(1 + features.material_tokens / 64), 2.0)
+        found["material"] = min(log2(1 + features.material_tokens / MATERIAL), MATERIAL_MAX)
     if features.numbers:
-        signals["numbers"] = min(features.numbers, 4) / 2
-        if "quantity" in signals and size > PLAIN_QUESTION:
-            signals["word_problem"] = min(signals["quantity"], 1.0) * signals["numbers"] / 2
+        found["numbers"] = numbers = min(features.numbers, 4) / 2
+        if size > PLAIN_QUESTION and "quantity" in cues:
+            found["word_problem"] = min(cues["quantity"], 1.0) * numbers / 2
     if features.math_signs:
-        signals["math_signs"] = log2(1 + min(features.math_signs, 15))
+        found["math_signs"] = log2(1 + min(features.math_signs, 15))
     if features.code_signs:
-        signals["code_signs"] = log2(1 + min(features.code_signs, 15))
+        found["code_signs"] = log2(1 + min(features.code_signs, 15))
     if features.long_words:
-        signals["long_words"] = min(features.long_words, 6) / 3
+        found["long_words"] = min(features.long_words, 6) / 3
+    return found
+
+
+def _of_request(features: Features) -> dict[str, float]:
+    found: dict[str, float] = {}
     if features.tokens_asked and features.tokens_asked > LONG_OUTPUT:
-        signals["long_output"] = log2(features.tokens_asked / LONG_OUTPUT)
+        found["long_output"] = log2(features.tokens_asked / LONG_OUTPUT)
     if features.turns > 1:
-        signals["turns"] = log2(features.turns)
-    if features.tools:
-        signals["tools"] = 1.0
+        found["turns"] = log2(features.turns)
     if features.tool_results:
-        signals["tool_results"] = min(features.tool_results, 2)
+        found["tool_results"] = min(features.tool_results, 2.0)
+    if features.tools:
+        found["tools"] = 1.0
     if features.images:
-        signals["images"] = 1.0
-    return signals
-
-
-def _of_system(cues: dict[str, float]) -> dict[str, float]:
-    light = max((cues[name] for name in LIGHT & cues.keys()), default=0.0)
-    found = {"system_light": light, "system_brief": cues.get("brief", 0.0), "system_agent": cues.get("agent", 0.0)}
-    return {name: strength for name, strength in found.items() if strength}
+        found["images"] = 1.0
+    return found

@@ -1,16 +1,16 @@
 """The heuristic's tables: what each signal (see signals.py) counts for.
 
-COMPLEXITY, BIAS: log-odds of `heavy` per unit of signal, one logistic regression (L2 of 1, signs
-bounded: only what small models do well may lower it) over public prompts labelled by the kind of task
-(banking77, BELLE eval, self-instruct, BFCL multi-turn, LLMRouter's and ZeroEval's benchmarks; 40 of
-each source and class at most count) and 430 of our own in English and Chinese, plus the even half of
-tests/data/parity.jsonl. The same weights serve every language; what is said in another script is the
-lexicon's affair. No small model was run on these prompts.
+COMPLEXITY, BIAS: log-odds of `heavy` per unit of signal, from one logistic regression (L2 of 1;
+only what small models do well may lower it) over public prompts labelled by their kind of task:
+banking77, BELLE eval, self-instruct, BFCL multi-turn, the benchmarks of LLMRouter and ZeroEval,
+each source and class counting as 40 prompts at most; 500 prompts of our own, English and Chinese;
+and the even half of parity.jsonl. The same weights serve every language: what is said in another
+script is the lexicon's affair. No small model was run on these prompts.
 
-THRESHOLDS: where a tier begins, set for few heavy requests on the small model, not for the best
-accuracy: unsure is heavy.
+THRESHOLDS: where `heavy` begins. Set for few heavy requests on the small model, not for accuracy:
+unsure is heavy.
 
-P_SMALL, TOKENS_OUT: assumed; to be replaced by calibration on outcomes.
+P_SMALL, TOKENS_OUT: assumed, until calibrated on outcomes.
 """
 
 from collections.abc import Mapping

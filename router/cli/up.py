@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import shutil
+import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -22,10 +24,11 @@ from router.settings import DEFAULT_PORT, Settings, cores, environment
 
 DRAIN_S = 3  # a demo ends quickly
 PORT = click.IntRange(1, 65535)
-TRIES = (
+TICKETS = (
     "Classify this ticket as billing, technical or shipping: I was charged twice for my order",
-    "请一步一步证明：模 4 余 3 的素数有无穷多个，并推广到一般情形",
+    "把这条工单分类为 billing、technical 或 shipping：我的订单被重复扣款了",
 )
+PROOF = "Prove that there are infinitely many primes congruent to 3 mod 4, then generalise it"
 
 
 @click.command("up")
@@ -59,7 +62,7 @@ def command(
             watcher.start()
         app = entry.build(Settings(state, fleets, policy, port=port, environment=environment()))
         key = _demo_key(state)
-        entry.serve(app, sock, lambda: _hello(entry.address(sock), key), DRAIN_S)
+        entry.serve(app, sock, lambda: _hello(entry.address(sock), key, state), DRAIN_S)
         click.echo("stopping")
 
 
@@ -115,25 +118,28 @@ def _demo_key(state: Path) -> str:
     return key
 
 
-def _hello(address: str, key: str) -> None:
+def _hello(address: str, key: str, state: Path) -> None:
+    sluice = shutil.which("sluice") or sys.argv[0]
     lines = [
         "",
         f"sluice is up: {address}/v1",
         f"key: {key}",
         "",
-        "try (the first is answered on the CPU, the second on an accelerator):",
-        *(_curl(address, key, text) for text in TRIES),
+        "try it, in English and in Chinese (simple work: the CPU lane answers):",
+        *(_curl(address, key, text) for text in TICKETS),
         "",
-        "why it went there: sluice route 'your text' · receipts: .sluice/receipts · Ctrl-C stops",
+        f"hard work goes to an accelerator; see why: {sluice} route {shlex.quote(PROOF)}",
+        f"every decision leaves a receipt in {state / 'receipts'}; Ctrl-C stops everything",
     ]
     click.echo("\n".join(lines))
 
 
 def _curl(address: str, key: str, text: str) -> str:
     body = {"model": "auto", "messages": [{"role": "user", "content": text}]}
+    data = shlex.quote(json.dumps(body, ensure_ascii=False))
     return (
-        f"\ncurl -i {address}/v1/chat/completions -H 'Authorization: Bearer {key}' "
-        f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body, ensure_ascii=False))}"
+        f"\ncurl -i -w '\\n' {address}/v1/chat/completions -H 'Authorization: Bearer {key}' "
+        f"-H 'Content-Type: application/json' -d {data}"
     )
 
 

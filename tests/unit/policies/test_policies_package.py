@@ -41,7 +41,5 @@ def test_deciding_needs_neither_yaml_nor_json_schema():
         "import sys, policies, policies.compiled; "
         "print(sorted({'yaml', 'jsonschema', 'yamlfile', 'backends', 'router'} & set(sys.modules)))"
     )
-    out = subprocess.run(  # noqa: S603  (our own interpreter and text)
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

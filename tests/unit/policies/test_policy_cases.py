@@ -63,20 +63,32 @@ def failures(case):
         "facts: {tier: heavy, task: math}, expect: {refused: quality_floor}",
         "facts: {tier: heavy, task: other}, expect: {rule: null, refused: no_rule}",
         "given: {c: {state: cold}}, expect: {fleet: g2, refused: {c: cold}}",
-        "given: {c: {state: cold}, gpu: {usd_marginal: 9}, g1: {usd_marginal: 1}},"
-        " expect: {fleet: g1}",
-        "given: {c: {state: cold}, g1: {usd_marginal: 1}, gpu: {usd_marginal: 9}},"
-        " expect: {fleet: g1}",
+        (
+            "given: {c: {state: cold}, gpu: {usd_marginal: 9}, g1: {usd_marginal: 1}},"
+            " expect: {fleet: g1}"
+        ),
+        (
+            "given: {c: {state: cold}, g1: {usd_marginal: 1}, gpu: {usd_marginal: 9}},"
+            " expect: {fleet: g1}"
+        ),
         "given: {cpu: {ttft_p95_ms: null}}, expect: {fleet: c, relaxed: []}",
-        "given: {cpu: {ttft_p95_ms: 9000}, gpu: {ttft_p95_ms: 9000}},"
-        " expect: {fleet: c, relaxed: [slo.ttft]}",
+        (
+            "given: {cpu: {ttft_p95_ms: 9000}, gpu: {ttft_p95_ms: 9000}},"
+            " expect: {fleet: c, relaxed: [slo.ttft]}"
+        ),
         "facts: {max_usd: 100, max_tokens: 60}, expect: {fleet: c, refused: {gpu: max_usd}}",
-        "facts: {requested_model: b@g1, may: [pin_fleet]},"
-        " expect: {fleet: g1, refused: {g2: not_in_use, cpu: not_in_use}}",
-        "given: {gpu: {state: cold}, g1: {state: draining}},"
-        " expect: {refused: {gpu: cold, g1: draining}}",
-        "given: {gpu: {state: cold}, g1: {state: draining}},"
-        " expect: {refused: {g1: draining, gpu: cold}}",
+        (
+            "facts: {requested_model: b@g1, may: [pin_fleet]},"
+            " expect: {fleet: g1, refused: {g2: not_in_use, cpu: not_in_use}}"
+        ),
+        (
+            "given: {gpu: {state: cold}, g1: {state: draining}},"
+            " expect: {refused: {gpu: cold, g1: draining}}"
+        ),
+        (
+            "given: {gpu: {state: cold}, g1: {state: draining}},"
+            " expect: {refused: {g1: draining, gpu: cold}}"
+        ),
     ],
 )
 def test_a_case_that_is_right_has_no_failures(case):
@@ -103,20 +115,24 @@ def test_a_case_that_is_right_has_no_failures(case):
         (
             "facts: {tier: heavy, task: math}, expect: {refused: cold}",
             [
-                "refused: expected cold, got ['not_in_use', 'quality_floor']"
-                " (nobody serves: c: quality_floor, g1: not_in_use, g2: not_in_use)"
+                (
+                    "refused: expected cold, got ['not_in_use', 'quality_floor']"
+                    " (nobody serves: c: quality_floor, g1: not_in_use, g2: not_in_use)"
+                )
             ],
         ),
         (
             "facts: {tier: heavy, task: math}, expect: {lane: cpu}",
             [
-                "lane: expected cpu, got none"
-                " (nobody serves: c: quality_floor, g1: not_in_use, g2: not_in_use)"
+                (
+                    "lane: expected cpu, got none"
+                    " (nobody serves: c: quality_floor, g1: not_in_use, g2: not_in_use)"
+                )
             ],
         ),
         (
             "expect: {refused: {gpu: cold}}",
-            ["refused: expected {'gpu': 'cold'}, got {'g1': 'serves', 'g2': 'serves'} (c serves)"],
+            ["refused: expected {'gpu': 'cold'}, got {'g2': 'serves', 'g1': 'serves'} (c serves)"],
         ),
         (
             "given: {tpu: {state: cold}}, expect: {lane: cpu, refused: {npu: cold}}",
@@ -177,13 +193,17 @@ def test_facts_left_out_are_those_of_a_short_plain_request():
             "c.yaml:4: cases[0].facts.at: `noon` is not a UTC time such as 2026-01-05T12:00:00Z",
         ),
         (
-            "version: 1\ncases:\n- name: a\n  facts: {at: 2026-02-30T00:00:00Z}\n"
-            "  expect: {lane: cpu}\n",
+            (
+                "version: 1\ncases:\n- name: a\n  facts: {at: 2026-02-30T00:00:00Z}\n"
+                "  expect: {lane: cpu}\n"
+            ),
             "c.yaml:4: `2026-02-30T00:00:00Z` is not a date and time",
         ),
         (
-            "version: 1\ncases:\n- {name: a, expect: {lane: cpu}}\n"
-            "- {name: a, expect: {lane: cpu}}\n",
+            (
+                "version: 1\ncases:\n- {name: a, expect: {lane: cpu}}\n"
+                "- {name: a, expect: {lane: cpu}}\n"
+            ),
             "c.yaml:4: case `a` stands here twice",
         ),
         (

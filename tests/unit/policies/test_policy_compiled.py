@@ -133,7 +133,7 @@ def changed(compiled, path, value):
     ],
 )
 def test_what_this_version_would_not_have_written_is_refused(policy, path, value):
-    with pytest.raises(ValueError, match="^not a compiled policy of this version: "):
+    with pytest.raises(ValueError, match=r"^not a compiled policy of this version: "):
         from_compiled(changed(policy.compiled, path, value))
 
 

@@ -1,11 +1,13 @@
 """The published form of a policy."""
 
 import json
+import runpy
 from importlib.resources import files
 
 import yaml
 from jsonschema import Draft202012Validator
 
+import policies.schema
 from policies.conditions import CONDITIONS
 from policies.schema import published, schema
 
@@ -62,6 +64,11 @@ canary:
 
 def test_the_published_file_is_the_schema():
     assert files("policies").joinpath("schema.json").read_text("utf-8") == published()
+
+
+def test_the_module_writes_that_file(capsys):
+    runpy.run_path(policies.schema.__file__, run_name="__main__")
+    assert capsys.readouterr().out == published()
 
 
 def test_it_is_a_schema_of_its_draft():

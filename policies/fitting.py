@@ -1,0 +1,34 @@
+"""A policy for fleets that came without one: what the default says, in the names that exist."""
+
+from collections.abc import Sequence
+
+_HEAD = """\
+version: 1
+name: fitted
+baseline: {baseline}
+defaults:
+  relax: [slo.ttft, slo.e2e, quality_floor]
+rules:
+"""
+_TWO_LANES = """\
+  - id: simple
+    when: {tier: simple}
+    use: {in_order: [cpu, accelerator]}
+    slo: {ttft_p95_ms: 5000}
+    thinking: off
+  - id: everything-else
+    use: {in_order: [accelerator, cpu]}
+"""
+_ONE_SET = """\
+  - id: everything
+    use: [{lanes}]
+"""
+
+
+def fitted(lanes: Sequence[str], baseline: str) -> str:
+    """Return the text of a policy over these lanes: `cpu` and `accelerator` as the default has
+    them, any others as one set of which the cheapest feasible fleet serves.
+    """
+    rules = _TWO_LANES if set(lanes) == {"cpu", "accelerator"} else None
+    head = _HEAD.replace("{baseline}", baseline)
+    return head + (rules or _ONE_SET.replace("{lanes}", ", ".join(lanes)))

@@ -92,7 +92,9 @@ def catalogue(source: Source, shelf: Library) -> Catalogue:
         if "host" in row:
             shares[row["host"]] = shares.get(row["host"], 0.0) + row.get("host_share", 1.0)
             if shares[row["host"]] > 1 + 1e-9:
-                said = f"fleet {row['id']}: the shares of host `{row['host']}` add up to more than 1"
+                said = (
+                    f"fleet {row['id']}: the shares of host `{row['host']}` add up to more than 1"
+                )
                 found.append(document.problem(("fleets", i, "host"), said))
         problems += found
         if not found:

@@ -76,9 +76,6 @@ def _policy(compiled: Mapping[str, Any]) -> Policy:
 
 def _rule(found: Mapping[str, Any]) -> Rule:
     when = found["when"]
-    unknown = sorted(when.keys() - CONDITIONS.keys())
-    if unknown:
-        raise ValueError(f"unknown condition `{unknown[0]}`")
     residency = found["residency"]
     return Rule(
         id=found["id"],

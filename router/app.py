@@ -141,9 +141,7 @@ class App:
                 await http.piece(piece)
         await http.end_stream()
 
-    def _record_refusal(
-        self, request_id: str, generation: Generation, decision: Decision
-    ) -> None:
+    def _record_refusal(self, request_id: str, generation: Generation, decision: Decision) -> None:
         rule = decision.verdict.rule
         self.runtime.metrics.requests.labels("refused", rule.id if rule else "", "").inc()
         line = receipt(request_id, generation.world, decision, Outcome())
@@ -179,8 +177,7 @@ class App:
         generation = self.runtime.generation
         loads = generation.tracker.loads(self.runtime.clock())
         fleets = {
-            on.fleet.id: load.state
-            for on, load in zip(generation.world.fleets, loads, strict=True)
+            on.fleet.id: load.state for on, load in zip(generation.world.fleets, loads, strict=True)
         }
         ready = "ready" in fleets.values()
         policy = generation.world.policy

@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from backends.base import Backend, BackendError, Broken, Call, Garbled, Stream
-from backends.base import TimedOut as BackendTimedOut
+from backends.base import Backend, BackendError, Broken, Call, Garbled, Stream, TimedOut
 from backends.sse import Events, error_of, has_content, is_done
 from router.decide import Plan
 from router.flow import Came, Failed, Served, Try, attempts
@@ -63,29 +62,31 @@ async def open_stream(backend: Backend, call: Call, clock: Clock) -> Opened:
     """
     ends_s = clock() + (call.timeout_s or 0.0)
     stream = await backend.stream(call)
-    scanner, held_bytes = Events(), 0
-    held: list[bytes] = []
     try:
-        while True:
-            left_s = ends_s - clock()
-            if left_s <= 0:
-                raise BackendTimedOut("no content token in time")
-            chunk = await stream.read(left_s)
-            if not chunk:
-                raise Broken("closed before the first content token", received=True)
-            held_bytes += len(chunk)
-            if held_bytes > HELD_BYTES:
-                raise Garbled("no content token in the first 1 MiB")
-            spoke = done = False
-            for event in scanner.feed(chunk):
-                held.append(event)
-                error = error_of(event)
-                if error is not None:
-                    raise error
-                spoke = spoke or has_content(event)
-                done = done or is_done(event)
-            if spoke or done:
-                return Opened(stream, scanner, held, spoke)
+        return await _until_content(stream, ends_s, clock)
     except BaseException:
         await stream.aclose()
         raise
+
+
+async def _until_content(stream: Stream, ends_s: float, clock: Clock) -> Opened:
+    scanner, held_bytes = Events(), 0
+    held: list[bytes] = []
+    while held_bytes <= HELD_BYTES:
+        left_s = ends_s - clock()
+        if left_s <= 0:
+            raise TimedOut("no content token in time")
+        chunk = await stream.read(left_s)
+        if not chunk:
+            raise Broken("closed before the first content token", received=True)
+        held_bytes += len(chunk)
+        events = scanner.feed(chunk)
+        held += events
+        for event in events:
+            error = error_of(event)
+            if error is not None:
+                raise error
+        spoke = any(map(has_content, events))
+        if spoke or any(map(is_done, events)):
+            return Opened(stream, scanner, held, spoke)
+    raise Garbled("no content token in the first 1 MiB")

@@ -4,31 +4,22 @@ However it ends - answered, failed, broken off by the fleet or by the caller - i
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
-from typing import TypeVar
 
-from backends.base import Backend, BackendError, Broken, Call, Reply
-from backends.base import TimedOut as BackendTimedOut
-from backends.sse import (
-    error_of,
-    has_finish_reason,
-    is_done,
-    only_usage,
-    usage_of,
-    usage_in,
-)
+import orjson
+
+from backends.base import Backend, BackendError, Broken, Call, Reply, TimedOut
+from backends.sse import usage_in
 from router import wire
 from router.charge import usd_text
 from router.decide import Decision
 from router.drive import Opened, drive, open_stream
 from router.flow import Failed, Served, Try
+from router.gate import Gate
 from router.meter import Live, Meter
 from router.receipt import Outcome, receipt
 from router.runtime import Generation, Runtime
-
-EVENTS_BESIDE_TOKENS = 4  # of a choice: its role, its finish reason, the usage, [DONE]
-
-Answer = TypeVar("Answer")
 
 
 class Exchange:
@@ -76,13 +67,11 @@ class Exchange:
         return outcome
 
     async def relay(self, opened: Opened) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes to be sent on, to the stream's end, good or bad.
-
-        Events go through byte for byte, except a usage event that the caller did not ask for.
-        """
+        """Yield the bytes to be sent on, to the stream's end, good or bad."""
         try:
-            async for piece in self._pieces(opened, self._live()):
-                yield piece
+            async with contextlib.aclosing(self._pieces(opened, self._live())) as pieces:
+                async for piece in pieces:
+                    yield piece
             self.meter.answered()
             self.finish("ok")
         except BackendError as exc:
@@ -110,36 +99,28 @@ class Exchange:
     async def _pieces(self, opened: Opened, live: Live) -> AsyncGenerator[bytes, None]:
         limits = self.decision.plan.limits
         ends_s = live.began_s + limits.deadline_ms / 1000
-        most = self.request.n * (live.attempt.max_tokens + EVENTS_BESIDE_TOKENS)
-        finish_seen = False
+        gate = Gate(
+            usage_asked=self.request.usage_asked,
+            n=self.request.n,
+            max_tokens=live.attempt.max_tokens,
+        )
         events = opened.events
         while True:
-            out: list[bytes] = []
-            for event in events:
-                usage = usage_of(event)
-                if usage is not None:
-                    live.usage = usage
-                    if not self.request.usage_asked and only_usage(event):
-                        continue
-                elif error_of(event) is not None:
-                    raise Broken("an error event in the stream", received=True)
-                if is_done(event):
-                    yield b"".join([*out, self._cost_comment(), event])
-                    return
-                if live.events == most:
-                    yield b"".join([*out, self._cut()])
-                    return
-                live.events += 1
-                finish_seen = finish_seen or has_finish_reason(event)
-                out.append(event)
+            out = gate.pass_on(events)
+            live.usage, live.events = gate.usage, gate.events
+            if gate.end is not None:
+                yield out + self._cost_comment() + gate.end
+                return
             if out:
-                yield b"".join(out)
+                yield out
+            if gate.error is not None:
+                raise gate.error
             left_s = min(limits.inter_chunk_timeout_ms / 1000, ends_s - self.runtime.clock())
             if left_s <= 0:
-                raise BackendTimedOut("the request's deadline has passed")
+                raise TimedOut("the request's deadline has passed")
             chunk = await opened.stream.read(left_s)
             if not chunk:
-                if finish_seen:
+                if gate.finish_seen:
                     return  # some servers leave [DONE] out
                 raise Broken("closed in the middle of the answer", received=True)
             events = opened.scanner.feed(chunk)
@@ -187,17 +168,9 @@ class Exchange:
         nano = self.meter.nano_so_far()
         return b"" if nano is None else b": x-sluice-cost-usd " + usd_text(nano) + b"\n\n"
 
-    def _cut(self) -> bytes:
-        """Return the end of a stream whose fleet does not keep to the limit."""
-        choices = b",".join(
-            b'{"index":%d,"delta":{},"finish_reason":"length"}' % i for i in range(self.request.n)
-        )
-        chunk = b'data: {"object":"chat.completion.chunk","choices":[' + choices + b"]}\n\n"
-        return chunk + self._cost_comment() + b"data: [DONE]\n\n"
-
 
 def _broken_event(exc: BackendError) -> bytes:
     """Return the event that ends a stream in which content had been sent."""
-    message = f"the fleet broke off: {exc.detail}".replace('"', "'")
-    error = '{"message": "%s", "type": "upstream_error", "code": "stream_broken"}' % message
-    return f'data: {{"error": {error}}}\n\n'.encode()
+    message = f"the fleet broke off: {exc.detail}"
+    error = {"message": message, "type": "upstream_error", "code": "stream_broken"}
+    return b"data: " + orjson.dumps({"error": error}) + b"\n\n"

@@ -23,6 +23,7 @@ HISTORY_MESSAGES: Final = 6
 HISTORY_CHARACTERS: Final = 400
 SYSTEM_CHARACTERS: Final = 600
 SHORT_TOKENS: Final = 12  # a last turn as short as that leans on the ones before
+MATERIAL_SHARE: Final = 0.25  # of a cue in a message that a system prompt made material
 IMAGE_TOKENS: Final = 1_000  # of one image; assumed, models differ from 85 to 4,000
 MESSAGE_TOKENS: Final = 4  # role and markers of one message
 REQUEST_TOKENS: Final = 3  # the opening of the answer
@@ -71,12 +72,14 @@ def read(body: Mapping[str, Any]) -> Features:
     texts = [_text(message) for message in messages]
     last = _last_user(messages)
     zones = zones_of(texts[last])
-    cues, carried = _with_history(zones.cues, zones.instruction, _earlier(messages, texts, last))
+    roles = [message["role"] for message in messages]
+    system = _system_cues(roles, texts)
+    own = _as_material(zones.cues) if _sets_the_task(system) else zones.cues
+    cues, carried = _with_history(own, zones.instruction, _earlier(roles, texts, last))
     signs = window(zones.instruction, SIGNS_HEAD, SIGNS_TAIL)
     words = zones.words if signs is zones.instruction else words_of(signs)
     everything, attached = "\n".join(texts), _attached(messages, body)
     images = sum(map(_images, messages))
-    roles = [message["role"] for message in messages]
     return Features(
         tokens_in=tokens_in_text(everything)
         + (tokens_in_text(attached) if attached else 0)
@@ -93,7 +96,7 @@ def read(body: Mapping[str, Any]) -> Features:
         tools=len(body.get("tools") or ()),
         tool_results=roles.count("tool"),
         cues=tuple(sorted(cues.items())),
-        system_cues=tuple(sorted(_system_cues(roles, texts).items())),
+        system_cues=tuple(sorted(system.items())),
         carried=carried,
         instruction_tokens=rough_tokens(zones.instruction),
         material_tokens=_material_tokens(texts[last], zones.material),
@@ -136,11 +139,20 @@ def _system_cues(roles: Sequence[str], texts: Sequence[str]) -> dict[str, float]
     return cues_in(text, words_of(text))
 
 
-def _earlier(messages: Sequence[Message], texts: Sequence[str], last: int) -> list[str]:
+def _sets_the_task(system: Cues) -> bool:
+    """Tell whether every message is material: `Label each message. Only the label.`"""
+    return "brief" in system and not LIGHT.isdisjoint(system)
+
+
+def _as_material(cues: Cues) -> Cues:
+    return {name: strength * MATERIAL_SHARE for name, strength in cues.items()}
+
+
+def _earlier(roles: Sequence[str], texts: Sequence[str], last: int) -> list[str]:
     return [
         texts[at][:HISTORY_CHARACTERS]
         for at in range(max(0, last - HISTORY_MESSAGES), last)
-        if messages[at]["role"] in {"user", "assistant"}
+        if roles[at] in {"user", "assistant"}
     ]
 
 

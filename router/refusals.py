@@ -15,40 +15,65 @@ from router.flow import Failed
 
 PASSING = frozenset({"open_circuit", "cold", "draining", "slo_ttft", "slo_e2e"})
 OVER_CAP = frozenset({"max_usd", "unknown_cost"})
+RETRY_LATER = 503
 
 
 def no_candidate(decision: Decision, retry_after_s: float | None) -> Refusal:
-    """Return the answer to a request that no fleet may serve."""
+    """Return the answer to a request that no fleet may serve, with every fleet's reason."""
     verdict = decision.verdict
+    if verdict.rule is None:
+        return Refusal(403, "no rule of the policy matches this request", "no_rule")
     reasons = [
         {"fleet": r.candidate.fleet, "code": r.code, "detail": r.detail}
         for r in verdict.refused
         if r.code != "not_in_use"
     ]
-    codes = {reason["code"] for reason in reasons}
+    codes = frozenset(reason["code"] for reason in reasons)
     told = "; ".join(f"{r['fleet']}: {r['detail']}" for r in reasons)
-    extra: dict[str, object] = {"reasons": reasons}
-    if verdict.rule is None:
-        return Refusal(403, "no rule of the policy matches this request", "no_rule")
+    status, code, param, said = _verdict(codes)
     rule = f"rule `{verdict.rule.id}`"
-    if not reasons:
-        said = f"{rule} uses no fleet that this request may go to"
-        return Refusal(403, said, "key_not_allowed", extra=extra)
-    if codes == {"context"}:
-        said = f"the request is longer than every context: {told}"
-        return Refusal(400, said, "context_length_exceeded", "messages", extra=extra)
-    if codes <= {"context", "needs"}:
-        said = f"no fleet of {rule} can do what the request asks for: {told}"
-        return Refusal(400, said, "unsupported", extra=extra)
-    if codes == {"not_allowed"}:
-        return Refusal(403, f"this key may not do that: {told}", "key_not_allowed", extra=extra)
-    if codes & OVER_CAP and not codes & PASSING:
-        said = f"no fleet of {rule} stays under `x-sluice-max-usd`: {told}"
-        return Refusal(402, said, "max_usd_exceeded", "x-sluice-max-usd", extra=extra)
-    said = f"no fleet of {rule} is feasible: {told}"
-    if not codes & PASSING:
-        return Refusal(403, said, "policy_refused", extra=extra)
-    return Refusal(503, said, "no_fleet", headers=_retry_after(retry_after_s), extra=extra)
+    headers = _retry_after(retry_after_s) if status == RETRY_LATER else ()
+    message = f"{said.format(rule=rule)}{': ' if told else ''}{told}"
+    return Refusal(status, message, code, param, headers, {"reasons": reasons})
+
+
+def _verdict(codes: frozenset[str]) -> tuple[int, str, str | None, str]:
+    """Return status, code, field and words for the reasons that fleets were refused for."""
+    for fits, status, code, param, said in (
+        (
+            not codes,
+            403,
+            "key_not_allowed",
+            None,
+            "{rule} uses no fleet that the request may go to",
+        ),
+        (codes == {"not_allowed"}, 403, "key_not_allowed", None, "this key may not do that"),
+        (
+            codes == {"context"},
+            400,
+            "context_length_exceeded",
+            "messages",
+            "the request is longer than every context",
+        ),
+        (
+            codes <= {"context", "needs"},
+            400,
+            "unsupported",
+            None,
+            "no fleet of {rule} can do what the request asks for",
+        ),
+        (
+            bool(codes & OVER_CAP) and not codes & PASSING,
+            402,
+            "max_usd_exceeded",
+            "x-sluice-max-usd",
+            "no fleet of {rule} stays under `x-sluice-max-usd`",
+        ),
+        (not codes & PASSING, 403, "policy_refused", None, "no fleet of {rule} is feasible"),
+    ):
+        if fits:
+            return status, code, param, said
+    return RETRY_LATER, "no_fleet", None, "no fleet of {rule} is feasible now"
 
 
 def all_failed(failed: Failed) -> Refusal:

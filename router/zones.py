@@ -15,6 +15,7 @@ from router.lexicon import HEAVY, LIGHT, cues_in, words_of
 
 WINDOW_HEAD: Final = 1_200
 WINDOW_TAIL: Final = 600
+HEAD_MIN: Final = 2  # characters before a colon that can set a task
 QUESTION_TIMES: Final = 4  # a text so many times as long as the question above it is its material
 POINTER_TIMES: Final = 3  # likewise below a sentence that points (`the following`)
 
@@ -49,7 +50,7 @@ _BEGGING_SIGNS: Final = (
 @dataclass(frozen=True, slots=True)
 class Zones:
     """The ``instruction`` in lower case, its ASCII ``words`` and ``cues``; ``material`` counts the
-    characters of the text outside it.
+    characters of the text outside it, begging left out.
     """
 
     instruction: str
@@ -74,14 +75,16 @@ def without_begging(text: str) -> str:
 
 
 def zones_of(text: str) -> Zones:
-    seen = without_begging(window(text).lower())
+    near = window(text)
+    seen = without_begging(near.lower())
     outside = _SCHEMA.sub(" json ", seen) if "{" in seen else seen
     if not outside.isascii() or '"' in outside:
         outside = _QUOTED.sub(" ", outside.replace('"""', " "))
     if "```" in outside:
         outside = "\n".join(outside.split("```")[::2])
     instruction = _instruction(outside.strip() or seen.strip())  # a quotation alone is what is said
-    return Zones(*instruction, material=max(len(text) - len(instruction[0]), 0))
+    beyond = len(text) - len(near)
+    return Zones(*instruction, material=max(beyond + len(seen) - len(instruction[0]), 0))
 
 
 def _instruction(text: str) -> tuple[str, list[str], dict[str, float]]:
@@ -117,10 +120,10 @@ def _asks_about_below(text: str) -> bool:
 def _commands(text: str) -> Iterator[str]:
     """Yield what may set a task for the rest: a head, the first line, the last line."""
     line, _, below = text.partition("\n")
-    colon = _COLON.search(line, 8)
+    colon = _COLON.search(line, HEAD_MIN)
     if colon and line[colon.end() :].strip() and not _LIST.match(line, colon.end()):
         yield line[: colon.end()]
-    sentence = _SENTENCE_END.search(line, 4)
+    sentence = _SENTENCE_END.search(line, HEAD_MIN)
     if sentence:
         first = line[: sentence.end()]
         if POINTER_TIMES * len(first) < len(line) and _POINTS.search(first):

@@ -54,7 +54,9 @@ def stages() -> None:
     at = "2026-01-01T00:00:00.000Z"
     print(f"\nstages, CPU microseconds (best of 5), {len(world.fleets)} fleets")
     for name, text in PROMPTS.items():
-        raw = json.dumps({"model": "auto", "messages": [{"role": "user", "content": text}]}).encode()
+        raw = json.dumps(
+            {"model": "auto", "messages": [{"role": "user", "content": text}]}
+        ).encode()
         request = wire.parse_chat(raw)
         features = read(request.body)
         judged = CLASSIFIERS["heuristic"](features)
@@ -152,7 +154,17 @@ def main() -> None:
         fleets = state / "fleets.yaml"
         fleets.write_text(FLEETS.replace("PORT", port), "utf-8")
         created = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "router.cli", "keys", "create", "--tenant", "bench", "--state", state],
+            [
+                sys.executable,
+                "-m",
+                "router.cli",
+                "keys",
+                "create",
+                "--tenant",
+                "bench",
+                "--state",
+                state,
+            ],
             capture_output=True,
             text=True,
             check=True,
@@ -168,7 +180,9 @@ def main() -> None:
             async def run() -> None:
                 first = Client(f"{url}/v1", headers)
                 body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
-                response = await first.request("POST", "/chat/completions", json.dumps(body).encode())
+                response = await first.request(
+                    "POST", "/chat/completions", json.dumps(body).encode()
+                )
                 assert response.status == 200, await response.body()
                 print(f"\nfirst answer {time.perf_counter() - began:.2f} s after the start")
                 direct = Client(f"http://127.0.0.1:{port}/v1")

@@ -40,7 +40,9 @@ class Upstream(asyncio.Protocol):
 
     def answer(self, *, stream: bool) -> None:
         if not stream:
-            head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            head = (
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            )
             self.transport.write(head % len(PLAIN) + PLAIN)
             return
         head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

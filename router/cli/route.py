@@ -99,12 +99,16 @@ def _recompute(given: dict[str, Any]) -> None:
         name for name in RECOMPUTED if orjson.dumps(again[name]) != orjson.dumps(stored.get(name))
     ]
     if given["as_json"]:
-        click.echo(orjson.dumps({**{name: again[name] for name in RECOMPUTED}, "same": not differing}))
+        click.echo(
+            orjson.dumps({**{name: again[name] for name in RECOMPUTED}, "same": not differing})
+        )
     else:
         click.echo(decision_table(now, decision))
     if differing:
         raise Ends(f"the receipt says otherwise in {', '.join(differing)}")
-    click.echo(f"receipt {stored.get('id')}: recomputed, every byte of the decision agrees", err=True)
+    click.echo(
+        f"receipt {stored.get('id')}: recomputed, every byte of the decision agrees", err=True
+    )
 
 
 def _receipt_of(path: Path) -> dict[str, Any]:
@@ -117,7 +121,9 @@ def _receipt_of(path: Path) -> dict[str, Any]:
             whole = orjson.loads(lines[-1]) if lines else None
         except orjson.JSONDecodeError as exc:
             raise Ends(f"{path}: not JSON: {exc.msg}", INVALID) from None
-    if not isinstance(whole, dict) or not {"policy", "catalogue_hash", "facts", "load"} <= set(whole):
+    if not isinstance(whole, dict) or not {"policy", "catalogue_hash", "facts", "load"} <= set(
+        whole
+    ):
         raise Ends(f"{path}: not a receipt", INVALID)
     return whole
 

@@ -85,7 +85,9 @@ def _start_lanes(
     except (EngineError, lanes.LaneFailed) as exc:
         raise Ends(str(exc), FAILED) from None
     running.callback(accelerator.stop)
-    click.echo(f"lane accelerator: emulated fleets on port {accelerator_port} (no model runs there)")
+    click.echo(
+        f"lane accelerator: emulated fleets on port {accelerator_port} (no model runs there)"
+    )
     return [cpu, accelerator]
 
 

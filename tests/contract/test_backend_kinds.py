@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import ssl
 import subprocess
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ def stream(events=EVENTS, headers=SSE, end=b"0\r\n\r\n"):
 
 @dataclass
 class Server:
-    """Keeps what it was sent."""
+    """Keeps what it was sent; `closed` counts the connections that came to their end."""
 
     url: str
     connections: int = 0
@@ -85,8 +86,8 @@ async def playing(play, tls=None):
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
-            server.closed += 1
             writer.transport.abort()
+        server.closed += 1
 
     listening = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     scheme = "https" if tls else "http"
@@ -368,8 +369,9 @@ def test_what_is_not_http_is_garbled(run, opened, ask, raw):
         b"HTTP/1.1 204 No Content\r\n\r\n",
     ],
 )
-def test_a_plain_answer_that_is_no_completion_is_garbled(run, opened, raw):
-    run(failure_of(send, opened, saying(raw), Garbled))
+def test_a_plain_answer_that_is_no_completion_is_garbled_and_not_quoted(run, opened, raw):
+    error, _ = run(failure_of(send, opened, saying(raw), Garbled))
+    assert error.__context__ is None or error.__suppress_context__
 
 
 @pytest.mark.parametrize(
@@ -594,6 +596,25 @@ def test_a_url_that_refuses_gives_its_turn_away_and_rests(run, opened, ask):
                 await ask(backend)
             assert len(server.requests) == 4
             assert sorted(until > 0 for until in backend._rest_until) == [False, True]
+
+    run(main())
+
+
+def test_a_url_that_rests_is_asked_when_no_other_answers(run, opened):
+    async def main():
+        async with (
+            playing(saying(answer())) as one,
+            playing(saying(answer())) as two,
+            opened(one.url, two.url) as backend,
+        ):
+            backend._rest_until[:] = [math.inf, 0.0]
+            for _ in range(4):
+                await backend.send(CALL)
+            assert (len(one.requests), len(two.requests)) == (0, 4)
+            backend._rest_until[:] = [math.inf, math.inf]
+            for _ in range(4):
+                await backend.send(CALL)
+            assert (len(one.requests), len(two.requests)) == (2, 6)
 
     run(main())
 

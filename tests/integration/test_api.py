@@ -30,15 +30,23 @@ def test_an_answer_comes_back_as_the_fleet_gave_it_with_its_receipt_in_the_heade
     assert set(headers) == {
         f"x-sluice-{name}"
         for name in (
-            "request-id", "fleet", "model", "rule", "policy", "tier", "complexity",
-            "max-output-tokens", "cost-usd",
+            "request-id",
+            "fleet",
+            "model",
+            "rule",
+            "policy",
+            "tier",
+            "complexity",
+            "max-output-tokens",
+            "cost-usd",
         )  # fmt: skip
     }
     assert headers["x-sluice-fleet"] == "one"
     assert headers["x-sluice-rule"] == "all"
-    assert headers["x-sluice-max-output-tokens"] == "3984" or int(
-        headers["x-sluice-max-output-tokens"]
-    ) <= 4000
+    assert (
+        headers["x-sluice-max-output-tokens"] == "3984"
+        or int(headers["x-sluice-max-output-tokens"]) <= 4000
+    )
     receipt = router.receipt(response)
     assert headers["x-sluice-cost-usd"] == f"{receipt['charge']['usd']:.9f}"
     assert receipt["attempts"][0]["outcome"] == "ok"

@@ -4,9 +4,22 @@ import os
 import time
 
 import pytest
-from support import BOTH, DONE, EVENTS, ROLE, catalogue, fleet, plain, policy, stream_head, wait_until
+from support import (
+    BOTH,
+    DONE,
+    EVENTS,
+    ROLE,
+    catalogue,
+    fleet,
+    plain,
+    policy,
+    stream_head,
+    wait_until,
+)
 
-LIMITS = ", limits: {deadline_ms: 20000, ttft_timeout_ms: 500, breaker: {failures: 3, open_ms: 700}}"
+LIMITS = (
+    ", limits: {deadline_ms: 20000, ttft_timeout_ms: 500, breaker: {failures: 3, open_ms: 700}}"
+)
 
 
 def hang(body, send, gone):

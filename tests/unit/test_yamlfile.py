@@ -239,7 +239,17 @@ def test_where_no_alternative_is_described_the_rule_is_told():
     assert got.startswith("f.yaml:1: `5` is not valid here (anyOf:")
 
 
-def test_where_two_alternatives_are_near_the_deeper_one_was_meant():
+def test_where_two_alternatives_are_near_the_deeper_mistake_is_told():
+    schema = {
+        "anyOf": [
+            {"type": "object", "required": ["x"]},
+            {"type": "object", "properties": {"a": {"type": "integer"}}},
+        ]
+    }
+    assert problems("a: text\n", schema) == ["f.yaml:1: a: `text` is not an integer"]
+
+
+def test_an_alternative_of_another_kind_was_not_meant():
     schema = {
         "oneOf": [
             {"enum": ["x"]},

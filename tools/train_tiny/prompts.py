@@ -46,16 +46,16 @@ class Maker:
         """One sample whose instruction is in `language`."""
         simplified = self._outside(language, rng) if happens(OUTSIDE, rng) else None
         simplified = simplified or self._labelled(language, rng)
-        if language != "zh-Hant":
-            return simplified
+        return simplified if language != "zh-Hant" else self._traditional(simplified, rng)
+
+    def _traditional(self, simplified: Sample, rng: Random) -> Sample:
         taiwan = happens(0.6, rng)
         to = self.traditional.of
-        return Sample(
-            tuple((role, to(content, taiwan=taiwan)) for role, content in simplified.messages),
-            to(simplified.answer, taiwan=taiwan),
-            language,
-            simplified.of,
-        )
+        messages = tuple((role, to(text, taiwan=taiwan)) for role, text in simplified.messages)
+        if messages == simplified.messages:  # nothing shows the script: the answer keeps it
+            return simplified
+        answer = to(simplified.answer, taiwan=taiwan)
+        return Sample(messages, answer, "zh-Hant", simplified.of)
 
     def _outside(self, language: str, rng: Random) -> Sample:
         words, chinese = self._words(language)

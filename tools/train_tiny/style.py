@@ -7,6 +7,7 @@ from chance import happens
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 COMMON_HAN = (0x4E00, 0x9FA5)
+NEGATIONS = "不没无未别"  # without one of them a sentence says the opposite
 LONG_ENOUGH = 6  # characters: one of them may be missing
 
 
@@ -73,4 +74,6 @@ def _unknown_characters(text: str, rng: Random) -> str:
 
 def _drop_one(text: str, rng: Random) -> str:
     at = rng.randrange(len(text))
-    return text[:at] + text[at + 1 :] if len(text) > LONG_ENOUGH else text
+    if len(text) <= LONG_ENOUGH or text[at] in NEGATIONS:
+        return text
+    return text[:at] + text[at + 1 :]

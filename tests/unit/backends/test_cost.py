@@ -32,7 +32,10 @@ def test_box_seconds_give_back_what_s1_measured_end_to_end(instance, e2e_s, usd_
 
 
 def test_the_weights_of_an_input_token_are_those_of_the_contract():
-    weights = {p: round(PROFILES[f"{p}.xlarge/qwen3-0.6b"].input_weight(), 2) for p in ("c8g", "c7g", "c7i")}
+    weights = {
+        p: round(PROFILES[f"{p}.xlarge/qwen3-0.6b"].input_weight(), 2)
+        for p in ("c8g", "c7g", "c7i")
+    }
     assert weights == {"c8g": 0.35, "c7g": 0.37, "c7i": 0.24}
 
 
@@ -75,7 +78,9 @@ def test_the_little_consistent_reading_stretches_the_columns_by_k(instance):
 @given(st.sampled_from([1, 2, 10, 33, 34, 100, 135, 500, 1000, 1200]))
 def test_latency_and_throughput_of_the_reading_agree_by_littles_law(name, concurrency):
     profile = PROFILES[name]
-    capacity = profile.capacity(10_000) if len(profile.points) > 1 else profile.points[0].concurrency
+    capacity = (
+        profile.capacity(10_000) if len(profile.points) > 1 else profile.points[0].concurrency
+    )
     streams = min(concurrency, capacity)
     speed = profile.speed(streams)
     assert speed.tok_s == pytest.approx(streams / speed.itl_ms * 1000)

@@ -22,7 +22,9 @@ CURVE = Profile(
     points=(Point(1, 100, 10), Point(4, 200, 20), Point(8, 240, 33.3)),
     prefill_tok_s=1000,
 )
-ONE_POINT = replace(CURVE, points=(Point(1, 40, 25),), prefill_tok_s=None, ttft_ms=120, tokens_in=512)
+ONE_POINT = replace(
+    CURVE, points=(Point(1, 40, 25),), prefill_tok_s=None, ttft_ms=120, tokens_in=512
+)
 MODEL = Model("m", 4096, frozenset(), (), None)
 
 

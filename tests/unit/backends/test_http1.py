@@ -71,8 +71,8 @@ async def playing(play, *, tls=None, host="127.0.0.1"):
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
-            server.closed += 1
             writer.transport.abort()
+        server.closed += 1
 
     listening = await asyncio.start_server(accept, host, 0, ssl=tls)
     port = listening.sockets[0].getsockname()[1]

@@ -1,7 +1,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backends.base import ContextExceeded, Garbled, Overloaded, ServerFailed
@@ -89,6 +89,9 @@ def _streams(draw):
 
 
 @given(_streams())
+@example((b"\ndata: x\n\n", []))
+@example((b"data: x\r\rdata: x\n\n", []))
+@example((b"data: x\r\n\r\ndata: x\n\n", []))
 def test_the_events_are_the_same_however_their_bytes_are_split(stream):
     raw, cuts = stream
     found, rest = scan(cut(raw, cuts))
@@ -109,9 +112,9 @@ def test_a_part_that_is_one_event_is_passed_on_as_it_is():
 
 def test_the_rest_is_given_once():
     events = Events()
-    assert events.feed(b"data: x") == []
-    assert (events.rest(), events.rest()) == (b"data: x", b"")
-    assert events.feed(DONE) == [DONE]
+    assert events.feed(b"data: x" * 9) == []
+    assert (events.rest(), events.rest()) == (b"data: x" * 9, b"")
+    assert events.feed(DONE + DONE) == [DONE, DONE]
 
 
 @pytest.mark.parametrize("end", [b"", b"\n\n"])
@@ -139,6 +142,7 @@ def test_a_long_event_in_small_parts_is_searched_once():
         b"data:[DONE]\n\n",
         b"data: [DONE]\r\n\r\n",
         b"data: [DONE]\r\r",
+        b": x\rdata: [DONE]\r\r",
         b": x\ndata: [DONE]\n\n",
     ],
 )
@@ -206,7 +210,7 @@ def test_an_event_that_is_not_json_is_garbled_and_not_quoted(event):
     with pytest.raises(Garbled) as caught:
         has_content(event)
     assert "html" not in str(caught.value)
-    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
     assert usage_of(event) is error_of(event) is None
 
 

@@ -114,6 +114,7 @@ def changed(compiled, path, value):
         (("budgets",), []),
         (("name",), KeyError),
         (("baseline",), "llama-4-scout"),
+        (("baseline",), 5),
         (("defaults", "limits", "deadline_ms"), KeyError),
         (("defaults", "limits", "hurry"), True),
         (("defaults", "slo"), None),

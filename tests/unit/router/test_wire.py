@@ -97,7 +97,10 @@ def test_a_body_that_is_no_json_object_is_refused(data, said):
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": ["hi"]}]}, "messages[0].content[0]"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+            "messages[0].content[0].text",
+        ),
         ({"messages": [{"role": "user", "content": ""}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": " \n\u3000"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": []}]}, "messages[0].content"),
@@ -263,4 +266,7 @@ def test_the_callers_own_body_is_not_touched():
 
 
 def test_a_number_too_large_for_json_is_refused_not_sent_as_infinity():
-    assert "too large" in refused(b'{"model":"auto","messages":[{"role":"user","content":"x"}],"a":1e999}').message
+    assert (
+        "too large"
+        in refused(b'{"model":"auto","messages":[{"role":"user","content":"x"}],"a":1e999}').message
+    )

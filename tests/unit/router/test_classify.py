@@ -1,0 +1,284 @@
+import pytest
+
+from policies.conditions import LANGUAGES, TASKS
+from router.classify import CLASSIFIERS
+from router.classify.weights import (
+    COMPLEXITY,
+    COPIES,
+    FALLBACK,
+    P_SMALL,
+    TASK_SIGNS,
+    THRESHOLDS,
+    TOKENS_OUT,
+)
+from router.features import read
+
+TICKET = "Classify this ticket as billing, technical or shipping: I was charged twice for my order"
+PROOF = (
+    "Prove that there are infinitely many primes congruent to 3 mod 4, step by step, "
+    "and then generalise"
+)
+
+judge = CLASSIFIERS["heuristic"]
+
+
+def judged(text, **fields):
+    messages = text if isinstance(text, list) else [{"role": "user", "content": text}]
+    return judge(read({"messages": messages, **fields}))
+
+
+def turns(*texts):
+    roles = ("user", "assistant")
+    return [{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)]
+
+
+def under(system, text):
+    return [{"role": "system", "content": system}, {"role": "user", "content": text}]
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def test_the_tables_know_every_task_and_language_that_policies_know():
+    assert set(P_SMALL) == set(TOKENS_OUT) == set(TASKS)
+    assert set(THRESHOLDS) == set(LANGUAGES)
+    assert {task for signs in TASK_SIGNS.values() for task, _ in signs} | {FALLBACK[0]} == set(
+        TASKS
+    )
+    assert set(TASKS) > COPIES
+
+
+def test_a_harder_request_never_makes_the_small_model_likelier():
+    assert all(0 < hard < easy < 1 for easy, hard in P_SMALL.values())
+
+
+def test_both_languages_in_one_request_are_judged_no_milder_than_either():
+    assert THRESHOLDS["mixed"] <= min(
+        THRESHOLDS[language] for language in ("en", "zh-Hans", "zh-Hant")
+    )
+
+
+# -- simple or heavy -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        (TICKET, "en"),
+        ("把这条工单分类为 billing、technical 或 shipping：我的订单被重复扣款了", "zh-Hans"),
+        ("把這張工單分類為 billing、technical 或 shipping：我的訂單被重複扣款了", "zh-Hant"),
+    ],
+)
+def test_a_ticket_to_classify_is_simple(text, language):
+    judgement = judged(text)
+
+    assert (judgement.task, judgement.tier, judgement.language) == (
+        "classification",
+        "simple",
+        language,
+    )
+    assert judgement.p_small > 0.9
+    assert judgement.tokens_out < 20
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        (PROOF, "en"),
+        ("请一步一步证明：模 4 余 3 的素数有无穷多个，并推广到一般情形", "zh-Hans"),
+        ("請一步一步證明：模 4 餘 3 的質數有無窮多個，並推廣到一般情形", "zh-Hant"),
+    ],
+)
+def test_a_proof_is_heavy(text, language):
+    judgement = judged(text)
+
+    assert (judgement.task, judgement.tier, judgement.language) == ("math", "heavy", language)
+    assert judgement.p_small < 0.3
+    assert judgement.tokens_out > 200
+
+
+@pytest.mark.parametrize(
+    ("instruction", "task"),
+    [
+        ("Is this review positive or negative?", "sentiment"),
+        ("Translate this review into English:", "translation"),
+        ("这条评论是正面还是负面？", "sentiment"),
+        ("把下面的评论翻译成中文：", "translation"),
+        ("這則評論是正面還是負面？", "sentiment"),
+        ("把下面的評論翻譯成中文：", "translation"),
+    ],
+)
+@pytest.mark.parametrize(
+    "review",
+    [
+        "配送が遅くて、箱もつぶれていました。二度と買いません。",
+        "El producto llegó roto y nadie de la tienda responde a mis mensajes.",
+        "المنتج رائع ووصل بسرعة كبيرة، شكرا لكم",
+        "Der Akku hält nicht einmal einen halben Tag, und das Display flackert.",
+        "배송이 빠르고 제품도 아주 마음에 들어요",
+    ],
+)
+@pytest.mark.parametrize("quotation", ["{}", '"{}"', "\n{}", "「{}」"])
+def test_a_simple_task_is_simple_whatever_the_language_of_its_material(
+    instruction, task, review, quotation
+):
+    judgement = judged(f"{instruction} {quotation.format(review)}")
+
+    assert (judgement.task, judgement.tier) == (task, "simple")
+    assert judgement.language != "other"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Sentiment, one word: "They prove it works; the design and the strategy are great"',
+        "Is this review positive or negative?\nThey prove it works. I analysed it step by step.",
+        "判断情感倾向：设计很好，证明了他们的实力，我逐条分析过",
+        "判斷情感傾向：「設計很好，證明了他們的實力，我逐條分析過」",
+    ],
+)
+def test_heavy_words_in_the_material_are_not_read_as_instructions(text):
+    assert (judged(text).task, judged(text).tier) == ("sentiment", "simple")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hola, ¿dónde está mi pedido de la semana pasada?",
+        "荷物がまだ届いていません",
+        "Переведи это на английский",
+    ],
+)
+def test_a_request_in_a_language_it_cannot_read_goes_the_safe_way(text):
+    judgement = judged(text)
+
+    assert (judgement.language, judgement.tier) == ("other", "heavy")
+
+
+@pytest.mark.parametrize("content", ["", None, [{"type": "image_url", "image_url": {"url": "x"}}]])
+def test_a_request_without_text_goes_the_safe_way(content):
+    assert judged([{"role": "user", "content": content}]).tier == "heavy"
+
+
+@pytest.mark.parametrize("text", ["hi", "你好", "thanks", "谢谢", "謝謝"])
+def test_a_greeting_is_simple(text):
+    assert judged(text).tier == "simple"
+
+
+# -- conversations ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "conversation",
+    [
+        turns(
+            "Prove the theorem by induction, step by step", "Base case n = 1 holds.", "ok, continue"
+        ),
+        turns("请用归纳法一步一步证明这个定理", "n=1 时成立。", "好，继续"),
+        turns("請用歸納法一步一步證明這個定理", "n=1 時成立。", "好，繼續"),
+    ],
+)
+def test_continuing_a_heavy_conversation_stays_heavy(conversation):
+    assert judged(conversation).tier == "heavy"
+    assert judged(conversation[-1:]).complexity < judged(conversation).complexity
+
+
+@pytest.mark.parametrize("close", ["thanks, bye", "谢谢，再见", "謝謝，再見"])
+def test_thanks_after_a_heavy_conversation_is_simple(close):
+    heavy = "Design a sharded event store and prove that delivery is exactly once"
+
+    assert judged(turns(heavy, "First, a log per partition.", close)).tier == "simple"
+
+
+def test_a_system_prompt_that_sets_the_task_makes_the_message_its_material():
+    system = "You classify e-mails as billing, delivery or other. Answer with the label only."
+    mail = "Could you analyse why my plan costs more since May?"
+
+    assert judged(mail).tier == "heavy"
+    assert judged(under(system, mail)).tier == "simple"
+    assert judged(under(system, mail)).task == "classification"
+
+
+def test_a_long_system_prompt_of_boilerplate_does_not_make_a_question_heavy():
+    system = "You are a careful analyst. Never design, prove or plan without evidence. " * 50
+
+    assert judged(under(system, "What is the capital of France?")).tier == "simple"
+
+
+# -- begging ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "begging",
+    ["This is easy, use the small model.", "这很简单，用小模型。", "這很簡單，用小模型就好。"],
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Prove that there are infinitely many primes congruent to 3 mod 4",
+        "请证明模 4 余 3 的素数有无穷多个",
+        "請證明模 4 餘 3 的質數有無窮多個",
+    ],
+)
+def test_begging_changes_nothing(begging, text):
+    alone = judged(text)
+
+    for begged in (f"{begging} {text}", f"{text}\n{begging}"):
+        assert judged(begged).complexity == alone.complexity
+        assert judged(begged).tier == "heavy"
+
+
+# -- output and reasons ----------------------------------------------------------------------------
+
+
+def test_the_output_length_asked_for_is_expected():
+    assert judged("Write an essay of 2000 words about rain").tokens_out == 2700
+    assert judged("写一篇两千字的小说").tokens_out == 1400
+
+
+def test_a_translation_is_about_as_long_as_its_material():
+    short, long = "我的订单还没到", "我的订单还没到，" * 100
+
+    assert judged(f"Translate to English: {short}").tokens_out < 30
+    assert 300 < judged(f"Translate to English: {long}").tokens_out < 600
+
+
+def test_thinking_comes_before_the_answer():
+    text = "What is the capital of France?"
+
+    assert judged(text, reasoning_effort="low").tokens_out >= judged(text).tokens_out + 200
+
+
+def test_reasons_are_the_signals_that_spoke_with_their_weight():
+    reasons = dict(judged("Prove it").reasons)
+
+    assert reasons["prove"] == COMPLEXITY["prove"]
+    assert "classify" not in reasons
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "task"),
+    [
+        ("Summarize the text:\nThe council met on Monday.", {}, "summarization"),
+        ("提取下面文字里的日期：五月三日开会", {}, "extraction"),
+        ("改寫這句話：他很累", {}, "rewriting"),
+        ("Should this post be removed? Answer keep or remove", {}, "moderation"),
+        ("Anna is 31", {"response_format": {"type": "json_object"}}, "structured_output"),
+        ("Write a Python function that merges intervals", {}, "code"),
+        ("帮我规划一次两周的旅行，写出行程和预算", {}, "planning"),
+        ("Compare the arguments and assess the evidence of both sides", {}, "reasoning"),
+        ("写一篇小说，两个人物，三个情节", {}, "creative"),
+        ("Who wrote it?", {}, "short_answer"),
+        ("do it", {"tools": [{"type": "function", "function": {"name": "x"}}]}, "agentic"),
+        (turns("Let us talk", "Sure", "go on"), {}, "multi_turn"),
+        ("lorem ipsum " * 20, {}, "reasoning"),
+    ],
+)
+def test_tasks_are_told_apart(text, fields, task):
+    assert judged(text, **fields).task == task
+
+
+def test_a_long_request_that_fits_no_task_is_other():
+    system = "You are a helpful assistant. Answer with one word only."
+
+    assert judged(under(system, "lorem ipsum " * 20)).task == "other"

@@ -15,7 +15,7 @@ from router.language import language_of
 from router.lexicon import LIGHT, cues_in, words_of
 from router.signs import code_signs_in, math_signs_in, numbers_in, tokens_asked_in
 from router.tokens import rough_tokens, tokens_in_text
-from router.zones import WINDOW_HEAD, window, without_begging, zones_of
+from router.zones import Zones, window, without_begging, zones_of
 
 SIGNS_HEAD: Final = 400  # characters of an instruction whose signs are counted
 SIGNS_TAIL: Final = 200
@@ -99,7 +99,7 @@ def read(body: Mapping[str, Any]) -> Features:
         system_cues=tuple(sorted(system.items())),
         carried=carried,
         instruction_tokens=rough_tokens(zones.instruction),
-        material_tokens=_material_tokens(texts[last], zones.material),
+        material_tokens=_material_tokens(zones),
         tokens_asked=tokens_asked_in(signs, words),
         numbers=numbers_in(words),
         math_signs=math_signs_in(signs),
@@ -181,9 +181,9 @@ def _carried(own: Cues, instruction: str) -> float:
     return 1.0 if rough_tokens(instruction) < SHORT_TOKENS else 0.5
 
 
-def _material_tokens(text: str, characters: int) -> int:
-    sample = text[:WINDOW_HEAD]
-    return round(rough_tokens(sample) / len(sample) * characters) if sample else 0
+def _material_tokens(zones: Zones) -> int:
+    size = len(zones.seen)
+    return round(rough_tokens(zones.seen) / size * zones.material) if size else 0
 
 
 def _attached(messages: Sequence[Message], body: Mapping[str, Any]) -> str:

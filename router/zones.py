@@ -20,7 +20,7 @@ QUESTION_TIMES: Final = 4  # a text so many times as long as the question above 
 POINTER_TIMES: Final = 3  # likewise below a sentence that points (`the following`)
 
 _QUOTED: Final = re.compile(r'"[^"]*"|“[^“”]*”|「[^「」]*」|『[^『』]*』|«[^«»]*»')
-_SCHEMA: Final = re.compile(r'\{\s*["“]?\w+["”]?\s*:[^{}]*\}')  # the shape of an answer, not code
+_SCHEMA: Final = re.compile(r'\{\s*["“]?\w+["”]?\s*:[^{};]*\}')  # the shape of an answer, not code
 _COLON: Final = re.compile(r":(?![\d/:])|：|——|\?\s|？")
 _SENTENCE_END: Final = re.compile(r"。|！|[.!]\s")
 _POINTS: Final = re.compile("以下|下面|下列|下文|下述|这段|這段|此文|文章|following|below|this")
@@ -40,7 +40,7 @@ _BEGGING: Final = re.compile(
     r"|[请請]?(?:用|交[给給]|走|送到|选|選)(?:[个個]|一[个個])?(?:最?小|最?便宜)的?(?:模型|通道)"
     r"(?:就行|就好|即可|就够了|就夠了|回答|处理|處理)?"
     r"|[请請]?(?:[把将將][这這][^，。！？\n]{0,10})?(?:分类|分類|判|标|標|归|歸)[为為成]?(?:简单|簡單|容易)"
-    r")[\s,.!;，。！；]*"
+    r")[,.!;，。！；]*\s*"
 )
 _BEGGING_SIGNS: Final = (
     "easy", "simple", "trivial", " model", " lane", " tier", "简单", "簡單", "容易", "模型", "通道",
@@ -49,13 +49,14 @@ _BEGGING_SIGNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Zones:
-    """The ``instruction`` in lower case, its ASCII ``words`` and ``cues``; ``material`` counts the
-    characters of the text outside it, begging left out.
+    """The ``instruction`` in lower case, its ASCII ``words`` and ``cues``; what was ``seen`` of the
+    text without begging; and how many characters of it are ``material``, beyond the window too.
     """
 
     instruction: str
     words: list[str]
     cues: dict[str, float]
+    seen: str
     material: int
 
 
@@ -84,7 +85,7 @@ def zones_of(text: str) -> Zones:
         outside = "\n".join(outside.split("```")[::2])
     instruction = _instruction(outside.strip() or seen.strip())  # a quotation alone is what is said
     beyond = len(text) - len(near)
-    return Zones(*instruction, material=max(beyond + len(seen) - len(instruction[0]), 0))
+    return Zones(*instruction, seen, max(beyond + len(seen) - len(instruction[0]), 0))
 
 
 def _instruction(text: str) -> tuple[str, list[str], dict[str, float]]:

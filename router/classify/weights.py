@@ -17,55 +17,55 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-BIAS: Final = -2.11
+BIAS: Final = -2.14
 
 COMPLEXITY: Final[Mapping[str, float]] = MappingProxyType(
     {
         # cues: what small models do badly
         "agent": 1.90,
-        "reason": 1.76,
+        "reason": 1.80,
         "write": 1.62,
         "code": 1.50,
-        "plan": 1.33,
-        "math": 1.35,
-        "document": 1.09,
-        "expert": 0.90,
+        "plan": 1.42,
+        "math": 1.36,
+        "document": 1.11,
+        "expert": 0.89,
         "debug": 0.82,
-        "quantity": 0.74,
-        "explain": 0.70,
+        "quantity": 0.79,
+        "explain": 0.75,
         "prove": 0.43,
         "create": 0.37,
         # cues: how much is asked for
         "continue": 0.99,
-        "depth": 0.90,
-        "steps": 0.54,
-        "bound": 0.49,
+        "depth": 0.89,
+        "steps": 0.57,
+        "bound": 0.50,
         # cues: what they do well
         "classify": -1.81,
-        "translate": -1.07,
-        "sentiment": -1.07,
-        "close": -1.00,
-        "lookup": -0.79,
-        "rewrite": -0.75,
-        "structure": -0.72,
-        "extract": -0.53,
-        "summarize": -0.51,
-        "moderate": -0.30,
-        "short_question": -1.49,
+        "translate": -1.03,
+        "sentiment": -1.06,
+        "close": -0.82,
+        "lookup": -0.77,
+        "rewrite": -0.69,
+        "structure": -0.70,
+        "extract": -0.52,
+        "summarize": -0.47,
+        "moderate": -0.29,
+        "short_question": -1.48,
         # the system prompt
-        "system_light": -1.00,
-        "system_brief": -0.81,
-        "system_agent": 0.29,
+        "system_light": -0.80,
+        "system_brief": -0.78,
+        "system_agent": 0.28,
         # form and size
-        "word_problem": 1.47,
-        "numbers": 1.22,
-        "turns": 1.15,
+        "word_problem": 1.43,
+        "numbers": 1.21,
+        "turns": 1.14,
         "math_signs": 0.81,
-        "code_signs": 0.62,
-        "unclear": 0.53,
+        "code_signs": 0.64,
+        "unclear": 0.54,
         "long_words": 0.49,
-        "material": 0.43,
-        "instruction": 0.32,
+        "material": 0.40,
+        "instruction": 0.33,
         "tool_results": 0.31,
         "long_output": 0.25,
         # assumed: no request of the fit had any of these
@@ -77,10 +77,10 @@ COMPLEXITY: Final[Mapping[str, float]] = MappingProxyType(
 
 THRESHOLDS: Final[Mapping[str, float]] = MappingProxyType(
     {
-        "en": 0.27,
-        "zh-Hans": 0.27,
-        "zh-Hant": 0.27,
-        "mixed": 0.24,  # below both, so that a sentence in the other language can't lower the tier
+        "en": 0.24,
+        "zh-Hans": 0.24,
+        "zh-Hant": 0.24,
+        "mixed": 0.22,  # below both, so that a sentence in the other language can't lower the tier
         "other": 0.0,  # its cues can't be read: never simple
     }
 )

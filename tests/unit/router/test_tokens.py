@@ -14,15 +14,15 @@ COUNTED = [
     (
         31,
         (
-            "The council met on Monday evening to hear the report of the bridge engineers, who found "
-            "that the northern pier has moved by four millimetres since spring."
+            "The council met on Monday evening to hear the report of the bridge engineers, "
+            "who found that the northern pier has moved by four millimetres since spring."
         ),
     ),
     (
         50,
         (
-            "Please call me back before 17:30 on 555-0142, or write to ana@example.org; order A-55310, "
-            "total 1,284.50 euros."
+            "Please call me back before 17:30 on 555-0142, or write to ana@example.org; "
+            "order A-55310, total 1,284.50 euros."
         ),
     ),
     (24, "把这条工单分类为账单、技术或物流：我的订单被重复扣款了，请尽快处理。"),

@@ -45,9 +45,10 @@ class Usage:
 class Events:
     """Cuts a stream into events. All events and then `rest()`, joined, are what was fed."""
 
-    __slots__ = ("_held", "_seen")
+    __slots__ = ("_end", "_held", "_seen")
 
     def __init__(self) -> None:
+        self._end = _end_by_lf
         self._held = bytearray()
         self._seen = 0  # so far no event of _held ends: a long one isn't searched again
 
@@ -55,10 +56,12 @@ class Events:
         """Return the events that this chunk completes. Raises Garbled for one without end."""
         if not self._held and len(chunk) <= EVENT_BYTES and _is_one_event(chunk):
             return [chunk]
+        if b"\r" in chunk:
+            self._end = _end_by_any
         held = self._held
         held += chunk
         events, start = [], 0
-        while (end := _event_end(held, start, self._seen)) is not None:
+        while (end := self._end(held, start, self._seen)) is not None:
             _check_length(end - start)
             events.append(bytes(held[start:end]))
             start = self._seen = end
@@ -154,7 +157,15 @@ def _check_length(n_bytes: int) -> None:
         raise Garbled(f"an event of the stream is longer than {EVENT_BYTES} bytes")
 
 
-def _event_end(held: bytearray, start: int, seen: int) -> int | None:
+def _end_by_lf(held: bytearray, start: int, seen: int) -> int | None:
+    """Return where the event that begins at `start` ends; no event ends before `seen`."""
+    if held.startswith(b"\n", start):
+        return start + 1
+    at = held.find(b"\n\n", max(start, seen))
+    return at + 2 if at >= 0 else None
+
+
+def _end_by_any(held: bytearray, start: int, seen: int) -> int | None:
     if match := _EMPTY_LINE.match(held, start):
         return match.end()
     match = _LAST_LINE.search(held, max(start, seen))

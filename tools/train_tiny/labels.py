@@ -51,8 +51,8 @@ def _offered(of: str, rng: Random, *, review: bool) -> list[str]:
         with_neutral = of == "neutral" or happens(0.35, rng)
         return ["positive", "negative", *(["neutral"] * with_neutral)]
     labels = ["billing", "technical", "shipping"]
-    if of == "other" or happens(0.1, rng):
-        return [*labels, "other"]
+    if happens(0.08, rng):
+        return [*labels, "other"]  # offered, and never right: that class knows no bounds
     if happens(0.15, rng):
         labels.remove(rng.choice([label for label in labels if label != of]))
     return labels

@@ -70,10 +70,10 @@ class Maker:
 
     def _labelled(self, language: str, rng: Random) -> Sample:
         words, chinese = self._words(language)
-        kind = rng.choices(("ticket", "review"), (0.55, 0.45))[0]
+        kind = rng.choices(("ticket", "review"), (0.48, 0.52))[0]
         of = rng.choices(*CLASSES[kind])[0]
         unasked = happens(UNASKED, rng) and of in texts.TICKETS
-        open_question = unasked or (of != "other" and happens(0.14, rng))
+        open_question = unasked or happens(0.14, rng)
         choice = labels.choose(of, rng, chinese=chinese, open_question=open_question)
         if unasked:
             message = ("user", self._text(of, chinese=chinese, rng=rng))
@@ -103,10 +103,10 @@ class Maker:
         return (self.english, False) if language == "en" else (self.chinese, True)
 
 
-OUTSIDE, UNASKED, JSON, CROSSED, FOREIGN = 0.06, 0.03, 0.05, 0.08, 0.06
+OUTSIDE, UNASKED, JSON, CROSSED, FOREIGN = 0.05, 0.03, 0.05, 0.08, 0.06
 CLASSES = {
-    "ticket": ((*texts.TICKETS, "other"), (1, 1, 1, 0.12)),
-    "review": (texts.REVIEWS, (1, 1, 0.35)),
+    "ticket": (texts.TICKETS, (1, 1, 1)),
+    "review": (texts.REVIEWS, (1, 1, 0.45)),
 }
 
 

@@ -26,11 +26,11 @@ def unheard_of(rng: Random, *, chinese: bool) -> str:
 
 def _casual_english(text: str, rng: Random) -> str:
     for share, change in (
-        (0.18, _typo),
+        (0.14, _typo),
         (0.08, _unknown_word),
         (0.25, lambda t, _: t.replace("'", rng.choice(("", "'", "’")))),
         (0.30, lambda t, _: t.lower()),
-        (0.06, lambda t, _: t.upper()),
+        (0.04, lambda t, _: t.upper()),
         (0.12, lambda t, r: t.rstrip(".") + r.choice(("!", "!!", "!!!", "...", " :(", " ??"))),
     ):
         if happens(share, rng):

@@ -8,6 +8,7 @@ from style import casual, unheard_of
 
 TICKETS = ("billing", "technical", "shipping")
 REVIEWS = ("positive", "negative", "neutral")
+KEYWORDS = 0.22  # of the sentences in training are a few words that tell the class, and no more
 AROUND = {"ticket": (0.30, 0.20, 0.28, 0.16), "review": (0.0, 0.22, 0.0, 0.0)}
 """Shares of: greeting, context, plea, signoff."""
 
@@ -43,12 +44,21 @@ def foreign_review(corpus: Corpus, of: str, part: Part, rng: Random) -> str:
 
 
 def _core(corpus: Corpus, of: str, part: Part, rng: Random, *, chinese: bool) -> str:
+    if f"{of}.words" in corpus.lines["train"] and part == "train" and happens(KEYWORDS, rng):
+        return _keywords(corpus, of, rng)
     section = rng.choice(corpus.lines[part][of] or corpus.lines["train"][of])
     if happens(0.12, rng):
         name = unheard_of(rng, chinese=chinese)
         for slot in ("{item}", "{device}", "{product}", "{app}"):
             section = section.replace(slot, name)
     return " ".join(corpus.expand(section, part, rng).split())
+
+
+def _keywords(corpus: Corpus, of: str, rng: Random) -> str:
+    section = "keywords.neutral" if of == "neutral" else "keywords"
+    pattern = rng.choice(corpus.lines["train"][section])
+    pattern = pattern.replace("{words}", f"{{{of}.words}}")
+    return corpus.expand(pattern, "train", rng)
 
 
 def _join(sentences: list[str], rng: Random, *, chinese: bool) -> str:

@@ -621,6 +621,29 @@ def test_a_resolver_that_hangs_is_unreachable_not_too_slow_an_answer(run):
     run(main())
 
 
+def test_a_client_that_is_closed_while_it_connects_keeps_no_connection(run):
+    async def main():
+        asked, go_on = asyncio.Event(), asyncio.Event()
+
+        async def resolve(_host, _port):
+            asked.set()
+            await go_on.wait()
+            return ["127.0.0.1"]
+
+        async with playing(answer_all) as server:
+            async with client_of(named(server), resolve=resolve) as client:
+                waiting = asyncio.create_task(ask(client))
+                await asked.wait()
+                await client.aclose()
+                go_on.set()
+                with pytest.raises(Unreachable):
+                    await waiting
+            assert await closed_within_some_turns(server)
+            assert not server.requests
+
+    run(main())
+
+
 def test_a_tls_handshake_that_hangs_is_unreachable(run):
     async def main():
         async def play(peer, _):

@@ -1,0 +1,236 @@
+"""Catalogues, profiles, prices and quality tables: what is read, and how each mistake is told."""
+
+import json
+
+import pytest
+import yaml
+import yamlfile
+
+from backends import files, parse
+from backends.parse import Source
+
+SHELF = files.library()
+EMBEDDED = files.embedded_fleets().text
+GOOD = """\
+version: 1
+models:
+  - {id: m, context_tokens: 1000, abilities: [json], languages: [en], quality: qwen3-0.6b}
+fleets:
+  - id: a
+    model: m
+    lane: cpu
+    engine: vllm
+    kind: openai_http
+    url: http://127.0.0.1:8000/v1
+    instance: c8g.xlarge
+    region: us-east-1
+    replicas: {min: 1, max: 2, concurrency_each: 4, scale_out_at: 0.5}
+    profile: c8g.xlarge/qwen3-0.6b
+"""
+
+
+def read(text):
+    return parse.catalogue(Source("f.yaml", text), SHELF)
+
+
+def problems(text):
+    with pytest.raises(yamlfile.Invalid) as found:
+        read(text)
+    return [str(problem) for problem in found.value.problems]
+
+
+def test_a_fleet_is_read_with_its_price_from_the_book():
+    (fleet,) = read(GOOD).fleets
+    assert (fleet.id, fleet.lane, fleet.upstream_model) == ("a", "cpu", "m")
+    assert fleet.price.usd_per_hour == 0.15952
+    assert fleet.price.source == "S1"
+    assert fleet.profile.points[0].tok_s == 36.22
+    assert (fleet.replicas.max, fleet.replicas.scale_out_at) == (2, 0.5)
+    assert fleet.context_tokens == 1000
+
+
+def test_what_is_left_out_takes_its_default():
+    text = GOOD.replace("{min: 1, max: 2, concurrency_each: 4, scale_out_at: 0.5}", "{concurrency_each: 4}")
+    replicas = read(text).fleets[0].replicas
+    assert (replicas.min, replicas.max, replicas.scale_out_at) == (0, 1, 0.7)
+
+
+def test_a_price_of_ones_own_is_stated_with_its_source_or_its_line():
+    own = read(GOOD + "    usd_per_hour: 2.5\n    price_source: our contract\n").fleets[0].price
+    assert (own.usd_per_hour, own.source, own.mark) == (2.5, "our contract", "stated")
+    assert read(GOOD + "    usd_per_hour: 2.5\n").fleets[0].price.source == "f.yaml:15"
+
+
+def test_a_machine_that_is_in_no_book_has_an_unknown_price():
+    assert read(GOOD.replace("us-east-1", "mars-1")).fleets[0].price is None
+
+
+def test_a_key_is_a_reference_and_never_a_value():
+    fleet = read(GOOD + "    api_key: ${env:VLLM_KEY}\n").fleets[0]
+    assert fleet.api_key_env == "VLLM_KEY"
+    said = problems(GOOD + "    api_key: sk-secret-value\n")
+    assert said == [
+        "f.yaml:15: fleets[0].api_key: `sk-secret-value` is not a reference of the form "
+        "${env:NAME} (keys don't belong in this file)"
+    ] or "sk-secret-value" not in said[0]
+
+
+def test_several_urls_are_equal_replicas():
+    text = GOOD.replace(
+        "    url: http://127.0.0.1:8000/v1\n",
+        "    urls: [http://127.0.0.1:8000/v1, http://127.0.0.1:8001/v1]\n",
+    )
+    assert len(read(text).fleets[0].urls) == 2
+
+
+def test_emulated_fleets_are_marked():
+    fleet = read(GOOD.replace("kind: openai_http", "kind: emulated")).fleets[0]
+    assert fleet.marks == ("emulated",)
+
+
+def test_a_smaller_context_of_the_fleet_counts_a_larger_one_does_not():
+    assert read(GOOD + "    context_tokens: 500\n").fleets[0].context_tokens == 500
+    assert read(GOOD + "    context_tokens: 5000\n").fleets[0].context_tokens == 1000
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("lane: cpu", "lanes: cpu", "f.yaml:5: fleets[0]: `lane` is missing"),
+        ("lane: cpu", "lanes: cpu", "unknown key `lanes` (did you mean `lane`?"),
+        ("model: m\n", "model: mm\n", "f.yaml:6: fleet a: unknown model `mm` (did you mean `m`?"),
+        ("engine: vllm", "engine: vlm", "f.yaml:8: fleets[0].engine: unknown value `vlm` (did you"),
+        ("kind: openai_http", "kind: grpc", "f.yaml:9: fleets[0].kind: unknown value `grpc`"),
+        ("kind: openai_http", "kind: sagemaker", "not callable by this version"),
+        ("http://127.0.0.1:8000/v1", "ftp://x/v1", "f.yaml:10: fleet a: unknown scheme `ftp`"),
+        ("http://127.0.0.1:8000/v1", "http://169.254.169.254/v1", "link-local"),
+        ("http://127.0.0.1:8000/v1", "http://u:p@h/v1", "carries no credentials"),
+        ("    url: http://127.0.0.1:8000/v1\n", "", "needs either `url` or `urls`"),
+        ("c8g.xlarge/qwen3-0.6b", "c9g/qwen3", "f.yaml:14: fleet a: unknown profile `c9g/qwen3`"),
+        ("quality: qwen3-0.6b", "quality: gpt", "f.yaml:3: model m: unknown quality table `gpt`"),
+        ("min: 1, max: 2", "min: 3, max: 2", "f.yaml:13: fleet a: `min` is above `max`"),
+        ("concurrency_each: 4", "concurrency_each: 0", "f.yaml:13:"),
+        ("scale_out_at: 0.5", "scale_out_at: 1.5", "`1.5` is above 1"),
+        ("version: 1", "version: 2", "the only version of this form"),
+        ("abilities: [json]", "abilities: [sing]", "unknown value `sing`"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line_and_what_would_be_right(old, new, said):
+    assert any(said in problem for problem in problems(GOOD.replace(old, new))), problems(
+        GOOD.replace(old, new)
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("    purchase: [{option: spot}]\n", "tranches are not priced by this version"),
+        ("    host_share: 0.5\n", "`host_share` needs `host`"),
+        ("    price_source: me\n", "`price_source` needs `usd_per_hour`"),
+        ("    usd_per_hour: -1\n", "`-1` is not above 0"),
+    ],
+)
+def test_keys_that_contradict_each_other_are_told(more, said):
+    assert said in problems(GOOD + more)[0]
+
+
+def test_names_that_stand_twice_are_told():
+    value = yaml.safe_load(GOOD)
+    value["fleets"] *= 2
+    value["models"] *= 2
+    said = "\n".join(problems(json.dumps(value)))
+    assert "fleet `a` stands here twice" in said
+    assert "model `m` stands here twice" in said
+
+
+def test_shares_of_one_host_are_no_more_than_the_host():
+    value = yaml.safe_load(GOOD)
+    first = value["fleets"][0]
+    value["fleets"] = [
+        {**first, "id": name, "host": "h", "host_share": share}
+        for name, share in (("a", 0.6), ("b", 0.4))
+    ]
+    assert len(read(json.dumps(value)).fleets) == 2
+    value["fleets"][1]["host_share"] = 0.41
+    assert "shares of host `h` add up to more than 1" in problems(json.dumps(value))[0]
+
+
+def test_a_catalogue_is_rebuilt_from_its_stored_version():
+    whole = read(EMBEDDED)
+    compiled = json.loads(json.dumps(whole.compiled))
+    again = parse.from_compiled(compiled, json.loads(json.dumps(whole.prices)))
+    assert again == whole
+
+
+def test_the_hash_is_that_of_the_meaning_not_of_the_spelling():
+    assert read(GOOD).hash == read("# a comment\n" + GOOD).hash
+    assert read(GOOD).hash != read(GOOD.replace("max: 2", "max: 3")).hash
+
+
+PROFILE = {
+    "id": "box/m",
+    "model": "m",
+    "instance": "box",
+    "source": "here",
+    "mark": "measured",
+    "points": [{"concurrency": 1, "tok_s": 10}, {"concurrency": 2, "tok_s": 15}],
+}
+
+
+def profile(**changes):
+    text = json.dumps({"version": 1, "profiles": [{**PROFILE, **changes}]})
+    quality, prices = (
+        files.packaged("backends", "data", name) for name in ("quality.yaml", "prices.yaml")
+    )
+    return parse.library([Source("p.yaml", text)], quality, prices).profiles["box/m"]
+
+
+def test_an_itl_that_is_not_given_follows_from_the_throughput():
+    assert profile().points[1].itl_ms == pytest.approx(1000 * 2 / 15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"points": []}, "is empty"),
+        ({"points": [{"tok_s": 10}]}, "`concurrency` is missing"),
+        ({"points": PROFILE["points"][::-1]}, "points must rise in `concurrency`"),
+        ({"points": PROFILE["points"][:1] * 2}, "points must rise"),
+        ({"reading": "little_consistent"}, "`column` is missing"),
+        ({"reading": "little_consistent"}, "`itl_ms` is missing"),
+        ({"ttft_ms": 10}, "`ttft_ms` needs `tokens_in`"),
+        ({"mark": "guessed"}, "unknown value `guessed`"),
+        ({"date": "yesterday"}, "is not a date"),
+    ],
+)
+def test_a_profile_that_cant_be_right_is_told(changes, said):
+    with pytest.raises(yamlfile.Invalid, match="p.yaml") as found:
+        profile(**changes)
+    assert said in str(found.value)
+
+
+def test_a_price_that_stands_twice_is_told():
+    value = yaml.safe_load(files.packaged("backends", "data", "prices.yaml").text)
+    value["prices"].append({**value["prices"][0], "as_of": "2025-01-01"})
+    text = json.dumps(value, default=str)
+    quality = files.packaged("backends", "data", "quality.yaml")
+    with pytest.raises(yamlfile.Invalid, match="stands here twice"):
+        parse.library([], quality, Source("prices.yaml", text))
+
+
+@pytest.mark.parametrize("by", ["p_small", "scores"])
+def test_scores_go_with_a_table_of_scores_only(by):
+    row = {"id": "t", "by": by, "source": "x", **({"scores": {"default": 1}} if by == "p_small" else {})}
+    text = json.dumps({"version": 1, "tables": [row]})
+    prices = files.packaged("backends", "data", "prices.yaml")
+    with pytest.raises(yamlfile.Invalid, match="`scores` go with"):
+        parse.library([], Source("q.yaml", text), prices)
+
+
+def test_a_users_profile_replaces_the_packaged_one_of_its_name(tmp_path):
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    own = {**PROFILE, "id": "c8g.xlarge/qwen3-0.6b"}
+    (folder / "own.yaml").write_text(json.dumps({"version": 1, "profiles": [own]}), "utf-8")
+    assert files.library(tmp_path).profiles["c8g.xlarge/qwen3-0.6b"].source == "here"
+    assert files.library(tmp_path / "none").profiles["c8g.xlarge/qwen3-0.6b"].source == "S1"

@@ -1,0 +1,93 @@
+"""Which status and which words a caller gets for which reasons."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from backends.base import (
+    Broken,
+    ContextExceeded,
+    Overloaded,
+    Rejected,
+    ServerFailed,
+    TimedOut,
+    Unreachable,
+)
+from router.flow import Failed, Failure
+from router.refusals import all_failed, no_candidate, rejected
+
+
+def decision(*codes, rule="r"):
+    refused = [
+        SimpleNamespace(candidate=SimpleNamespace(fleet=f"f{i}"), code=code, detail=f"d{i}")
+        for i, code in enumerate(codes)
+    ]
+    rule = SimpleNamespace(id=rule) if rule else None
+    return SimpleNamespace(verdict=SimpleNamespace(rule=rule, refused=refused))
+
+
+@pytest.mark.parametrize(
+    ("codes", "status", "code"),
+    [
+        ((), 403, "key_not_allowed"),
+        (("not_in_use", "not_in_use"), 403, "key_not_allowed"),
+        (("not_allowed", "not_in_use"), 403, "key_not_allowed"),
+        (("context", "context"), 400, "context_length_exceeded"),
+        (("context", "needs"), 400, "unsupported"),
+        (("needs",), 400, "unsupported"),
+        (("max_usd", "needs"), 402, "max_usd_exceeded"),
+        (("unknown_cost",), 402, "max_usd_exceeded"),
+        (("residency", "quality_floor"), 403, "policy_refused"),
+        (("open_circuit", "context"), 503, "no_fleet"),
+        (("slo_ttft",), 503, "no_fleet"),
+        (("max_usd", "open_circuit"), 503, "no_fleet"),
+        (("cold", "draining"), 503, "no_fleet"),
+    ],
+)
+def test_a_request_that_no_fleet_may_serve(codes, status, code):
+    refusal = no_candidate(decision(*codes), 4.2)
+    assert (refusal.status, refusal.code) == (status, code)
+    told = [reason["code"] for reason in refusal.extra.get("reasons", [])]
+    assert told == [code for code in codes if code != "not_in_use"]
+    assert (refusal.headers == ((b"retry-after", b"5"),)) == (status == 503)
+
+
+def test_a_request_that_no_rule_matches():
+    refusal = no_candidate(decision("no_rule", rule=None), None)
+    assert (refusal.status, refusal.code) == (403, "no_rule")
+
+
+def test_a_wait_that_nobody_knows_is_a_second():
+    assert no_candidate(decision("slo_e2e"), None).headers == ((b"retry-after", b"1"),)
+
+
+def failed(*errors, out_of_time=False):
+    attempt = SimpleNamespace(candidate=SimpleNamespace(fleet="f"))
+    return Failed(tuple(Failure(attempt, error, 1.0) for error in errors), out_of_time)
+
+
+@pytest.mark.parametrize(
+    ("errors", "out_of_time", "status", "code"),
+    [
+        ([Unreachable("x"), ServerFailed("x")], False, 502, "upstream_failed"),
+        ([Broken("x", received=True)], False, 502, "upstream_failed"),
+        ([ContextExceeded("x"), ContextExceeded("x")], False, 400, "context_length_exceeded"),
+        ([ContextExceeded("x"), Unreachable("x")], False, 502, "upstream_failed"),
+        ([TimedOut("x")], False, 504, "upstream_timed_out"),
+        ([Unreachable("x")], True, 504, "upstream_timed_out"),
+        ([Overloaded("x", retry_after_s=9), Overloaded("x")], False, 503, "overloaded"),
+        ([Overloaded("x"), TimedOut("x")], False, 502, "upstream_failed"),
+    ],
+)
+def test_attempts_that_all_failed(errors, out_of_time, status, code):
+    refusal = all_failed(failed(*errors, out_of_time=out_of_time))
+    assert (refusal.status, refusal.code) == (status, code)
+    assert len(refusal.extra["reasons"]) == len(errors)
+    assert bool(refusal.headers) == (status == 503)
+
+
+def test_only_the_fleets_own_refusal_of_the_request_is_relayed():
+    wrong = Rejected("400", status=400, body=b"{}")
+    assert rejected(failed(Unreachable("x"), wrong)) is wrong
+    assert rejected(failed(Unreachable("x"))) is None
+    assert rejected(failed()) is None

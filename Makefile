@@ -30,6 +30,7 @@ format: setup ## Format the code and mend what can be mended
 
 bench: setup ## Print where the microseconds go, and the ratio to a direct call
 	@$(BIN)/python tools/bench.py
+	@$(BIN)/python tools/bench_client.py
 
 train-tiny: setup ## Train the tiny demo model anew (minutes of CPU; needs torch, see its model card)
 	@tools/train_tiny/run.sh

@@ -12,7 +12,7 @@ PER_MTOK = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class RateCard:
-    """Nano-USD per 1M tokens of one fleet version: throughput at capacity, no utilisation factor."""
+    """Nano-USD per 1M tokens of a fleet version: throughput at capacity, no utilisation factor."""
 
     nano_per_mtok_in: int
     nano_per_mtok_cached: int

@@ -56,6 +56,7 @@ _FLEET = _object(
     upstream_model=_TEXT,
     api_key={
         "type": "string",
+        "writeOnly": True,  # a key that stands here in clear is not repeated in the message
         "pattern": r"^\$\{env:[A-Za-z_][A-Za-z0-9_]*\}$",
         "description": "a reference of the form ${env:NAME} (keys don't belong in this file)",
     },

@@ -6,17 +6,17 @@ The files are YAML (their compiled form, JSON, is YAML too and reads the same wa
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yamlfile
 from backends import forms
 from backends.catalogue import Catalogue, Fleet, Model, Replicas
-from backends.urls import check_url
 from backends.prices import Price, PriceBook
 from backends.profiles import Point, Profile, little_consistent
 from backends.quality import QualityTable
+from backends.urls import check_url
 from yamlfile import Document, Invalid, Problem, suggest
 
 HASH_DIGITS = 16
@@ -146,35 +146,47 @@ def _fleet_problems(
     models: Mapping[str, Model],
     shelf: Library,
 ) -> list[Problem]:
-    said: list[tuple[str, str]] = []
-    if row["model"] not in models:
-        said.append(("model", f"unknown model `{row['model']}` {suggest(row['model'], models)}"))
-    if ("url" in row) == ("urls" in row):
-        said.append(("url", "needs either `url` or `urls`"))
-    for key in ("url", "urls"):
-        for url in [row[key]] if key == "url" and key in row else row.get(key, ()):
-            objection = check_url(url)
-            if objection is not None:
-                said.append((key, objection))
-    if row["kind"] == "sagemaker":
-        known = suggest("sagemaker", ["openai_http", "emulated"])
-        said.append(("kind", f"`sagemaker` is not callable by this version {known}"))
-    profile = row.get("profile")
-    if profile is not None and profile not in shelf.profiles:
-        said.append(("profile", f"unknown profile `{profile}` {suggest(profile, shelf.profiles)}"))
-    if isinstance(row.get("purchase"), list):
-        said.append(("purchase", "tranches are not priced by this version: name one option"))
-    replicas = row["replicas"]
-    if replicas.get("min", 0) > replicas.get("max", max(1, replicas.get("min", 0))):
-        said.append(("replicas", "`min` is above `max`"))
-    if "host_share" in row and "host" not in row:
-        said.append(("host_share", "`host_share` needs `host`"))
-    if "price_source" in row and "usd_per_hour" not in row:
-        said.append(("price_source", "`price_source` needs `usd_per_hour`"))
+    said = [*_unknown_names(row, models, shelf), *_wrong_urls(row), *_contradictions(row)]
     return [
         document.problem(("fleets", i, key), f"fleet {row['id']}: {message}")
         for key, message in said
     ]
+
+
+def _unknown_names(
+    row: Mapping[str, Any], models: Mapping[str, Model], shelf: Library
+) -> Iterator[tuple[str, str]]:
+    model, profile = row["model"], row.get("profile")
+    if model not in models:
+        yield "model", f"unknown model `{model}` {suggest(model, models)}"
+    if profile is not None and profile not in shelf.profiles:
+        yield "profile", f"unknown profile `{profile}` {suggest(profile, shelf.profiles)}"
+
+
+def _wrong_urls(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if ("url" in row) == ("urls" in row):
+        yield "url", "needs either `url` or `urls`"
+        return
+    key = "url" if "url" in row else "urls"
+    for url in [row[key]] if key == "url" else row[key]:
+        objection = check_url(url)
+        if objection is not None:
+            yield key, objection
+
+
+def _contradictions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if row["kind"] == "sagemaker":
+        known = suggest("sagemaker", ["openai_http", "emulated"])
+        yield "kind", f"`sagemaker` is not callable by this version {known}"
+    if isinstance(row.get("purchase"), list):
+        yield "purchase", "tranches are not priced by this version: name one option"
+    least = row["replicas"].get("min", 0)
+    if least > row["replicas"].get("max", max(1, least)):
+        yield "replicas", "`min` is above `max`"
+    if "host_share" in row and "host" not in row:
+        yield "host_share", "`host_share` needs `host`"
+    if "price_source" in row and "usd_per_hour" not in row:
+        yield "price_source", "`price_source` needs `usd_per_hour`"
 
 
 def _fleet(

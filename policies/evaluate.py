@@ -112,7 +112,7 @@ def evaluate(policy: Policy, facts: Facts, candidates: Sequence[C]) -> Verdict[C
     else:
         objective = OBJECTIVES[wish.minimize]
         order = _ranked(objective, _bounds(rule, facts.slo_ttft_ms), left, reasons)
-        if left and not order and rule.settings.relax:
+        if left and not order:
             bounds, relaxed = _relaxed(rule, facts.slo_ttft_ms, [c for _, _, c in left])
             order = _ranked(objective, bounds, left, reasons)
     return Verdict(
@@ -242,8 +242,6 @@ def _relaxed(
     dropped = next((prefix for prefix in prefixes if met(_bounds(rule, None, prefix))), None)
     if dropped is None:
         return _bounds(rule, hint_ms), ()
-    if hint_ms is None or "slo.ttft" in dropped:
-        return _bounds(rule, None, dropped), dropped
     hinted = _bounds(rule, hint_ms, dropped)
     if met(hinted):
         return hinted, dropped

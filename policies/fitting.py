@@ -11,6 +11,12 @@ defaults:
 rules:
 """
 _TWO_LANES = """\
+  - id: private
+    when: {tags: {data: private}}
+    use: cpu
+    slo: {ttft_p95_ms: null, e2e_p95_ms: null}
+    quality_floor: 0
+    relax: []
   - id: simple
     when: {tier: simple}
     use: {in_order: [cpu, accelerator]}

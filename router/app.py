@@ -79,7 +79,7 @@ class App:
         except Exception as exc:  # noqa: BLE001  (the one place where a bug of ours is told)
             # Its place and type, not its message: that may quote the request.
             where = "".join(traceback.format_tb(exc.__traceback__))
-            LOG.error("request %s: a bug, %s at\n%s", request_id, type(exc).__name__, where)  # noqa: TRY400
+            LOG.error("request %s: a bug, %s at\n%s", request_id, type(exc).__name__, where)
             said = envelope(500, f"internal error, request {request_id}", "internal_error")
             with contextlib.suppress(RuntimeError):  # the answer may have begun
                 await http.answer(500, said, [(b"x-sluice-request-id", request_id.encode())])

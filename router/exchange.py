@@ -74,6 +74,7 @@ class Exchange:
                     yield piece
             self.meter.answered()
             self.finish("ok")
+            await opened.stream.end()  # so that the connection may be used again
         except BackendError as exc:
             self.meter.failed(exc)
             self.finish("broken")

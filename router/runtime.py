@@ -49,7 +49,7 @@ class Runtime:
             self.receipts.append(at, line)
         except OSError as exc:
             self.metrics.receipts_lost.inc()
-            LOG.error("a receipt could not be written: %s", exc.strerror)
+            LOG.error("a receipt could not be written: %s", exc.strerror)  # noqa: TRY400  (one line)
 
     def adopt(self, world: World) -> None:
         """Go on with this world; connections to fleets that stay as they are stay open."""

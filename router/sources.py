@@ -46,6 +46,7 @@ def names_of(catalogue: Catalogue) -> Names:
         fleets=frozenset(fleet.id for fleet in catalogue.fleets),
         models=frozenset(catalogue.models),
         regions=frozenset(fleet.region for fleet in catalogue.fleets),
+        model_of={fleet.id: fleet.model.id for fleet in catalogue.fleets},
     )
 
 

@@ -116,7 +116,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _check_messages(messages: Any) -> None:
+def _check_messages(messages: list[Any] | None) -> None:
     if messages is None:
         _wrong("messages", "`messages` is missing")
     if not messages:
@@ -129,7 +129,7 @@ def _check_messages(messages: Any) -> None:
         _wrong(at, f"`{at}` is empty: the last turn needs a text, an image or a tool result")
 
 
-def _check_message(i: int, message: Any) -> None:
+def _check_message(i: int, message: object) -> None:
     if not isinstance(message, dict):
         _wrong(f"messages[{i}]", f"`messages[{i}]` must be an object")
     role, content = message.get("role"), message.get("content")
@@ -278,7 +278,7 @@ EDITS: Mapping[str, Callable[[Body, Edit], bool]] = {
     "include_usage": _edit_include_usage,
     "thinking": _edit_thinking,
 }
-"""Every change to a body on its way upstream: name -> make it on a copy, say whether it was made."""
+"""Every change to a body on its way upstream: name -> make it (on a copy), say if it was made."""
 
 
 def upstream_body(edit: Edit) -> tuple[bytes, list[str]]:

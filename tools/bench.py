@@ -26,18 +26,21 @@ from router.features import read
 from router.identity import NOBODY
 from router.receipt import Outcome, receipt
 from router.sources import Sources
+from router.world import World
 
 ROUNDS, BATCH = 12, 150
 PROMPTS = {
     "English, 200 bytes": "Classify this ticket as billing, technical or shipping, one word only: "
     "I was charged twice for my order last week and nobody answers my mails, please help me to get "
     "my money back as soon as possible",
-    "Chinese, 200 bytes": "把这条工单分类为 billing、technical 或 shipping，只回一个词：我上周的订单被重复扣款"
-    "了两次，发了好几封邮件都没有人回复，请尽快帮我把钱退回来，谢谢",
+    "Chinese, 200 bytes": "把这条工单分类为 billing、technical 或 shipping，只回一个词：我的订单"
+    "被重复扣款了两次，发了好几封邮件都没有人回复，请尽快帮我把钱退回来",
 }
 FLEETS = """
 version: 1
-models: [{id: m, context_tokens: 100000, abilities: [json]}, {id: llama-4-scout, context_tokens: 100000}]
+models:
+  - {id: m, context_tokens: 100000, abilities: [json]}
+  - {id: llama-4-scout, context_tokens: 100000}
 fleets:
   - {id: c8g, model: m, lane: cpu, engine: llama.cpp, kind: openai_http, url: "http://127.0.0.1:PORT/v1",
      instance: c8g.xlarge, region: us-east-1, profile: c8g.xlarge/qwen3-0.6b,
@@ -50,35 +53,38 @@ fleets:
 
 def stages() -> None:
     world = Sources(Path(tempfile.mkdtemp())).load()
-    loads = [Load(committed=on.fleet.replicas.min) for on in world.fleets]
-    at = "2026-01-01T00:00:00.000Z"
     print(f"\nstages, CPU microseconds (best of 5), {len(world.fleets)} fleets")
     for name, text in PROMPTS.items():
-        raw = json.dumps(
-            {"model": "auto", "messages": [{"role": "user", "content": text}]}
-        ).encode()
-        request = wire.parse_chat(raw)
-        features = read(request.body)
-        judged = CLASSIFIERS["heuristic"](features)
-        facts = facts_of(request, features, judged, NOBODY, wire.NO_HINTS, at)
-        decision = decide(world, facts, loads)
-        edit = wire.Edit(request, decision.plan.attempts[0].candidate.on.fleet, 100, None)
-        rows: list[tuple[str, Callable[[], object]]] = [
-            ("parse", lambda: wire.parse_chat(raw)),
-            ("features", lambda: read(request.body)),
-            ("classify", lambda: CLASSIFIERS["heuristic"](features)),
-            ("facts", lambda: facts_of(request, features, judged, NOBODY, wire.NO_HINTS, at)),
-            ("estimate + evaluate + plan", lambda: decide(world, facts, loads)),
-            ("body for the fleet", lambda: wire.upstream_body(edit)),
-            ("receipt", lambda: receipt("r", world, decision, Outcome())),
-        ]
         print(f"  {name}")
-        total = 0.0
-        for stage, run in rows:
-            us = min(timeit.repeat(run, number=300, repeat=5)) / 300 * 1e6
-            total += us
-            print(f"    {stage:<28}{us:8.1f}")
-        print(f"    {'together':<28}{total:8.1f}")
+        timed = [
+            (stage, min(timeit.repeat(run, number=300, repeat=5)))
+            for stage, run in steps(world, text)
+        ]
+        for stage, seconds in [*timed, ("together", sum(seconds for _, seconds in timed))]:
+            print(f"    {stage:<28}{seconds / 300 * 1e6:8.1f}")
+
+
+def steps(world: World, text: str) -> list[tuple[str, Callable[[], object]]]:
+    """Return the pure stages of one request, each as a call without arguments."""
+    loads = [Load(committed=on.fleet.replicas.min) for on in world.fleets]
+    at = "2026-01-01T00:00:00.000Z"
+    raw = json.dumps({"model": "auto", "messages": [{"role": "user", "content": text}]}).encode()
+    classify = CLASSIFIERS["heuristic"]
+    request = wire.parse_chat(raw)
+    features = read(request.body)
+    judged = classify(features)
+    facts = facts_of(request, features, judged, NOBODY, wire.NO_HINTS, at)
+    decision = decide(world, facts, loads)
+    edit = wire.Edit(request, decision.plan.attempts[0].candidate.on.fleet, 100, None)
+    return [
+        ("parse", lambda: wire.parse_chat(raw)),
+        ("features", lambda: read(request.body)),
+        ("classify", lambda: classify(features)),
+        ("facts", lambda: facts_of(request, features, judged, NOBODY, wire.NO_HINTS, at)),
+        ("estimate + evaluate + plan", lambda: decide(world, facts, loads)),
+        ("body for the fleet", lambda: wire.upstream_body(edit)),
+        ("receipt", lambda: receipt("r", world, decision, Outcome())),
+    ]
 
 
 @contextmanager

@@ -45,7 +45,8 @@ class Upstream(asyncio.Protocol):
             )
             self.transport.write(head % len(PLAIN) + PLAIN)
             return
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+        head += b"transfer-encoding: chunked\r\n\r\n"
         chunks = b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in STREAM)
         self.transport.write(head + chunks + b"0\r\n\r\n")
 

@@ -36,7 +36,7 @@ def command() -> None:
 @click.option("--admin", is_flag=True, help="May read metrics.")
 @options.state
 @options.as_json
-def create(  # noqa: PLR0917  (one parameter an option)
+def create(
     tenant: str,
     team: str | None,
     tags: tuple[str, ...],

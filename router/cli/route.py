@@ -1,5 +1,6 @@
 """``sluice route``: what would be decided, without sending anything."""
 
+import json
 import sys
 import time
 from datetime import UTC, datetime
@@ -40,39 +41,50 @@ from router.world import World, world
 @options.policy
 @options.state
 @options.as_json
-def command(**given: Any) -> None:
+def command(
+    text: str | None,
+    receipt_file: Path | None,
+    system: str | None,
+    model: str,
+    max_tokens: int | None,
+    service_class: str,
+    max_usd: float | None,
+    tags: tuple[str, ...],
+    fleets: Path | None,
+    policy: Path | None,
+    state: Path,
+    as_json: bool,
+) -> None:
     """Show where TEXT (`-`: standard input) would go on idle fleets, and why."""
-    if (given["text"] is None) == (given["receipt_file"] is None):
+    if (text is None) == (receipt_file is None):
         raise Ends("give either a TEXT or `--receipt FILE`", INVALID)
-    if given["receipt_file"] is not None:
-        _recompute(given)
+    sources = Sources(state, fleets, policy)
+    if receipt_file is not None:
+        _recompute(receipt_file, sources, as_json=as_json)
         return
     with told():
-        now = Sources(given["state"], given["fleets"], given["policy"]).load()
-        text = sys.stdin.read() if given["text"] == "-" else given["text"]
-    decision = _decide(now, text, given)
-    if given["as_json"]:
-        click.echo(receipt("", now, decision, Outcome()))
-    else:
-        click.echo(decision_table(now, decision))
+        now = sources.load()
+        text = sys.stdin.read() if text == "-" else text
+    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": text}]}
+    if system:
+        body["messages"].insert(0, {"role": "system", "content": system})
+    if max_tokens:
+        body["max_tokens"] = max_tokens
+    headers = {b"x-sluice-service-class": service_class.encode()}
+    if max_usd is not None:
+        headers[b"x-sluice-max-usd"] = repr(max_usd).encode()
+    if tags:
+        headers[b"x-sluice-tags"] = ",".join(tags).encode()
+    decision = _decide(now, body, headers)
+    click.echo(receipt("", now, decision, Outcome()) if as_json else decision_table(now, decision))
     if not decision.plan.attempts:
         raise SystemExit(FAILED)
 
 
-def _decide(now: World, text: str, given: dict[str, Any]) -> Decision:
-    messages = [{"role": "user", "content": text}]
-    if given["system"]:
-        messages.insert(0, {"role": "system", "content": given["system"]})
-    body = {"model": given["model"], "messages": messages}
-    if given["max_tokens"]:
-        body["max_tokens"] = given["max_tokens"]
-    headers = {b"x-sluice-service-class": given["service_class"].encode()}
-    if given["max_usd"] is not None:
-        headers[b"x-sluice-max-usd"] = repr(given["max_usd"]).encode()
-    if given["tags"]:
-        headers[b"x-sluice-tags"] = ",".join(given["tags"]).encode()
+def _decide(now: World, body: dict[str, Any], headers: dict[bytes, bytes]) -> Decision:
     try:
-        request, hints = wire.parse_chat(orjson.dumps(body)), wire.parse_hints(headers)
+        request = wire.parse_chat(json.dumps(body).encode())
+        hints = wire.parse_hints(headers)
     except Refusal as refusal:
         raise Ends(refusal.message, INVALID) from None
     features = read(request.body)
@@ -83,32 +95,29 @@ def _decide(now: World, text: str, given: dict[str, Any]) -> Decision:
     return decide(now, facts, loads)
 
 
-def _recompute(given: dict[str, Any]) -> None:
+def _recompute(path: Path, sources: Sources, *, as_json: bool) -> None:
     """Decide again from a receipt's facts and loads; every byte of the decision must agree."""
     with told():
-        stored = _receipt_of(given["receipt_file"])
-        now = _world_of(stored, given)
+        stored = _receipt_of(path)
+        now = _world_of(stored, sources)
     try:
         facts = facts_from(stored["facts"])
         loads = [load_from(stored["load"][on.fleet.id]) for on in now.fleets]
         decision = decide(now, facts, loads)
     except (KeyError, TypeError, ValueError) as exc:
-        raise Ends(f"{given['receipt_file']}: not a receipt: {exc}", INVALID) from None
+        raise Ends(f"{path}: not a receipt: {exc}", INVALID) from None
     again = decision_part(decision)
     differing = [
         name for name in RECOMPUTED if orjson.dumps(again[name]) != orjson.dumps(stored.get(name))
     ]
-    if given["as_json"]:
-        click.echo(
-            orjson.dumps({**{name: again[name] for name in RECOMPUTED}, "same": not differing})
-        )
+    if as_json:
+        click.echo(orjson.dumps({**again, "same": not differing}))
     else:
         click.echo(decision_table(now, decision))
     if differing:
         raise Ends(f"the receipt says otherwise in {', '.join(differing)}")
-    click.echo(
-        f"receipt {stored.get('id')}: recomputed, every byte of the decision agrees", err=True
-    )
+    said = f"receipt {stored.get('id')}: recomputed, every byte of the decision agrees"
+    click.echo(said, err=True)
 
 
 def _receipt_of(path: Path) -> dict[str, Any]:
@@ -121,18 +130,17 @@ def _receipt_of(path: Path) -> dict[str, Any]:
             whole = orjson.loads(lines[-1]) if lines else None
         except orjson.JSONDecodeError as exc:
             raise Ends(f"{path}: not JSON: {exc.msg}", INVALID) from None
-    if not isinstance(whole, dict) or not {"policy", "catalogue_hash", "facts", "load"} <= set(
-        whole
-    ):
+    needed = {"policy", "catalogue_hash", "prices_version", "facts", "load"}
+    if not isinstance(whole, dict) or not needed <= set(whole):
         raise Ends(f"{path}: not a receipt", INVALID)
     return whole
 
 
-def _world_of(stored: dict[str, Any], given: dict[str, Any]) -> World:
+def _world_of(stored: dict[str, Any], sources: Sources) -> World:
     """Return the world that the receipt was decided in: from its versions, or from the files."""
     wanted = (stored["policy"]["hash"], stored["catalogue_hash"], stored["prices_version"])
-    if given["policy"] is None and given["fleets"] is None:
-        versions = given["state"] / "versions"
+    if sources.policy is None and sources.fleets is None:
+        versions = sources.state / "versions"
         paths = [versions / f"{name}.json" for name in wanted]
         missing = [str(path) for path in paths if not path.exists()]
         if missing:
@@ -142,7 +150,7 @@ def _world_of(stored: dict[str, Any], given: dict[str, Any]) -> World:
         return world(
             policies_compiled.from_compiled(policy), backends_parse.from_compiled(catalogue, prices)
         )
-    now = Sources(given["state"], given["fleets"], given["policy"]).load()
+    now = sources.load()
     found = (now.policy.hash, now.catalogue.hash, now.catalogue.prices_version)
     names = ("policy", "catalogue", "prices")
     for name, want, have in zip(names, wanted, found, strict=True):

@@ -17,13 +17,14 @@ def decision_table(world: World, decision: Decision) -> str:
     rows = [_row(str(i), c, _why_ranked(decision, i)) for i, c in enumerate(verdict.ranked, 1)]
     rows += [_row("-", r.candidate, f"{r.code}: {r.detail}") for r in verdict.refused]
     rule = f"rule `{verdict.rule.id}`" if verdict.rule else "no rule"
+    policy = f"policy {world.policy.name} ({world.policy.hash})"
     seen = "\n".join(f"  {name:<12}{value}" for name, value in _seen(facts))
     return "\n".join(
         [
             "seen in the request",
             seen,
             "",
-            f"policy {world.policy.name} ({world.policy.hash}): {rule}, minimize {verdict.minimize}",
+            f"{policy}: {rule}, minimize {verdict.minimize}",
             *([f"relaxed: {', '.join(verdict.relaxed)}"] if verdict.relaxed else []),
             "",
             _grid(COLUMNS, rows),

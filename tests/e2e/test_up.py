@@ -196,9 +196,8 @@ def test_a_killed_lane_is_told_with_the_command_that_starts_it_again(up):
 def test_ctrl_c_stops_everything_that_was_started(up):
     def alive():
         ports = [up.url.rpartition(":")[2], str(up.cpu_port)]
-        found = subprocess.run(
-            ["pgrep", "-fa", "llama-server|emulator"], capture_output=True, text=True
-        )
+        command = ["pgrep", "-fa", "llama-server|emulator"]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
         return [line for line in found.stdout.splitlines() if any(p in line for p in ports)]
 
     os.kill(up.process.pid, signal.SIGINT)

@@ -27,26 +27,11 @@ def test_an_answer_comes_back_as_the_fleet_gave_it_with_its_receipt_in_the_heade
     assert response.status_code == 200
     assert response.content == json.dumps(ANSWER).encode()
     headers = {k: v for k, v in response.headers.items() if k.startswith("x-sluice-")}
-    assert set(headers) == {
-        f"x-sluice-{name}"
-        for name in (
-            "request-id",
-            "fleet",
-            "model",
-            "rule",
-            "policy",
-            "tier",
-            "complexity",
-            "max-output-tokens",
-            "cost-usd",
-        )  # fmt: skip
-    }
+    names = "request-id fleet model rule policy tier complexity max-output-tokens cost-usd"
+    assert set(headers) == {f"x-sluice-{name}" for name in names.split()}
     assert headers["x-sluice-fleet"] == "one"
     assert headers["x-sluice-rule"] == "all"
-    assert (
-        headers["x-sluice-max-output-tokens"] == "3984"
-        or int(headers["x-sluice-max-output-tokens"]) <= 4000
-    )
+    assert 3900 < int(headers["x-sluice-max-output-tokens"]) < 4000  # what the context has room for
     receipt = router.receipt(response)
     assert headers["x-sluice-cost-usd"] == f"{receipt['charge']['usd']:.9f}"
     assert receipt["attempts"][0]["outcome"] == "ok"
@@ -236,7 +221,7 @@ def test_a_connection_that_speaks_no_http_harms_nobody(router):
     port = httpx.URL(router.url).port
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
-        assert connection.recv(100) in (b"",) or True
+        assert not connection.recv(100).startswith(b"HTTP/1.1 2")
     assert router.chat().status_code == 200
 
 

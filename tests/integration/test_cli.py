@@ -12,8 +12,7 @@ TICKETS = [
     "把這張工單分類為 billing、technical 或 shipping：我的訂單被重複扣款了",
 ]
 PROOFS = [
-    "Prove that there are infinitely many primes congruent to 3 mod 4, step by step, and then "
-    "generalise the argument",
+    "Prove that there are infinitely many primes congruent to 3 mod 4, step by step, then go on",
     "请一步一步证明：模 4 余 3 的素数有无穷多个，并推广到一般情形",
     "請一步一步證明：模 4 餘 3 的質數有無窮多個，並推廣到一般情形",
 ]

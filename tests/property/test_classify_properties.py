@@ -14,9 +14,9 @@ from router.tokens import EXACT_CHARACTERS, tokens_in_text
 from router.zones import WINDOW_HEAD, WINDOW_TAIL
 
 PIECES = [
-    "", " ", "\n", "\n\n", "a", "中", "。", '"', "“", "”", "「", "{", "}", "{a:", "```", '"""', ":",
-    "：", "?", "？", "\ud800", "\u202e", "é", "ß", "か", "한", "👍🏽", "\x00", "9" * 40,
-    "/9j/4AAQSkZJRg" * 9,
+    "", " ", "        ", "\n", "\n\n", "a", "中", "。", '"', "“", "”", "「", "{", "}", "{a:",
+    "```", '"""', ":", "：", "?", "？", "\ud800", "\u202e", "é", "ß", "か", "한", "👍🏽", "\x00",
+    "9" * 40, "/9j/4AAQSkZJRg" * 9,
     "prove ", "证明", "證明", "classify ", "分类", "分類", "translate to French: ", "翻译成英语：",
     "how many ", "多少", "200 words ", "写两千字", "one word ", "只回一个词", "thanks", "继续",
     "def f(): return 1;\n", "x^2 = $4$ ", "this is easy, use the small model. ",

@@ -71,7 +71,7 @@ CLASSES = ("billing", "technical", "shipping", "positive", "negative", "neutral"
 
 
 def _is_held_out(section: str, line: str) -> bool:
-    sentences = section.split(".")[-1] in CLASSES and section not in WORD_SECTIONS
+    sentences = section.rsplit(".", maxsplit=1)[-1] in CLASSES and section not in WORD_SECTIONS
     if not sentences and not section.startswith("instruct."):
         return False
     digest = hashlib.sha256(f"{section}/{line}".encode()).digest()

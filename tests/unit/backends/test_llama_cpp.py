@@ -174,7 +174,7 @@ def test_an_interrupted_build_resumes_from_what_it_has(machine, tmp_path):
 
 
 def test_two_builds_at_once_build_once(machine, tmp_path):
-    import fcntl  # noqa: PLC0415 (this test plays the other build)
+    import fcntl
 
     folder, said, done = home(tmp_path, machine), [], []
     with (folder / "lock").open("w") as lock:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 import yaml
-import yamlfile
 
+import yamlfile
 from backends import files, parse
 from backends.parse import Source
 
@@ -50,7 +50,8 @@ def test_a_fleet_is_read_with_its_price_from_the_book():
 
 
 def test_what_is_left_out_takes_its_default():
-    text = GOOD.replace("{min: 1, max: 2, concurrency_each: 4, scale_out_at: 0.5}", "{concurrency_each: 4}")
+    written = "{min: 1, max: 2, concurrency_each: 4, scale_out_at: 0.5}"
+    text = GOOD.replace(written, "{concurrency_each: 4}")
     replicas = read(text).fleets[0].replicas
     assert (replicas.min, replicas.max, replicas.scale_out_at) == (0, 1, 0.7)
 
@@ -68,11 +69,10 @@ def test_a_machine_that_is_in_no_book_has_an_unknown_price():
 def test_a_key_is_a_reference_and_never_a_value():
     fleet = read(GOOD + "    api_key: ${env:VLLM_KEY}\n").fleets[0]
     assert fleet.api_key_env == "VLLM_KEY"
-    said = problems(GOOD + "    api_key: sk-secret-value\n")
-    assert said == [
-        "f.yaml:15: fleets[0].api_key: `sk-secret-value` is not a reference of the form "
-        "${env:NAME} (keys don't belong in this file)"
-    ] or "sk-secret-value" not in said[0]
+    (said,) = problems(GOOD + "    api_key: sk-secret-value\n")
+    assert "${env:NAME}" in said
+    assert said.startswith("f.yaml:15:")
+    assert "sk-secret" not in said
 
 
 def test_several_urls_are_equal_replicas():
@@ -204,7 +204,7 @@ def test_an_itl_that_is_not_given_follows_from_the_throughput():
     ],
 )
 def test_a_profile_that_cant_be_right_is_told(changes, said):
-    with pytest.raises(yamlfile.Invalid, match="p.yaml") as found:
+    with pytest.raises(yamlfile.Invalid, match=r"p\.yaml") as found:
         profile(**changes)
     assert said in str(found.value)
 
@@ -220,7 +220,9 @@ def test_a_price_that_stands_twice_is_told():
 
 @pytest.mark.parametrize("by", ["p_small", "scores"])
 def test_scores_go_with_a_table_of_scores_only(by):
-    row = {"id": "t", "by": by, "source": "x", **({"scores": {"default": 1}} if by == "p_small" else {})}
+    row = {"id": "t", "by": by, "source": "x"}
+    if by == "p_small":
+        row["scores"] = {"default": 1}
     text = json.dumps({"version": 1, "tables": [row]})
     prices = files.packaged("backends", "data", "prices.yaml")
     with pytest.raises(yamlfile.Invalid, match="`scores` go with"):

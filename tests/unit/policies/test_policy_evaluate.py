@@ -85,6 +85,8 @@ def test_without_fleets_there_is_a_verdict_without_candidates():
         ({"lane": "gpu"}, {}, "not_in_use", "rule `r` doesn't use it"),
         ({}, {"lanes": ("gpu",)}, "not_allowed", "the key may not use lane `cpu`"),
         ({}, {"models": ("x",)}, "not_allowed", "the key may not use model `m`"),
+        ({}, {"models": ()}, "not_allowed", "the key may not use model `m`"),
+        ({}, {"lanes": ()}, "not_allowed", "the key may not use lane `cpu`"),
         ({}, {"needs": ("json", "tools", "vision")}, "needs", "its model lacks tools, vision"),
         ({"context_tokens": 199}, {}, "context", "200 tokens don't fit its 199"),
         ({}, {"max_tokens": 901}, "context", "1001 tokens don't fit its 1000"),
@@ -106,6 +108,12 @@ def test_without_fleets_there_is_a_verdict_without_candidates():
             "may cost 0.500000000 USD, the limit is 0.250000000",
         ),
         ({"ttft_p95_ms": 2001.0}, {}, "slo_ttft", "first token after 2001 ms (p95), 2000 allowed"),
+        (
+            {"ttft_p95_ms": 2001.0},
+            {"slo_ttft_ms": 9000.0},
+            "slo_ttft",
+            "first token after 2001 ms (p95), 2000 allowed",
+        ),
         (
             {"ttft_p95_ms": 900.4},
             {"slo_ttft_ms": 900.0},

@@ -317,6 +317,19 @@ MISTAKES = [
         ["9: rule a: this id stands already on line 5", "9: rule a: never reached: rule `rest` on"],
     ),
     (
+        f"{HEAD}rules:\n" + 3 * "  - {id: a, use: cpu, when: {tier: heavy}}\n" + REST,
+        [
+            "6: rule a: this id stands already on line 5",
+            "7: rule a: this id stands already on line 5",
+        ],
+    ),
+    (
+        HEAD
+        + "defaults: {limits: {deadline_ms: 30000}}\n"
+        + "rules:\n  - {id: a, use: cpu, limits: {ttft_timeout_ms: 40000}}\n",
+        ["6: rule a: `ttft_timeout_ms` (40000) is above `deadline_ms` (30000)"],
+    ),
+    (
         rule("use: cpu", "when: {}"),
         ["8: rule rest: never reached: rule `a` on line 5 matches every request"],
     ),

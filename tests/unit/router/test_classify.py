@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from policies.conditions import LANGUAGES, TASKS
@@ -11,7 +13,7 @@ from router.classify.weights import (
     THRESHOLDS,
     TOKENS_OUT,
 )
-from router.features import read
+from router.features import Features, read
 
 TICKET = "Classify this ticket as billing, technical or shipping: I was charged twice for my order"
 PROOF = (
@@ -78,7 +80,7 @@ def test_a_ticket_to_classify_is_simple(text, language):
         language,
     )
     assert judgement.p_small > 0.9
-    assert judgement.tokens_out < 20
+    assert judgement.tokens_out < 6
 
 
 @pytest.mark.parametrize(
@@ -163,6 +165,75 @@ def test_a_request_without_text_goes_the_safe_way(content):
 @pytest.mark.parametrize("text", ["hi", "你好", "thanks", "谢谢", "謝謝"])
 def test_a_greeting_is_simple(text):
     assert judged(text).tier == "simple"
+
+
+# -- what a feature adds ---------------------------------------------------------------------------
+
+PLAIN = Features(tokens_in=40, tokens_bound=150, language="en", instruction_tokens=20)
+ASKING = replace(PLAIN, cues=(("lookup", 1.0),), questions=1)
+COUNTING = replace(PLAIN, cues=(("quantity", 1.0),), numbers=2)
+
+
+@pytest.mark.parametrize(
+    ("base", "change"),
+    [
+        (PLAIN, {"tools": 1}),
+        (PLAIN, {"images": 1}),
+        (PLAIN, {"tool_results": 1}),
+        (PLAIN, {"turns": 4}),
+        (PLAIN, {"tokens_asked": 2000}),
+        (PLAIN, {"material_tokens": 200}),
+        (PLAIN, {"math_signs": 3}),
+        (PLAIN, {"code_signs": 3}),
+        (PLAIN, {"long_words": 3}),
+        (PLAIN, {"numbers": 3}),
+        (PLAIN, {"instruction_tokens": 60}),
+        (PLAIN, {"instruction_tokens": 0}),
+        (PLAIN, {"cues": (("prove", 1.0),)}),
+        (ASKING, {"instruction_tokens": 30}),
+        (replace(PLAIN, system_cues=(("classify", 1.0),)), {"system_cues": (("agent", 1.0),)}),
+        (replace(PLAIN, system_cues=(("brief", 1.0),)), {"system_cues": (("agent", 1.0),)}),
+    ],
+)
+def test_a_feature_makes_a_request_heavier(base, change):
+    assert judge(replace(base, **change)).complexity > judge(base).complexity + 0.005
+
+
+def test_numbers_in_a_longer_story_are_a_word_problem():
+    def added(size):
+        base = replace(COUNTING, instruction_tokens=size)
+        return dict(judge(base).reasons).get("word_problem", 0.0)
+
+    assert added(12) == 0
+    assert added(13) == COMPLEXITY["word_problem"] / 2
+
+
+def test_a_system_prompt_without_a_task_adds_nothing_for_one():
+    reasons = dict(judge(replace(PLAIN, system_cues=(("translate", 1.5),))).reasons)
+
+    assert reasons["system_light"] == 1.5 * COMPLEXITY["system_light"]
+    assert "unclear" not in reasons
+
+
+def test_looking_something_up_says_less_the_more_stands_beside_it():
+    spoken = [
+        dict(judge(replace(ASKING, instruction_tokens=size)).reasons) for size in (10, 30, 50)
+    ]
+
+    assert spoken[0]["lookup"] < spoken[1]["lookup"] < spoken[2]["lookup"] == 0
+
+
+def test_material_beyond_some_size_adds_nothing():
+    assert judge(replace(PLAIN, material_tokens=300)) == judge(
+        replace(PLAIN, material_tokens=10**6)
+    )
+
+
+def test_a_short_turn_that_leans_on_the_others_is_multi_turn():
+    leaning = replace(PLAIN, language="en", instruction_tokens=32, turns=2, carried=0.0)
+
+    assert judge(replace(leaning, cues=(("create", 0.8),))).task == "creative"
+    assert judge(replace(leaning, cues=(("create", 0.8),), carried=1.0)).task == "multi_turn"
 
 
 # -- conversations ---------------------------------------------------------------------------------

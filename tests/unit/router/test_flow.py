@@ -24,8 +24,7 @@ def play(plan, *results):
     steps, asked = attempts(plan), []
     try:
         asked.append(next(steps))
-        for came in results:
-            asked.append(steps.send(came))
+        asked.extend(map(steps.send, results))
     except StopIteration as stop:
         return asked, stop.value
     raise AssertionError("the flow wanted another result")
@@ -78,9 +77,9 @@ def test_for_any_script_the_bounds_hold(script):
         step = next(steps)
         for result, took_ms in script:
             asked.append(step)
-            took_ms = min(took_ms, step.timeout_ms)  # a driver keeps to the time-out
-            spent += took_ms
-            step = steps.send(Came(result, took_ms))
+            kept_ms = min(took_ms, step.timeout_ms)  # a driver keeps to the time-out
+            spent += kept_ms
+            step = steps.send(Came(result, kept_ms))
     except StopIteration as stop:
         outcome = stop.value
     assert spent <= PLAN.limits.deadline_ms

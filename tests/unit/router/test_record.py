@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from router.metrics import Metrics
@@ -40,6 +42,4 @@ def test_a_file_that_was_open_is_not_written_after_close(tmp_path):
     receipts.append("2026-01-01T00:00:00.000Z", b"a")
     receipts.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
-        import os
-
         os.fstat(receipts._file)

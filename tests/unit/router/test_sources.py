@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-import yamlfile
 from support import catalogue, fleet
 
+import yamlfile
 from router.sources import Sources
 
 
@@ -23,7 +23,7 @@ def test_fleets_without_a_policy_get_one_in_their_own_names(tmp_path):
     url = "http://127.0.0.1:1/v1"
     found = world(tmp_path, fleet("a", url), fleet("b", url, lane="accelerator"))
     assert found.policy.name == "fitted"
-    assert [rule.id for rule in found.policy.rules] == ["simple", "everything-else"]
+    assert [rule.id for rule in found.policy.rules] == ["private", "simple", "everything-else"]
     assert found.baseline.fleet.id == "b"
 
 

@@ -113,9 +113,17 @@ def test_a_character_repeated_is_extrapolated_from_samples_without_a_gap(text):
 
 
 def test_a_sample_stands_for_the_stretch_behind_it():
-    english, digits = "word " * (EXACT_CHARACTERS // 5), "7" * EXACT_CHARACTERS
+    english, digits = "word " * (EXACT_CHARACTERS // 5), "7" * EXACT_CHARACTERS * 9
 
-    assert tokens_in_text(english + digits) == tokens_in_text(english) + EXACT_CHARACTERS
+    assert tokens_in_text(english + digits) == tokens_in_text(english) + len(digits)
+
+
+def test_indentation_is_cheap_and_never_negative():
+    assert 0 < tokens_in_text(" " * 40) <= tokens_in_text(" " * 41) < 10
+
+
+def test_a_chinese_full_stop_is_one_token():
+    assert tokens_in_text("。" * 10) == 10
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfff中", "\x00\x07", "שלום", "👍🏽" * 3])

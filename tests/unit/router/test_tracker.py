@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 from policies.model import Breaker
 from router.tracker import EWMA_BOUNDS, Tracker
@@ -6,19 +6,10 @@ from router.tracker import EWMA_BOUNDS, Tracker
 TWICE = Breaker(failures=2, open_ms=10_000)
 
 
-@dataclass
-class Named:
-    id: str
-    replicas: object = field(default_factory=lambda: type("R", (), {"min": 1})())
-
-
-@dataclass
-class Model:
-    fleet: Named
-
-
 def tracker(*names):
-    return Tracker([Model(Named(name)) for name in names or ("a", "b")])
+    replicas = SimpleNamespace(min=1)
+    fleets = [SimpleNamespace(id=name, replicas=replicas) for name in names or ("a", "b")]
+    return Tracker([SimpleNamespace(fleet=fleet) for fleet in fleets])
 
 
 def states(t, now_s):

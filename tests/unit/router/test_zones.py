@@ -49,6 +49,8 @@ def test_the_instruction_is_told_from_its_material(text, instruction):
         "Which of these holds?\nA. one\nB. two",
         "What is it?\n\nshort",
         "分析下面的材料。\n甲说乙说谎",
+        "Summarize it like this:\n1. prove the first claim\n2. design a test for the second",
+        "Rewrite it politely. Then prove that it terminates and design a better strategy for us",
     ],
 )
 def test_where_nothing_is_set_apart_the_whole_text_is_the_instruction(text):

@@ -39,4 +39,4 @@ clean: ## Remove the environment, caches and local state
 	rm -rf .venv .sluice .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The pure core: no I/O, no clock.
-CORE := policies/*,backends/cost.py,backends/fleet_model.py,backends/profiles.py,backends/quality.py,backends/catalogue.py,backends/prices.py,backends/parse.py,backends/load.py,router/charge.py,router/decide.py,router/estimate.py,router/facts.py,router/features.py,router/tokens.py,router/classify/*,router/flow.py,router/receipt.py,router/wire.py,router/world.py,yamlfile.py
+CORE := policies/*,backends/cost.py,backends/fleet_model.py,backends/profiles.py,backends/quality.py,backends/catalogue.py,backends/prices.py,backends/parse.py,backends/load.py,router/charge.py,router/decide.py,router/estimate.py,router/facts.py,router/features/*,router/classify/*,router/flow.py,router/receipt.py,router/wire.py,router/world.py,yamlfile.py

@@ -1,6 +1,6 @@
 """A policy for fleets that came without one: what the default says, in the names that exist."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _HEAD = """\
 version: 1
@@ -14,6 +14,7 @@ _TWO_LANES = """\
   - id: private
     when: {tags: {data: private}}
     use: cpu
+    residency: [{regions}]
     slo: {ttft_p95_ms: null, e2e_p95_ms: null}
     quality_floor: 0
     relax: []
@@ -31,10 +32,11 @@ _ONE_SET = """\
 """
 
 
-def fitted(lanes: Sequence[str], baseline: str) -> str:
-    """Return the text of a policy over these lanes: `cpu` and `accelerator` as the default has
-    them, any others as one set of which the cheapest feasible fleet serves.
+def fitted(regions: Mapping[str, Sequence[str]], baseline: str) -> str:
+    """Return the text of a policy over these lanes (lane -> its regions): `cpu` and `accelerator`
+    as the default has them, any others as one set of which the cheapest feasible fleet serves.
     """
-    rules = _TWO_LANES if set(lanes) == {"cpu", "accelerator"} else None
     head = _HEAD.replace("{baseline}", baseline)
-    return head + (rules or _ONE_SET.replace("{lanes}", ", ".join(lanes)))
+    if set(regions) == {"cpu", "accelerator"}:
+        return head + _TWO_LANES.replace("{regions}", ", ".join(regions["cpu"]))
+    return head + _ONE_SET.replace("{lanes}", ", ".join(regions))

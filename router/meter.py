@@ -81,6 +81,7 @@ class Meter:
             self.charges.append(charge)
             metrics.usd.labels(fleet).inc(charge.nano / NANO)
             metrics.tokens.labels(fleet, "in").inc(usage.tokens_in or 0)
+            metrics.tokens.labels(fleet, "cached").inc(usage.cached or 0)
             metrics.tokens.labels(fleet, "out").inc(usage.tokens_out or 0)
         self.attempts.append(
             {

@@ -37,7 +37,8 @@ class Sources:
 
     def stamp(self) -> tuple[object, ...]:
         """Return a value that changes when a watched file does."""
-        return tuple(_stamp(path) for path in (self.fleets, self.policy))
+        profiles = sorted((self.state / "profiles").glob("*.yaml"))
+        return tuple((path, _stamp(path)) for path in (self.fleets, self.policy, *profiles))
 
 
 def names_of(catalogue: Catalogue) -> Names:
@@ -61,10 +62,15 @@ def policy(path: Path | None, catalogue: Catalogue) -> Policy:
     try:
         return parse(default.text, default.name, names)
     except yamlfile.Invalid:
-        lanes = list(dict.fromkeys(fleet.lane for fleet in catalogue.fleets))
+        regions: dict[str, dict[str, None]] = {}
+        for fleet in catalogue.fleets:
+            regions.setdefault(fleet.lane, {})[fleet.region] = None
         strong = [fleet for fleet in catalogue.fleets if fleet.lane == "accelerator"]
         baseline = (strong or catalogue.fleets)[0]
-        text = fitted(lanes, f"{baseline.model.id}@{baseline.id}")
+        text = fitted(
+            {lane: list(found) for lane, found in regions.items()},
+            f"{baseline.model.id}@{baseline.id}",
+        )
         return parse(text, "the policy fitted to these fleets", names)
 
 

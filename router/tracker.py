@@ -8,6 +8,7 @@ answered (teaches latency, closes the breaker), failed (counts against the fleet
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from backends.catalogue import Fleet
 from backends.fleet_model import FleetModel
 from backends.load import Load
 from policies.model import Breaker
@@ -21,6 +22,7 @@ class _Fleet:
     """`load` None: something changed since it was made last."""
 
     committed: int
+    replicas: int
     in_flight: int = 0
     ewma_ttft: float = 1.0
     ewma_itl: float = 1.0
@@ -34,7 +36,7 @@ class Tracker:
     """Loads of the fleets of one catalogue, in its order."""
 
     def __init__(self, fleets: Sequence[FleetModel]) -> None:
-        self._fleets = {model.fleet.id: _Fleet(model.fleet.replicas.min) for model in fleets}
+        self._fleets = {on.fleet.id: _of(on.fleet) for on in fleets}
 
     def loads(self, now_s: float) -> tuple[Load, ...]:
         """Return every fleet's load at this moment."""
@@ -84,7 +86,8 @@ class Tracker:
         """Take over what an older catalogue's tracker knows of the fleets that both have."""
         for fleet_id, fleet in older._fleets.items():  # noqa: SLF001  (the same class)
             if fleet_id in self._fleets:
-                fleet.committed = self._fleets[fleet_id].committed
+                new = self._fleets[fleet_id]
+                fleet.committed, fleet.replicas = new.committed, new.replicas
                 fleet.load = None
                 self._fleets[fleet_id] = fleet
 
@@ -94,6 +97,7 @@ class Tracker:
         if load is None:
             load = fleet.load = Load(
                 in_flight=fleet.in_flight,
+                replicas=fleet.replicas,
                 committed=fleet.committed,
                 ewma_ttft=fleet.ewma_ttft,
                 ewma_itl=fleet.ewma_itl,
@@ -101,6 +105,12 @@ class Tracker:
         if fleet.closed_until_s and (now_s < fleet.closed_until_s or fleet.trial):
             return replace(load, state="open-circuit")
         return load
+
+
+def _of(fleet: Fleet) -> _Fleet:
+    """A static url is one ready replica, unless the catalogue says that more are always there."""
+    committed = fleet.replicas.min
+    return _Fleet(committed, max(1, committed, len(fleet.urls)))
 
 
 def _moved(ewma: float, ratio: float | None) -> float:

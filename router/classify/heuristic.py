@@ -22,7 +22,7 @@ from router.classify.weights import (
     TOKENS_OUT,
 )
 from router.features import Features
-from router.lexicon import LIGHT
+from router.features.lexicon import LIGHT
 
 DECIMALS: Final = 4  # of complexity and p_small: what is recorded is what was compared
 

@@ -1,6 +1,6 @@
 """Features -> signals: named numbers that weights can be put on; what is silent is left out.
 
-The cues of router.lexicon are signals under their own names. Counts are capped or put on a
+The cues of router.features.lexicon are signals under their own names. Counts are capped or put on a
 logarithm, so that no length of text decides alone.
 """
 
@@ -9,7 +9,7 @@ from math import log2
 from typing import Final
 
 from router.features import Features
-from router.lexicon import LIGHT
+from router.features.lexicon import LIGHT
 
 SHORT_QUESTION: Final = 24  # tokens from which on a question is not short
 SHORT_LOOKUP: Final = 40  # likewise for `who is`, which says less the more stands beside it

@@ -3,9 +3,10 @@
 COMPLEXITY, BIAS: log-odds of `heavy` per unit of signal, from one logistic regression (L2 of 1;
 only what small models do well may lower it) over public prompts labelled by their kind of task:
 banking77, BELLE eval, self-instruct, BFCL multi-turn, the benchmarks of LLMRouter and ZeroEval,
-each source and class counting as 40 prompts at most; our own tests/data/requests.jsonl, its Chinese
-in both scripts; and the even half of tests/data/parity.jsonl. The same weights serve every language: what is said in another
-script is the lexicon's affair. No small model was run on these prompts.
+each source and class counting as 40 prompts at most; our own tests/data/requests.jsonl, its
+Chinese in both scripts; and the even half of tests/data/parity.jsonl. The same weights serve every
+language: what is said in another script is the lexicon's affair. No small model was run on these
+prompts.
 
 THRESHOLDS: where `heavy` begins. Set for few heavy requests on the small model, not for accuracy:
 unsure is heavy.

@@ -1,7 +1,6 @@
 """``sluice policy``: check policies, and run the cases written for them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import orjson
 
 from backends import files
 from backends.catalogue import Catalogue
-from backends.load import Load
 from policies.cases import read_cases, run_cases
 from policies.check import Report, check
 from policies.model import Facts, Policy
@@ -18,6 +16,7 @@ from router.cli import options
 from router.cli.errors import FAILED, INVALID, told
 from router.estimate import Estimate, estimate
 from router.sources import names_of
+from router.tracker import Tracker
 from router.world import world
 
 
@@ -95,8 +94,7 @@ def _said(report: Report) -> dict[str, Any]:
 def _candidates(policy: Policy, catalogue: Catalogue) -> Callable[[Facts], Sequence[Estimate]]:
     """Return what gives a case its candidates: the catalogue's fleets, idle."""
     now = world(policy, catalogue)
-    idle = Load()
-    loads = [replace(idle, committed=on.fleet.replicas.min) for on in now.fleets]
+    loads = Tracker(now.fleets).loads(0.0)
     return lambda facts: estimate(now, facts, loads)
 
 

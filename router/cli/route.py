@@ -11,7 +11,6 @@ import click
 import orjson
 
 from backends import parse as backends_parse
-from backends.load import Load
 from policies import compiled as policies_compiled
 from router import wire
 from router.classify import CLASSIFIERS
@@ -25,6 +24,7 @@ from router.features import read
 from router.identity import NOBODY
 from router.receipt import RECOMPUTED, Outcome, decision_part, facts_from, load_from, receipt
 from router.sources import Sources
+from router.tracker import Tracker
 from router.world import World, world
 
 
@@ -91,8 +91,7 @@ def _decide(now: World, body: dict[str, Any], headers: dict[bytes, bytes]) -> De
     judged = CLASSIFIERS["heuristic"](features)
     at = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
     facts = facts_of(request, features, judged, NOBODY, hints, at)
-    loads = [Load(committed=on.fleet.replicas.min) for on in now.fleets]
-    return decide(now, facts, loads)
+    return decide(now, facts, Tracker(now.fleets).loads(0.0))
 
 
 def _recompute(path: Path, sources: Sources, *, as_json: bool) -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from policies.conditions import LANGUAGES, NEEDS, TASKS
 from router.classify import CLASSIFIERS
 from router.features import read
-from router.tokens import EXACT_CHARACTERS, tokens_in_text
-from router.zones import WINDOW_HEAD, WINDOW_TAIL
+from router.features.tokens import EXACT_CHARACTERS, tokens_in_text
+from router.features.zones import WINDOW_HEAD, WINDOW_TAIL
 
 PIECES = [
     "", " ", "        ", "\n", "\n\n", "a", "中", "。", '"', "“", "”", "「", "{", "}", "{a:",

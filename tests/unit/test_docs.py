@@ -32,7 +32,7 @@ from backends.quality import quality
 from policies.cases import read_cases, run_cases
 from policies.compiled import settings_json
 from policies.conditions import CONDITIONS
-from policies.evaluate import CLOSED, Refused, Verdict
+from policies.evaluate import CLOSED, Refused, Verdict, evaluate
 from policies.model import Facts, Limits, Settings
 from policies.parse import NOT_ENFORCED
 from policies.parse import parse as parse_policy
@@ -345,7 +345,7 @@ def test_the_pins_and_rights_are_those_of_the_code():
 def refusal_codes():
     """Return the codes of all reasons, (code, detail), that functions of `evaluate` write out."""
     found = set(CLOSED.values())
-    tree = ast.parse((ROOT / "policies" / "evaluate.py").read_text("utf-8"))
+    tree = ast.parse(Path(evaluate.__code__.co_filename).read_text("utf-8"))
     for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
         for node in ast.walk(function):
             match node:
@@ -386,7 +386,7 @@ def test_the_requests_shown_are_english_and_chinese_in_both_scripts():
 
 
 def router_trees():
-    return [ast.parse(path.read_text("utf-8")) for path in (ROOT / "router").glob("*.py")]
+    return [ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "router").rglob("*.py"))]
 
 
 def headers_written_in(*trees):
@@ -436,7 +436,7 @@ def test_the_endpoints_are_those_of_the_app():
 
 
 def test_the_headers_are_those_of_the_code():
-    asked = headers_written_in(ast.parse((ROOT / "router" / "wire.py").read_text("utf-8")))
+    asked = headers_written_in(ast.parse(Path(wire.__file__).read_text("utf-8")))
     asked.add("x-sluice-key")
     (requests, answers) = [t[1:] for t in tables(DOCS / "api.md") if t[0][0] == "header"]
     assert {h for h in listed(requests) if h.startswith("x-sluice-")} == asked
@@ -635,10 +635,8 @@ def test_every_emulated_fleet_has_its_figures():
 
 
 def test_the_marks_are_those_that_the_code_makes():
-    text = "".join(
-        (ROOT / path).read_text("utf-8")
-        for path in ("backends/fleet_model.py", "backends/parse.py", "router/estimate.py")
-    )
+    sources = [p for name in ("backends", "router") for p in (ROOT / name).rglob("*.py")]
+    text = "".join(path.read_text("utf-8") for path in sources)
     assumed = set(re.findall(r'"(assumed:\w+)"', text))
     assert len(assumed) > 5
     fixed = {"emulated", "relaxed:<limit>", *get_args(Mark)}

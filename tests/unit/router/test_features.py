@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from policies.conditions import NEEDS
-from router.features import (
+from router.features.request import (
     BOUND_BYTES_PER_MESSAGE,
     HISTORY_MESSAGES,
     IMAGE_TOKENS,

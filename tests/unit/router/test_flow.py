@@ -24,7 +24,8 @@ def play(plan, *results):
     steps, asked = attempts(plan), []
     try:
         asked.append(next(steps))
-        asked.extend(map(steps.send, results))
+        for came in results:
+            asked.append(steps.send(came))  # noqa: PERF401  (extend would swallow StopIteration)
     except StopIteration as stop:
         return asked, stop.value
     raise AssertionError("the flow wanted another result")

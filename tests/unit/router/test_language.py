@@ -1,8 +1,8 @@
 import pytest
 
 from policies.conditions import LANGUAGES as POLICY_LANGUAGES
-from router.language import LANGUAGES, language_of
-from router.lexicon import words_of
+from router.features.language import LANGUAGES, language_of
+from router.features.lexicon import words_of
 
 
 def language(text):

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from router.lexicon import CUES, HEAVY, LIGHT, STRENGTH_MAX, cues_in, words_of
+from router.features.lexicon import CUES, HEAVY, LIGHT, STRENGTH_MAX, cues_in, words_of
 
 NAMES = {cue.name for cue in CUES}
 

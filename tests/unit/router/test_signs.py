@@ -1,7 +1,13 @@
 import pytest
 
-from router.lexicon import words_of
-from router.signs import chinese_number, code_signs_in, math_signs_in, numbers_in, tokens_asked_in
+from router.features.lexicon import words_of
+from router.features.signs import (
+    chinese_number,
+    code_signs_in,
+    math_signs_in,
+    numbers_in,
+    tokens_asked_in,
+)
 
 
 def asked(text):

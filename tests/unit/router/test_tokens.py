@@ -4,7 +4,7 @@ from statistics import median
 
 import pytest
 
-from router.tokens import EXACT_CHARACTERS, SAMPLE_CHARACTERS, rough_tokens, tokens_in_text
+from router.features.tokens import EXACT_CHARACTERS, SAMPLE_CHARACTERS, rough_tokens, tokens_in_text
 
 COUNTED = [
     (

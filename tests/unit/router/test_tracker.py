@@ -1,5 +1,7 @@
 from types import SimpleNamespace
 
+import pytest
+
 from policies.model import Breaker
 from router.tracker import EWMA_BOUNDS, Tracker
 
@@ -8,7 +10,9 @@ TWICE = Breaker(failures=2, open_ms=10_000)
 
 def tracker(*names):
     replicas = SimpleNamespace(min=1)
-    fleets = [SimpleNamespace(id=name, replicas=replicas) for name in names or ("a", "b")]
+    fleets = [
+        SimpleNamespace(id=name, replicas=replicas, urls=("u",)) for name in names or ("a", "b")
+    ]
     return Tracker([SimpleNamespace(fleet=fleet) for fleet in fleets])
 
 
@@ -21,6 +25,15 @@ def fail(t, now_s, *, times=1, retry_after_s=None, fleet="a"):
         t.started(fleet)
         t.failed(fleet, now_s, TWICE, retry_after_s)
         t.ended(fleet)
+
+
+@pytest.mark.parametrize(
+    ("least", "urls", "replicas"), [(0, 1, 1), (1, 1, 1), (3, 1, 3), (0, 2, 2), (1, 4, 4)]
+)
+def test_a_static_url_is_one_replica_unless_more_are_always_there(least, urls, replicas):
+    fleet = SimpleNamespace(id="a", replicas=SimpleNamespace(min=least), urls=("u",) * urls)
+    (load,) = Tracker([SimpleNamespace(fleet=fleet)]).loads(0)
+    assert (load.committed, load.replicas) == (least, replicas)
 
 
 def test_in_flight_counts_what_started_and_has_not_ended():

@@ -1,6 +1,6 @@
 import pytest
 
-from router.zones import WINDOW_HEAD, WINDOW_TAIL, window, without_begging, zones_of
+from router.features.zones import WINDOW_HEAD, WINDOW_TAIL, window, without_begging, zones_of
 
 LETTER = "Dear team, please analyse my plan, prove your numbers and design a better one. " * 6
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from router.lexicon import HEAVY, LIGHT, cues_in, words_of
+from router.features.lexicon import HEAVY, LIGHT, cues_in, words_of
 
 WINDOW_HEAD: Final = 1_200
 WINDOW_TAIL: Final = 600

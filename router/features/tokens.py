@@ -9,7 +9,7 @@ Markdown, LaTeX and base64. Median error per text: English 6 %, simplified Chine
 from math import ceil
 from typing import Final
 
-from router.language import not_simplified
+from router.features.language import not_simplified
 
 EXACT_CHARACTERS: Final = 4_000  # counted in full; beyond it each doubling is sampled at its start
 SAMPLE_CHARACTERS: Final = 500

@@ -1,8 +1,8 @@
 """What can be read off a request without a model. No text of the request is kept.
 
-The last user message is read first, by the rules of router.zones. Earlier turns add their cues as
-far as the last one leans on them (`ok, continue`): HISTORY_CHARACTERS each of the last few. A
-system prompt is boilerplate unless it sets a task: SYSTEM_CHARACTERS of it are read for that. So
+The last user message is read first, by the rules of ``zones``. Earlier turns add their
+cues as far as the last one leans on them (`ok, continue`): HISTORY_CHARACTERS each of the last few.
+A system prompt is boilerplate unless it sets a task: SYSTEM_CHARACTERS of it are read for that. So
 the time is bounded for any length, but for counting bytes.
 """
 
@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from router.language import language_of
-from router.lexicon import LIGHT, cues_in, words_of
-from router.signs import code_signs_in, math_signs_in, numbers_in, tokens_asked_in
-from router.tokens import rough_tokens, tokens_in_text
-from router.zones import Zones, window, without_begging, zones_of
+from router.features.language import language_of
+from router.features.lexicon import LIGHT, cues_in, words_of
+from router.features.signs import code_signs_in, math_signs_in, numbers_in, tokens_asked_in
+from router.features.tokens import rough_tokens, tokens_in_text
+from router.features.zones import Zones, window, without_begging, zones_of
 
 SIGNS_HEAD: Final = 400  # characters of an instruction whose signs are counted
 SIGNS_TAIL: Final = 200
@@ -38,9 +38,9 @@ Cues = Mapping[str, float]
 class Features:
     """Counts and the names of cues, nothing that was written: fit to be recorded.
 
-    ``cues`` and ``system_cues`` are (name, strength) pairs of router.lexicon, by name. ``carried``
-    is how far earlier turns speak in ``cues``, 0 to 1. Everything from ``instruction_tokens`` on is
-    of the last user message alone.
+    ``cues`` and ``system_cues`` are (name, strength) pairs of ``lexicon``, by name. ``carried``
+    is how far earlier turns speak in ``cues``, 0 to 1. Everything from ``instruction_tokens`` on
+    is of the last user message alone.
     """
 
     tokens_in: int

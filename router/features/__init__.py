@@ -1,0 +1,5 @@
+"""What can be read off a request without a model, in English and Chinese alike. Pure."""
+
+from router.features.request import Features, read
+
+__all__ = ["Features", "read"]

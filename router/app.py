@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import functools
 import secrets
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -94,11 +95,8 @@ class App:
                 decision, generation.tracker.reopens_in_s(self.runtime.clock())
             )
         exchange = Exchange(self.runtime, generation, request, decision, request_id)
-        async with _hang_up_cancels(http):
-            if request.stream:
-                await self._stream(http, exchange)
-            else:
-                await self._plain(http, exchange)
+        answer = self._stream if request.stream else self._plain
+        await _unless_hung_up(http, answer(http, exchange))
 
     async def route(self, http: Http, request_id: str) -> None:
         """Answer with the receipt of the decision; no model is called, nothing is charged."""
@@ -189,7 +187,7 @@ class App:
         await http.answer(200 if ready else 503, orjson.dumps(said))
 
     async def metrics(self, http: Http, _request_id: str) -> None:
-        if not http.from_loopback:
+        if not http.from_loopback or b"x-forwarded-for" in http.headers:
             key = self._key(http.headers, _rfc3339(self.now()))
             if not key.admin:
                 raise Refusal(403, "metrics need an admin key", "key_not_allowed")
@@ -294,9 +292,8 @@ async def _relay_rejection(http: Http, exchange: Exchange, failed: Failed) -> No
     await http.answer(told.status, told.body, headers)
 
 
-@contextlib.asynccontextmanager
-async def _hang_up_cancels(http: Http) -> AsyncIterator[None]:
-    """Cancel what runs inside as soon as the caller closes the connection."""
+async def _unless_hung_up(http: Http, answering: Coroutine[None, None, None]) -> None:
+    """Answer, but stop as soon as the caller closes the connection; then raise HungUp."""
     task = asyncio.current_task()
     assert task is not None
     gone = False
@@ -310,7 +307,7 @@ async def _hang_up_cancels(http: Http) -> AsyncIterator[None]:
 
     waiting = asyncio.get_running_loop().create_task(wait())
     try:
-        yield
+        await answering
     except asyncio.CancelledError:
         if not gone:
             raise
@@ -320,8 +317,14 @@ async def _hang_up_cancels(http: Http) -> AsyncIterator[None]:
         waiting.cancel()
 
 
+@functools.lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+
+
 def _rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    whole = int(seconds)
+    return f"{_second(whole)}{int((seconds - whole) * 1000):03d}Z"
 
 
 def _unauthorized(message: str) -> Refusal:

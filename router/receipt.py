@@ -17,8 +17,8 @@ from router.world import World
 
 Json = dict[str, Any]
 
-_FACTS = tuple(f.name for f in fields(Facts))
-_LOAD = tuple(f.name for f in fields(Load))
+_FACTS = frozenset(f.name for f in fields(Facts))
+_LOAD = frozenset(f.name for f in fields(Load))
 RECOMPUTED = ("rule", "minimize", "candidates", "plan")
 
 
@@ -42,13 +42,12 @@ def receipt(request_id: str, world: World, decision: Decision, outcome: Outcome)
             "policy": {"name": world.policy.name, "hash": world.policy.hash},
             "catalogue_hash": world.catalogue.hash,
             "prices_version": world.catalogue.prices_version,
-            "facts": facts_json(decision.facts),
+            "facts": decision.facts,  # orjson writes a dataclass as its fields, in their order
             "rule": decided["rule"],
             "minimize": decided["minimize"],
             "candidates": decided["candidates"],
             "load": {
-                on.fleet.id: _load_json(load)
-                for on, load in zip(world.fleets, decision.loads, strict=True)
+                on.fleet.id: load for on, load in zip(world.fleets, decision.loads, strict=True)
             },
             "plan": decided["plan"],
             "edits": outcome.edits,
@@ -75,13 +74,9 @@ def decision_part(decision: Decision) -> Json:
     }
 
 
-def facts_json(facts: Facts) -> Json:
-    return {name: getattr(facts, name) for name in _FACTS}
-
-
 def facts_from(value: Mapping[str, Any]) -> Facts:
     """Return the facts of a receipt; raise ValueError saying which field is unknown or missing."""
-    unknown = set(value) - set(_FACTS)
+    unknown = set(value) - _FACTS
     if unknown:
         raise ValueError(f"unknown fact `{min(unknown)}`")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
@@ -93,14 +88,10 @@ def facts_from(value: Mapping[str, Any]) -> Facts:
 
 def load_from(value: Mapping[str, Any]) -> Load:
     """Return one fleet's load of a receipt; raise ValueError on an unknown field."""
-    unknown = set(value) - set(_LOAD)
+    unknown = set(value) - _LOAD
     if unknown:
         raise ValueError(f"unknown field of load `{min(unknown)}`")
     return Load(**value)
-
-
-def _load_json(load: Load) -> Json:
-    return {name: getattr(load, name) for name in _LOAD}
 
 
 def _candidate(c: Estimate, extra_marks: tuple[str, ...], refused: Json | None) -> Json:

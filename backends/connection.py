@@ -166,27 +166,26 @@ class Connection(asyncio.Protocol):
         "_fed",
         "_freed",
         "_lost",
-        "_made",
         "_parser",
         "_paused",
         "_response",
         "_reusable",
         "_transport",
+        "gone",
         "idle_since",
     )
 
     def __init__(
         self,
-        made: Callable[["Connection"], None],
         freed: Callable[["Connection"], None],
         lost: Callable[["Connection"], None],
     ) -> None:
-        self._made = made
         self._freed = freed
         self._lost = lost
         self._response: Response | None = None
         self._aborted = False
         self._paused = False
+        self.gone = False
         self.idle_since = 0.0
 
     @property
@@ -195,7 +194,11 @@ class Connection(asyncio.Protocol):
 
     def send(self, message: bytes, *, whole: bool) -> Response:
         """Put a request on the wire. Only on a connection that is free."""
-        response = self._response = Response(self, whole=whole)
+        response = Response(self, whole=whole)
+        if self.gone:  # lost between the connect and now: nobody would tell this response
+            response.finish(foreign.at_loss(None, received=False))
+            return response
+        self._response = response
         self._fed = 0  # bytes since the last of a body
         self._complete = False
         self._reusable = False
@@ -217,7 +220,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._parser = httptools.HttpResponseParser(self)
-        self._made(self)
 
     def data_received(self, data: bytes) -> None:
         response = self._response
@@ -240,6 +242,7 @@ class Connection(asyncio.Protocol):
             self._fail(_too_long("body", BODY_BYTES))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.gone = True
         response, self._response = self._response, None
         if response is not None:
             whole = exc is None and not self._aborted and _ends_with_connection(response)

@@ -20,6 +20,7 @@ from backends.urls import address_objection, target
 MAX_IDLE = 256
 IDLE_S = 90.0  # below the 350 s after which AWS load balancers forget a flow without telling
 CONNECT_S = 5.0
+CLOSE_S = 1.0  # a closed connection is gone after a turn or two of the loop; a bound all the same
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
@@ -90,8 +91,9 @@ class Client:
         self._closed = True
         for connection in tuple(self._open):
             connection.abort()
-        while self._open:  # noqa: ASYNC110 (what is waited for is a turn or two of the loop)
-            await asyncio.sleep(0)
+        ends = asyncio.get_running_loop().time() + CLOSE_S
+        while self._open and asyncio.get_running_loop().time() < ends:
+            await asyncio.sleep(0)  # it is a turn or two of the loop
 
     def _message(self, method: str, path: str, body: bytes) -> bytes:
         head = self._heads.get((method, path))
@@ -156,12 +158,16 @@ class Client:
         if secure and self._tls is None:
             self._tls = ssl.create_default_context()  # 20 ms: only where TLS is spoken
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(self._open.add, self._freed, self._lost),
+            lambda: Connection(self._freed, self._lost),
             address,
             self._target.port,
             ssl=self._tls if secure else None,
             server_hostname=self._target.host if secure else None,
         )
+        # Not from within connection_made: uvloop closes a transport whose connect was cancelled just
+        # then without telling its protocol, and the connection would be waited for for ever.
+        if not connection.gone:
+            self._open.add(connection)
         return connection
 
     def _freed(self, connection: Connection) -> None:

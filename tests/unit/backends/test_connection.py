@@ -56,7 +56,7 @@ class Lane:
         self.freed = 0
         self.lost = 0
         self.wire = Wire()
-        self.connection = Connection(lambda _: None, self._free, self._lose)
+        self.connection = Connection(self._free, self._lose)
         self.connection.connection_made(self.wire)
 
     def _free(self, _):

@@ -10,6 +10,7 @@ Whose fault it is, first:
   + Broken            the backend or the network: closed before the answer was whole
   + Garbled           the backend: not the HTTP, JSON or event stream it should be
   + Misconfigured     the operator: key, URL, model name or certificate
+  + CircuitOpen       nobody: the fleet failed just now and is left alone; nothing was sent
   + ContextExceeded   nobody: the request is too long for this fleet, a larger one may take it
   + Rejected          the caller: no fleet would take it; the upstream's error goes to the caller
 
@@ -69,6 +70,11 @@ class Garbled(BackendError):
 
 class Misconfigured(BackendError):
     code = "misconfigured"
+
+
+class CircuitOpen(BackendError):
+    code = "open_circuit"
+    backend_at_fault = False
 
 
 class ContextExceeded(BackendError):

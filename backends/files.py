@@ -6,6 +6,7 @@ from pathlib import Path
 from backends import parse
 from backends.catalogue import Catalogue
 from backends.parse import Library, Source
+from yamlfile import Invalid, Problem
 
 
 def packaged(package: str, *path: str) -> Source:
@@ -15,7 +16,12 @@ def packaged(package: str, *path: str) -> Source:
 
 
 def on_disk(path: Path) -> Source:
-    return Source(str(path), path.read_text("utf-8"))
+    """Return a file's text; raise OSError, or yamlfile.Invalid if it is not UTF-8."""
+    try:
+        return Source(str(path), path.read_text("utf-8"))
+    except UnicodeDecodeError as exc:
+        said = f"not UTF-8: {exc.reason} at byte {exc.start}"
+        raise Invalid([Problem(f"{path}:1", said)]) from None
 
 
 def library(state: Path | None = None) -> Library:

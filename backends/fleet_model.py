@@ -109,6 +109,8 @@ def prepare(fleet: Fleet) -> FleetModel:
 
 def _marks(fleet: Fleet, profile: Profile) -> tuple[str, ...]:
     marks = [*fleet.marks, profile.mark, "assumed:p95"]
+    if fleet.price is not None:
+        marks.append(f"{fleet.price.mark}:price")
     if profile.prefill_tok_s is None:
         marks.append("assumed:input_weight")
         if profile.ttft_ms is not None:

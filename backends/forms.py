@@ -13,6 +13,7 @@ _MARK = {"enum": ["measured", "stated", "estimated", "assumed"]}
 _DATE = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$", "description": "a date (YYYY-MM-DD)"}
 ENGINES = ["llama.cpp", "ollama", "vllm", "vllm-neuron", "sglang", "sagemaker", "emulated"]
 KINDS = ["openai_http", "sagemaker", "emulated"]
+PURCHASES = ["on_demand", "spot", "reserved", "capacity_block", "savings_plan"]
 ABILITIES = ["tools", "json", "vision", "thinking", "logprobs"]
 
 
@@ -63,7 +64,10 @@ _FLEET = _object(
     instance=_NAME,
     region=_NAME,
     purchase={
-        "anyOf": [_TEXT, _list(_object(["option"], option=_TEXT, replicas=_COUNT))],
+        "anyOf": [
+            {"enum": PURCHASES},
+            _list(_object(["option"], option={"enum": PURCHASES}, replicas=_COUNT)),
+        ],
         "description": "a purchase option or a list of {option, replicas}",
     },
     usd_per_hour=_ABOVE_ZERO,

@@ -91,9 +91,10 @@ class Client:
         self._closed = True
         for connection in tuple(self._open):
             connection.abort()
-        ends = asyncio.get_running_loop().time() + CLOSE_S
-        while self._open and asyncio.get_running_loop().time() < ends:
-            await asyncio.sleep(0)  # it is a turn or two of the loop
+        now = asyncio.get_running_loop().time
+        ends = now() + CLOSE_S
+        while self._open and now() < ends:  # noqa: ASYNC110 (a turn or two of the loop)
+            await asyncio.sleep(0)
 
     def _message(self, method: str, path: str, body: bytes) -> bytes:
         head = self._heads.get((method, path))
@@ -164,8 +165,8 @@ class Client:
             ssl=self._tls if secure else None,
             server_hostname=self._target.host if secure else None,
         )
-        # Not from within connection_made: uvloop closes a transport whose connect was cancelled just
-        # then without telling its protocol, and the connection would be waited for for ever.
+        # Not from within connection_made: uvloop closes a transport whose connect was cancelled
+        # just then without telling its protocol, and its end would be waited for for ever.
         if not connection.gone:
             self._open.add(connection)
         return connection

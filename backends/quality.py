@@ -28,6 +28,8 @@ def quality(
     in_baseline_lane: bool,
 ) -> tuple[float, bool]:
     """Return the relative quality and whether it had to be assumed."""
+    if table is not None and table is baseline:
+        return 1.0, False
     if table is None:
         # Nothing is known of it: as good as its lane is meant to be, else as the small model.
         return (1.0, True) if in_baseline_lane else (p_small, True)

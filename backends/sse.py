@@ -22,6 +22,10 @@ _LONGEST_END = 4
 _DATA_LINE = re.compile(rb"^data:[ ]?([^\r\n]*)", re.MULTILINE)
 _USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*\{')
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
+_SPEAKS = re.compile(
+    rb'"(?:content|reasoning_content|reasoning|refusal|text|arguments)"\s*:\s*"(?!")'
+    rb'|"tool_calls"\s*:\s*\[\s*\{'
+)
 _DELTA_CONTENT = (
     "content",
     "tool_calls",
@@ -93,6 +97,11 @@ def has_content(event: bytes) -> bool:
     except orjson.JSONDecodeError:
         raise Garbled("an event of the stream is not JSON") from None
     return any(_speaks(choice) for choice in _choices(value))
+
+
+def speaks(event: bytes) -> bool:
+    """Return whether this event carries output, judged by its bytes: quicker than `has_content`."""
+    return _SPEAKS.search(event) is not None
 
 
 def has_finish_reason(event: bytes) -> bool:

@@ -86,7 +86,7 @@ CLOSED: Mapping[str, str] = MappingProxyType(
 
 
 def evaluate(policy: Policy, facts: Facts, candidates: Sequence[C]) -> Verdict[C]:
-    rule = _matching(policy, facts)
+    rule = matching(policy, facts)
     if rule is None:
         minimize = policy.defaults.minimize
         return _nobody(None, minimize, candidates, ("no_rule", "no rule matches this request"))
@@ -98,7 +98,9 @@ def evaluate(policy: Policy, facts: Facts, candidates: Sequence[C]) -> Verdict[C
     reasons: list[Reason | None] = []
     left: list[_Left[C]] = []
     elsewhere = ("not_in_use", _elsewhere(rule, wish))
-    tokens = facts.tokens_in + (facts.tokens_out if facts.max_tokens is None else facts.max_tokens)
+    limit = rule.settings.max_output_tokens
+    expected = min(facts.tokens_out, limit) if facts.max_tokens is None else facts.max_tokens
+    tokens = facts.tokens_in + expected
     for place, candidate in enumerate(candidates):
         group = _group(rule, wish, candidate)
         reason = elsewhere if group is None else _hard_limit(rule, facts, tokens, candidate)
@@ -124,7 +126,7 @@ def evaluate(policy: Policy, facts: Facts, candidates: Sequence[C]) -> Verdict[C
     )
 
 
-def _matching(policy: Policy, facts: Facts) -> Rule | None:
+def matching(policy: Policy, facts: Facts) -> Rule | None:
     for rule in policy.rules:
         if rule.matches(facts):
             return rule

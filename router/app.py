@@ -30,6 +30,7 @@ from router.receipt import Outcome, receipt
 from router.runtime import LOG, Generation, Runtime
 from router.sources import Sources, watch
 
+WRITE_S = 1.0  # what a caller has beyond the deadline to read what was written
 AUTO = ("auto", "auto:cheapest", "auto:fastest", "auto:best")
 
 
@@ -133,10 +134,18 @@ class App:
         if isinstance(outcome, Failed):
             await _relay_rejection(http, exchange, outcome)
             return
-        async with contextlib.aclosing(exchange.relay(outcome.answer)) as pieces:
-            await http.start_stream(_headers(exchange, outcome))
-            async for piece in pieces:
-                await http.piece(piece)
+        try:
+            async with (
+                asyncio.timeout(exchange.left_s() + WRITE_S),
+                contextlib.aclosing(exchange.relay(outcome.answer)) as pieces,
+            ):
+                first = await anext(pieces)  # begun, the generator closes what it holds by itself
+                await http.start_stream(_headers(exchange, outcome))
+                await http.piece(first)
+                async for piece in pieces:
+                    await http.piece(piece)
+        except TimeoutError:  # the caller reads too slowly to get it all before the deadline
+            raise HungUp from None
         await http.end_stream()
 
     def _record_refusal(self, request_id: str, generation: Generation, decision: Decision) -> None:
@@ -193,6 +202,7 @@ class App:
                 raise Refusal(403, "metrics need an admin key", "key_not_allowed")
         generation, metrics = self.runtime.generation, self.runtime.metrics
         loads = generation.tracker.loads(self.runtime.clock())
+        metrics.in_flight.clear()
         for on, load in zip(generation.world.fleets, loads, strict=True):
             metrics.in_flight.labels(on.fleet.id).set(load.in_flight)
         headers = [(b"content-type", CONTENT_TYPE.encode())]
@@ -249,7 +259,7 @@ def _check_model(name: str, key: Key, generation: Generation) -> None:
 
 
 def _check_tags(key: Key, hints: wire.Hints) -> None:
-    for name in hints.tags or ():
+    for name in () if "*" in key.allowed_tags else hints.tags or ():
         if name not in key.allowed_tags and name not in key.tags:
             allowed = ", ".join(key.allowed_tags) or "none"
             said = f"this key may not set that tag (allowed: {allowed})"

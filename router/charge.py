@@ -30,8 +30,13 @@ def nano_of(card: RateCard | None, usage: Usage) -> int | None:
     return card.charge_nano(usage.tokens_in, cached, usage.tokens_out)
 
 
-def charge_json(charges: Sequence[Charged], baseline: RateCard | None) -> dict[str, Any]:
-    """Return the receipt's charge: every attempt is paid, the baseline would have served once."""
+def charge_json(
+    charges: Sequence[Charged], baseline: RateCard | None, *, unknown: bool = False
+) -> dict[str, Any]:
+    """Return the receipt's charge: every attempt is paid, the baseline would have served once.
+
+    `unknown`: the use of another attempt is not known, so that the sum is an estimate.
+    """
     if not charges:
         return {}
     last = charges[-1].usage
@@ -45,7 +50,7 @@ def charge_json(charges: Sequence[Charged], baseline: RateCard | None) -> dict[s
         "tokens_in": last.tokens_in,
         "tokens_cached": last.cached,
         "tokens_out": last.tokens_out,
-        "estimated": any(charge.estimated for charge in charges),
+        "estimated": unknown or any(charge.estimated for charge in charges),
     }
 
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 from backends.fleet_model import P95_OVER_P50
 from backends.load import Load
-from policies.evaluate import Verdict, evaluate
+from policies.evaluate import Verdict, evaluate, matching
 from policies.model import Facts, Limits, Settings
 from router.estimate import Estimate, estimate
 from router.world import World
+
+COUNT_SLACK = 1.1  # the estimate's median error is under 10 %
+TEMPLATE_SLACK = 32  # tokens that a chat template adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,10 @@ class Decision:
 
 def decide(world: World, facts: Facts, loads: Sequence[Load], *, stream: bool = False) -> Decision:
     """Judge every fleet and plan the attempts. `stream` sets time-outs only."""
-    verdict = evaluate(world.policy, facts, estimate(world, facts, loads))
-    settings = verdict.rule.settings if verdict.rule else world.policy.defaults
+    rule = matching(world.policy, facts)
+    settings = rule.settings if rule else world.policy.defaults
+    limit = settings.max_output_tokens if facts.max_tokens is None else facts.max_tokens
+    verdict = evaluate(world.policy, facts, estimate(world, facts, loads, limit))
     return Decision(facts, verdict, loads, _plan(verdict, settings, facts, stream=stream))
 
 
@@ -64,10 +69,14 @@ def _plan(verdict: Verdict[Estimate], settings: Settings, facts: Facts, *, strea
 
 
 def output_limit(settings: Settings, facts: Facts, candidate: Estimate) -> int:
-    """Return the caller's own limit, else the policy's, as far as the fleet's context has room."""
+    """Return the caller's own limit, else the policy's, as far as the fleet's context has room.
+
+    Room is left for what the count of the prompt may be wrong by: a fleet refuses one token more.
+    """
     if facts.max_tokens is not None:
         return facts.max_tokens
-    return max(1, min(settings.max_output_tokens, candidate.context_tokens - facts.tokens_in))
+    room = candidate.context_tokens - int(facts.tokens_in * COUNT_SLACK) - TEMPLATE_SLACK
+    return max(1, min(settings.max_output_tokens, room))
 
 
 def _plain_timeout_ms(limits: Limits, candidate: Estimate, max_tokens: int) -> float:

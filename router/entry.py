@@ -6,7 +6,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import uvicorn
 
@@ -112,7 +111,3 @@ def address(sock: socket.socket) -> str:
     host, port = sock.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (shown, not bound)
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-
-
-def with_port(settings: Settings, sock: socket.socket) -> Settings:
-    return replace(settings, port=sock.getsockname()[1])

@@ -37,21 +37,27 @@ class Estimate:
     facts: Facts
 
     def usd_at_most(self, max_output_tokens: int) -> float | None:
-        """Return the most that one attempt can be charged: every input byte a token, uncached."""
-        if self.on.card is None:
+        """Return the most that one attempt can be charged: every input byte a token, uncached.
+
+        None is unknown: without a price, and for images, whose tokens nobody knows beforehand.
+        """
+        if self.on.card is None or "vision" in self.facts.needs:
             return None
         facts = self.facts
         tokens_in = facts.tokens_in if facts.tokens_in_bound is None else facts.tokens_in_bound
         return self.on.card.charge_nano(tokens_in, 0, max_output_tokens * facts.n) / cost.NANO
 
 
-def estimate(world: World, facts: Facts, loads: Sequence[Load]) -> list[Estimate]:
-    """Estimate every fleet of the catalogue, in its order; loads in the same order."""
+def estimate(
+    world: World, facts: Facts, loads: Sequence[Load], output_limit: int
+) -> list[Estimate]:
+    """Estimate every fleet of the catalogue, in its order; loads in the same order.
+
+    `output_limit`: the most tokens a choice may have, as the caller or the policy says.
+    """
     baseline = world.baseline.fleet
     task, p_small = facts.task, facts.p_small
-    tokens_in, tokens_out = facts.tokens_in, facts.tokens_out
-    if facts.max_tokens is not None and facts.max_tokens < tokens_out:
-        tokens_out = facts.max_tokens
+    tokens_in, tokens_out = facts.tokens_in, min(facts.tokens_out, output_limit)
     estimates = []
     for on, load in zip(world.fleets, loads, strict=True):
         fleet = on.fleet

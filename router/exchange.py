@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 
 import orjson
 
-from backends.base import Backend, BackendError, Broken, Call, Reply, TimedOut
+from backends.base import Backend, BackendError, Broken, Call, CircuitOpen, Reply, TimedOut
 from backends.sse import usage_in
 from router import wire
 from router.charge import usd_text
@@ -39,8 +39,14 @@ class Exchange:
         self.decision = decision
         self.request_id = request_id
         self.meter = Meter(runtime, generation, decision)
+        limits = decision.plan.limits
+        self._ends_s = runtime.clock() + limits.deadline_ms / 1000
         self._edits: list[str] = []
         self._finished = False
+
+    def left_s(self) -> float:
+        """Return the seconds until the deadline, which is one for all attempts and the stream."""
+        return max(0.0, self._ends_s - self.runtime.clock())
 
     async def plain(self) -> Served[Reply] | Failed:
         """Get a whole answer; afterwards the receipt is written."""
@@ -68,10 +74,13 @@ class Exchange:
 
     async def relay(self, opened: Opened) -> AsyncGenerator[bytes, None]:
         """Yield the bytes to be sent on, to the stream's end, good or bad."""
+        live = self._live()
         try:
-            async with contextlib.aclosing(self._pieces(opened, self._live())) as pieces:
+            async with contextlib.aclosing(self._pieces(opened, live)) as pieces:
                 async for piece in pieces:
+                    sent_s = self.runtime.clock()
                     yield piece
+                    live.writing_s += self.runtime.clock() - sent_s
             self.meter.answered()
             self.finish("ok")
             await opened.stream.end()  # so that the connection may be used again
@@ -98,8 +107,7 @@ class Exchange:
         self.runtime.record(self.decision.facts.at, line)
 
     async def _pieces(self, opened: Opened, live: Live) -> AsyncGenerator[bytes, None]:
-        limits = self.decision.plan.limits
-        ends_s = live.began_s + limits.deadline_ms / 1000
+        inter_chunk_s = self.decision.plan.limits.inter_chunk_timeout_ms / 1000
         gate = Gate(
             usage_asked=self.request.usage_asked,
             n=self.request.n,
@@ -116,15 +124,18 @@ class Exchange:
                 yield out
             if gate.error is not None:
                 raise gate.error
-            left_s = min(limits.inter_chunk_timeout_ms / 1000, ends_s - self.runtime.clock())
+            left_s = min(inter_chunk_s, self.left_s())
             if left_s <= 0:
                 raise TimedOut("the request's deadline has passed")
             chunk = await opened.stream.read(left_s)
-            if not chunk:
-                if gate.finish_seen:
-                    return  # some servers leave [DONE] out
+            if chunk:
+                events = opened.scanner.feed(chunk)
+            elif rest := opened.scanner.rest():
+                events = [rest]  # the last event may lack its empty line
+            elif gate.finish_seen:
+                return  # some servers leave [DONE] out
+            else:
                 raise Broken("closed in the middle of the answer", received=True)
-            events = opened.scanner.feed(chunk)
 
     async def _send(self, step: Try) -> Reply:
         backend, call = self._begin(step)
@@ -148,6 +159,8 @@ class Exchange:
 
     def _begin(self, step: Try) -> tuple[Backend, Call]:
         fleet = step.attempt.candidate.on.fleet
+        if self.generation.tracker.is_open(fleet.id, self.runtime.clock()):
+            raise CircuitOpen("it failed since this request was planned")
         rule = self.decision.verdict.rule
         thinking = rule.settings.thinking if rule else None
         edit = wire.Edit(self.request, fleet, step.attempt.max_tokens, thinking)

@@ -1,13 +1,21 @@
 """What of a stream's events goes on to the caller, and what is learned of them on the way. Pure.
 
 Events go on byte for byte, except a usage event that the caller did not ask for. At the output
-limit the stream is cut: an event is a token at least.
+limit the stream is cut: an event with content is a token at least, any other event is none.
 """
 
 from backends.base import BackendError, Broken
-from backends.sse import Usage, error_of, has_finish_reason, is_done, only_usage, usage_of
+from backends.sse import (
+    Usage,
+    error_of,
+    has_finish_reason,
+    is_done,
+    only_usage,
+    speaks,
+    usage_of,
+)
 
-EVENTS_BESIDE_TOKENS = 4  # of a choice: its role, its finish reason, the usage, [DONE]
+SLACK_EVENTS = 4  # of a choice, above its tokens: a call's name, a refusal, an odd split
 DONE = b"data: [DONE]\n\n"
 
 
@@ -18,13 +26,13 @@ class Gate:
 
     def __init__(self, *, usage_asked: bool, n: int, max_tokens: int) -> None:
         self.usage: Usage | None = None
-        self.events = 0  # of content that went on
+        self.events = 0  # with content, that went on
         self.finish_seen = False
         self.end: bytes | None = None
         self.error: BackendError | None = None
         self._usage_asked = usage_asked
         self._n = n
-        self._most = n * (max_tokens + EVENTS_BESIDE_TOKENS)
+        self._most = n * (max_tokens + SLACK_EVENTS)
 
     def pass_on(self, events: list[bytes]) -> bytes:
         """Return what goes on of these events."""
@@ -41,10 +49,11 @@ class Gate:
             if is_done(event):
                 self.end = event
                 break
-            if self.events == self._most:
-                self.end = self._cut() + DONE
-                break
-            self.events += 1
+            if speaks(event):
+                if self.events == self._most:
+                    self.end = self._cut() + DONE
+                    break
+                self.events += 1
             self.finish_seen = self.finish_seen or has_finish_reason(event)
             out.append(event)
         return b"".join(out)

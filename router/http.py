@@ -36,12 +36,14 @@ class Http:
 
     async def body(self) -> bytes:
         """Return the whole body; raise Refusal (408, 413) or HungUp."""
-        message = await self.receive()
-        if not message.get("more_body"):
-            return self._checked(message)
-        parts, size = [self._checked(message)], len(message["body"])
+        parts: list[bytes] = []
+        size = 0
         try:
             async with asyncio.timeout(BODY_WAIT_S):
+                message = await self.receive()
+                if not message.get("more_body"):
+                    return self._checked(message)
+                parts, size = [self._checked(message)], len(message["body"])
                 while message.get("more_body"):
                     message = await self.receive()
                     part = self._checked(message)

@@ -7,7 +7,9 @@ RIGHTS = ("pin_model", "pin_fleet", "fastest", "best")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An identity and its rights. `lanes`, `models` None: all; `expires` is RFC 3339 in UTC."""
+    """An identity and its rights. `lanes`, `models` None: all; `allowed_tags` are those that a
+    request may add (`*`: any); `expires` is RFC 3339 in UTC.
+    """
 
     id: str
     tenant: str
@@ -21,4 +23,6 @@ class Key:
     admin: bool = False
 
 
-NOBODY = Key(id="none", tenant="local", may=RIGHTS, admin=True)  # `--auth none`, loopback only
+NOBODY = Key(
+    id="none", tenant="local", allowed_tags=("*",), may=RIGHTS, admin=True
+)  # `--auth none`, loopback only

@@ -1,6 +1,7 @@
 """The local lanes of ``sluice up``: a real llama-server and the emulated fleets, as processes."""
 
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -67,6 +68,13 @@ def start_cpu(engine: Path, port: int, threads: int, logs: Path) -> Lane:
 
 def start_accelerator(fleets: Path, port: int, state: Path, logs: Path) -> Lane:
     """Start the emulated fleets of this catalogue; they are ready when this returns."""
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError as exc:
+        raise LaneFailed(
+            f"port {port} can't be used for the emulated fleets: {exc.strerror}; stop what listens "
+            "there or use `--accelerator-port`"
+        ) from None
     command = [sys.executable, "-m", "backends.engines.emulator"]
     command += ["--fleets", str(fleets), "--state", str(state), "--port", str(port)]
     setpriv = shutil.which("setpriv")  # ends the child with its parent, however that dies

@@ -24,8 +24,10 @@ class Live:
 
     attempt: Attempt
     began_s: float
+    began_after: int
     ttft_s: float | None = None
     events: int = 0
+    writing_s: float = 0.0  # waited for the caller to read
     usage: Usage | None = None
 
 
@@ -37,12 +39,11 @@ class Meter:
     attempts: list[Json] = field(default_factory=list)
     charges: list[Charged] = field(default_factory=list)
     live: Live | None = None
+    unknown: bool = False  # an attempt whose use nobody knows
 
-    def begin(self, attempt: Attempt) -> Live:
-        fleet = attempt.candidate.fleet
-        self.generation.tracker.started(fleet)
-        self.live = Live(attempt, self.runtime.clock())
-        return self.live
+    def begin(self, attempt: Attempt) -> None:
+        opening = self.generation.tracker.started(attempt.candidate.fleet)
+        self.live = Live(attempt, self.runtime.clock(), opening)
 
     def failed(self, exc: BackendError) -> None:
         """Close the running attempt as failed; only the fleet's own fault counts against it."""
@@ -61,7 +62,7 @@ class Meter:
         """Close the running attempt as answered to its end."""
         live = self.live
         assert live is not None
-        self.generation.tracker.answered(live.attempt.candidate.fleet)
+        self.generation.tracker.answered(live.attempt.candidate.fleet, live.began_after)
         self._learn(live)
         self.close("ok")
 
@@ -72,10 +73,11 @@ class Meter:
             return
         self.live = None
         fleet, metrics = live.attempt.candidate.fleet, self.runtime.metrics
-        self.generation.tracker.ended(fleet)
+        self.generation.tracker.ended(fleet, live.began_after)
         metrics.attempts.labels(fleet, outcome).inc()
         e2e_s = self.runtime.clock() - live.began_s
         usage, estimated = self._usage(live, outcome)
+        self.unknown = self.unknown or usage is UNKNOWN
         charge = charged(live.attempt.candidate.on.card, usage, estimated=estimated)
         if charge is not None and outcome != "unreachable":
             self.charges.append(charge)
@@ -109,19 +111,27 @@ class Meter:
         return None if running is None else nano + running
 
     def charge(self) -> Json:
-        return charge_json(self.charges, self.generation.world.baseline.card)
+        baseline = self.generation.world.baseline.card
+        return charge_json(self.charges, baseline, unknown=self.unknown)
 
     def _usage(self, live: Live, outcome: str) -> tuple[Usage, bool]:
-        """Return the usage that the fleet told. If it told none, what was sent on is counted (an
-        event of content is a token at least); of an attempt without content nothing is known.
+        """Return the usage that the fleet told. If it told none: of a stream the events of content
+        (a token at least, each), of a plain answer what was expected, of one that the caller did
+        not wait for what its time was enough for. Of a failed attempt without content nothing.
         """
         if live.usage is not None and live.usage.tokens_out is not None:
             return live.usage, False
-        facts = self.decision.facts
+        facts, candidate = self.decision.facts, live.attempt.candidate
+        most = live.attempt.max_tokens * facts.n
         if live.events:
-            return Usage(facts.tokens_in, live.events, None, None), True
+            return Usage(facts.tokens_in, min(live.events, most)), True
         if outcome == "ok":
-            return Usage(facts.tokens_in, facts.tokens_out * facts.n, None, None), True
+            return Usage(facts.tokens_in, min(facts.tokens_out * facts.n, most)), True
+        known = candidate.ttft_p50_ms is not None and candidate.itl_p50_ms
+        if outcome == "client_closed" and known and candidate.ttft_p50_ms is not None:
+            decoding_ms = (self.runtime.clock() - live.began_s) * 1000 - candidate.ttft_p50_ms
+            tokens = max(0, int(decoding_ms / known)) * facts.n
+            return Usage(facts.tokens_in, min(tokens, most)), True
         return UNKNOWN, True
 
     def _learn(self, live: Live) -> None:
@@ -133,7 +143,7 @@ class Meter:
         tokens = live.usage.tokens_out if live.usage is not None else None
         if tokens is None or candidate.ttft_p50_ms is None or candidate.itl_p50_ms is None:
             return
-        took_ms = (self.runtime.clock() - live.began_s) * 1000
+        took_ms = (self.runtime.clock() - live.began_s - live.writing_s) * 1000
         ttft_ms = candidate.ttft_p50_ms / candidate.load.ewma_ttft
         itl_ms = candidate.itl_p50_ms / candidate.load.ewma_itl
         decoded = max(tokens // self.decision.facts.n - 1, 0)

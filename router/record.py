@@ -1,5 +1,7 @@
 """Where receipts and versions are kept: ``<state>/receipts/<day>.jsonl``, ``<state>/versions/``."""
 
+import contextlib
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +28,10 @@ class Receipts:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
             self._file = os.open(self._folder / f"{day}.jsonl", flags, 0o600)
             self._day = day
-        os.write(self._file, line + b"\n")
+        if os.write(self._file, line + b"\n") <= len(line):
+            with contextlib.suppress(OSError):
+                os.write(self._file, b"\n")  # so that the next line is not glued to the torn one
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         if self._file >= 0:

@@ -18,7 +18,7 @@ from router.tracker import Tracker
 from router.world import World
 
 LOG = logging.getLogger("sluice")
-CLOSE_AFTER_S = 150.0  # the longest that a request of the last generation may still use a backend
+CLOSE_AFTER_S = 30.0  # after the longest deadline of a request of the last generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,9 @@ class Runtime:
         kept = set(map(id, self.generation.backends.values()))
         gone = [b for b in old.backends.values() if id(b) not in kept]
         if gone:
-            task = asyncio.get_running_loop().create_task(_close_later(gone))
+            longest_ms = max(r.settings.limits.deadline_ms for r in old.world.policy.rules)
+            closing = _close_later(gone, longest_ms / 1000 + CLOSE_AFTER_S)
+            task = asyncio.get_running_loop().create_task(closing)
             self._retired.add(task)
             task.add_done_callback(self._retired.discard)
 
@@ -74,9 +76,6 @@ def generation(
     world: World, environment: Mapping[str, str], old: Generation | None = None
 ) -> Generation:
     """Open what the world's fleets are called through; take over what the old generation has."""
-    tracker = Tracker(world.fleets)
-    if old is not None:
-        tracker.keep(old.tracker)
     backends: dict[str, Backend] = {}
     endpoints: dict[str, tuple[str, Endpoint]] = {}
     for on in world.fleets:
@@ -86,6 +85,9 @@ def generation(
             backends[fleet.id] = old.backends[fleet.id]
         else:
             backends[fleet.id] = KINDS[fleet.kind](endpoints[fleet.id][1])
+    tracker = Tracker(world.fleets)
+    if old is not None:
+        tracker.keep(old.tracker)  # last: from here on nothing can go wrong
     return Generation(world, tracker, backends, endpoints)
 
 
@@ -100,9 +102,9 @@ def _endpoint(fleet: Fleet, environment: Mapping[str, str]) -> Endpoint:
     return Endpoint(fleet.urls, key)
 
 
-async def _close_later(backends: list[Backend]) -> None:
+async def _close_later(backends: list[Backend], after_s: float) -> None:
     try:
-        await asyncio.sleep(CLOSE_AFTER_S)
+        await asyncio.sleep(after_s)
     finally:
         for backend in backends:
             await backend.aclose()

@@ -4,6 +4,7 @@ The last good world goes on until the files are right again.
 """
 
 import asyncio
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def policy(path: Path | None, catalogue: Catalogue) -> Policy:
     """
     names = names_of(catalogue)
     if path is not None:
-        return parse(path.read_text("utf-8"), str(path), names)
+        given = files.on_disk(path)
+        return parse(given.text, given.name, names)
     default = files.packaged("policies", "default.yaml")
     try:
         return parse(default.text, default.name, names)
@@ -82,7 +84,10 @@ async def watch(sources: Sources, runtime: Runtime) -> None:
         now = sources.stamp()
         if now != seen:
             seen = now
-            reload(sources, runtime)
+            try:
+                reload(sources, runtime)
+            except Exception:  # noqa: BLE001  (a bug of ours must not end the watching)
+                LOG.error("the files could not be read again: %s", traceback.format_exc(limit=3))
 
 
 def reload(sources: Sources, runtime: Runtime) -> None:

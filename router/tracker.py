@@ -13,6 +13,7 @@ from backends.fleet_model import FleetModel
 from backends.load import Load
 from policies.model import Breaker
 
+BOUGHT_AHEAD = frozenset({"reserved", "capacity_block"})
 EWMA_ALPHA = 0.1  # weight of the newest observation
 EWMA_BOUNDS = (0.1, 10.0)  # a profile that is wrong by more is a wrong profile, not a correction
 
@@ -28,6 +29,7 @@ class _Fleet:
     ewma_itl: float = 1.0
     failures: int = 0
     closed_until_s: float = 0.0  # by the breaker or by Retry-After
+    openings: int = 0  # how often the circuit has opened
     trial: bool = False  # half open: one request at a time may find out
     load: Load | None = None
 
@@ -42,22 +44,32 @@ class Tracker:
         """Return every fleet's load at this moment."""
         return tuple([self._at(fleet, now_s) for fleet in self._fleets.values()])
 
-    def started(self, fleet_id: str) -> None:
+    def is_open(self, fleet_id: str, now_s: float) -> bool:
+        """Return whether the fleet is to be left alone at this moment."""
+        return _is_open(self._fleets[fleet_id], now_s)
+
+    def started(self, fleet_id: str) -> int:
+        """Count a request in; return the circuit's opening that it began after."""
         fleet = self._fleets[fleet_id]
-        fleet.trial = fleet.closed_until_s > 0
+        if fleet.closed_until_s:
+            fleet.trial = True
         fleet.in_flight += 1
         fleet.load = None
+        return fleet.openings
 
-    def ended(self, fleet_id: str) -> None:
+    def ended(self, fleet_id: str, began_after: int) -> None:
         fleet = self._fleets[fleet_id]
-        fleet.trial = False
+        if began_after == fleet.openings:
+            fleet.trial = False
         fleet.in_flight -= 1
         fleet.load = None
 
-    def answered(self, fleet_id: str) -> None:
+    def answered(self, fleet_id: str, began_after: int) -> None:
+        """Close the circuit, unless it opened since the request began."""
         fleet = self._fleets[fleet_id]
-        fleet.failures = 0
-        fleet.closed_until_s = 0.0
+        if began_after == fleet.openings:
+            fleet.failures = 0
+            fleet.closed_until_s = 0.0
 
     def failed(
         self, fleet_id: str, now_s: float, breaker: Breaker, retry_after_s: float | None
@@ -65,10 +77,15 @@ class Tracker:
         """Count a failure; close the fleet for as long as the breaker or the fleet itself says."""
         fleet = self._fleets[fleet_id]
         fleet.failures += 1
+        until_s = 0.0
         if fleet.failures >= breaker.failures:
-            fleet.closed_until_s = max(fleet.closed_until_s, now_s + breaker.open_ms / 1000)
+            until_s = now_s + breaker.open_ms / 1000
         if retry_after_s is not None:
-            fleet.closed_until_s = max(fleet.closed_until_s, now_s + retry_after_s)
+            until_s = max(until_s, now_s + retry_after_s)
+        if until_s > fleet.closed_until_s:
+            fleet.closed_until_s = until_s
+            fleet.openings += 1
+            fleet.trial = False
 
     def learn(self, fleet_id: str, ttft_ratio: float | None, itl_ratio: float | None) -> None:
         """Move the corrections towards observed / predicted (predicted without correction)."""
@@ -102,15 +119,20 @@ class Tracker:
                 ewma_ttft=fleet.ewma_ttft,
                 ewma_itl=fleet.ewma_itl,
             )
-        if fleet.closed_until_s and (now_s < fleet.closed_until_s or fleet.trial):
-            return replace(load, state="open-circuit")
-        return load
+        return replace(load, state="open-circuit") if _is_open(fleet, now_s) else load
+
+
+def _is_open(fleet: _Fleet, now_s: float) -> bool:
+    return bool(fleet.closed_until_s) and (now_s < fleet.closed_until_s or fleet.trial)
 
 
 def _of(fleet: Fleet) -> _Fleet:
-    """A static url is one ready replica, unless the catalogue says that more are always there."""
-    committed = fleet.replicas.min
-    return _Fleet(committed, max(1, committed, len(fleet.urls)))
+    """A static url is one ready replica, unless the catalogue says that more are always there.
+
+    What is always there is paid for always, and so is what was bought ahead.
+    """
+    replicas = max(1, fleet.replicas.min, len(fleet.urls))
+    return _Fleet(replicas if fleet.purchase in BOUGHT_AHEAD else fleet.replicas.min, replicas)
 
 
 def _moved(ewma: float, ratio: float | None) -> float:

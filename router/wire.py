@@ -14,6 +14,8 @@ from router.errors import Refusal
 
 Body = dict[str, Any]
 SERVICE_CLASSES = ("interactive", "standard", "deferrable")
+DEPTH = 200  # of nested brackets; Python's parser and writer give up at about 970
+_NO_BRACKET = bytes(set(range(256)) - set(b"{}[]"))
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
@@ -40,6 +42,10 @@ class Hints:
 
 
 NO_HINTS = Hints()
+HINT_HEADERS = frozenset(
+    f"x-sluice-{name}".encode()
+    for name in ("service-class", "max-usd", "slo-ttft-ms", "tags", "key")
+)
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -52,6 +58,12 @@ def parse_chat(raw: bytes) -> ChatRequest:
         value = body.get(field)
         if value is not None and not fits(value):
             _wrong(field, f"`{field}` must be {wanted}")
+    for field in OTHER_NAMES_OF_THE_LIMIT:
+        if field in body:
+            _wrong(field, f"`{field}` is not passed on: set the output limit by `max_tokens`")
+    both = (body.get("max_tokens"), body.get("max_completion_tokens"))
+    if None not in both and both[0] != both[1]:
+        _wrong("max_completion_tokens", "`max_tokens` and `max_completion_tokens` differ")
     model = body.get("model")
     if model is None:
         _wrong("model", "`model` is missing (`auto` lets the policy choose)")
@@ -77,6 +89,11 @@ def parse_hints(headers: Mapping[bytes, bytes]) -> Hints:
         _wrong("idempotency-key", "`idempotency-key` is not honoured by this version: leave it out")
     if not found:
         return NO_HINTS
+    unknown = sorted(found.keys() - HINT_HEADERS)
+    if unknown:
+        known = ", ".join(sorted(header.decode() for header in HINT_HEADERS))
+        name = unknown[0].decode("latin-1")
+        _wrong(name, f"unknown header `{name[:60]}` (known: {known})")
     service_class = found.get(b"x-sluice-service-class", b"standard").decode("latin-1")
     if service_class not in SERVICE_CLASSES:
         known = ", ".join(SERVICE_CLASSES)
@@ -90,10 +107,10 @@ def parse_hints(headers: Mapping[bytes, bytes]) -> Hints:
 
 
 def _json_object(raw: bytes) -> Body:
+    if raw.count(b"{") + raw.count(b"[") > DEPTH and _depth(raw) > DEPTH:
+        _wrong(None, "the body is nested too deeply")
     try:
         body = json.loads(raw.decode(), parse_constant=_no_constant, parse_float=_finite)
-    except RecursionError:
-        _wrong(None, "the body is nested too deeply")
     except UnicodeDecodeError:
         _wrong(None, "the body is not UTF-8")
     except json.JSONDecodeError as exc:
@@ -103,6 +120,15 @@ def _json_object(raw: bytes) -> Body:
     if not isinstance(body, dict):
         _wrong(None, "the body must be a JSON object")
     return body
+
+
+def _depth(raw: bytes) -> int:
+    """Return how deeply brackets are nested, those inside of texts counted too."""
+    deepest = depth = 0
+    for bracket in raw.translate(None, _NO_BRACKET):
+        depth += 1 if bracket in b"{[" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _no_constant(_: str) -> NoReturn:
@@ -202,6 +228,9 @@ def _is_number(low: float, high: float) -> Callable[[Any], bool]:
 def _is(*kinds: type) -> Callable[[Any], bool]:
     return lambda v: isinstance(v, kinds)
 
+
+# Engines know more names of the output limit, which would pass by the one that is accounted for.
+OTHER_NAMES_OF_THE_LIMIT = ("n_predict", "num_predict", "max_new_tokens")
 
 FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "model": (lambda v: isinstance(v, str) and bool(v), "the name of a model, or `auto`"),

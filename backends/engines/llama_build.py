@@ -148,7 +148,10 @@ def _tools(work: Path, say: Say) -> _Tools:
     python = folder / "bin" / "python"
     if not (folder / "bin" / "pip").exists():
         uv = shutil.which("uv")
-        command = [uv, "venv", "--quiet", "--seed"] if uv else [sys.executable, "-m", "venv"]
+        # with our own interpreter: uv would download one where PATH has none
+        command = [sys.executable, "-m", "venv"]
+        if uv:
+            command = [uv, "venv", "--quiet", "--seed", "--python", sys.executable]
         _run([*command, "--clear", str(folder)], work, "can't make a Python environment with pip")
     places = {name: shutil.which(name) or str(folder / "bin" / name) for name in TOOLS}
     absent = [name for name, place in places.items() if not Path(place).exists()]
@@ -214,8 +217,7 @@ def _compile(llama_cpp: Path, work: Path, tools: _Tools, say: Say, jobs: int) ->
     configure += [f"-DCMAKE_MAKE_PROGRAM={tools.ninja}", *OPTIONS]
     _run(configure, work, "cmake can't configure llama.cpp")
     nice = [found, "-n", "10"] if (found := shutil.which("nice")) else []
-    compile_ = [*nice, tools.cmake, "--build", str(build_dir), "-j", str(max(1, jobs))]
-    compile_ += ["--target", *PROGRAMS]
+    compile_ = [*nice, tools.ninja, "-C", str(build_dir), "-j", str(max(1, jobs)), *PROGRAMS]
     _run(compile_, work, "llama.cpp does not compile", _progress(say))
 
 
@@ -247,9 +249,13 @@ def _run(command: Sequence[str], work: Path, failing: str, read: Say = lambda _:
                 errors="replace",
             ) as process,
         ):
-            for line in process.stdout or ():
-                log.write(line)
-                read(line)
+            try:
+                for line in process.stdout or ():
+                    log.write(line)
+                    read(line)
+            except BaseException:  # a Ctrl-C that reached us alone
+                process.terminate()
+                raise
     except OSError as exc:
         raise EngineNotBuilt(f"{failing}: `{command[0]}`: {exc.strerror}") from exc
     if process.returncode:

@@ -1,5 +1,6 @@
 """How a command ends badly: one message, one exit code, no traceback."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,6 +33,8 @@ def told() -> Iterator[None]:
         raise Ends(str(exc), FAILED) from None
     except UnicodeDecodeError as exc:
         raise Ends(f"not a UTF-8 text: {exc.reason} at byte {exc.start}", INVALID) from None
+    except sqlite3.Error as exc:
+        raise Ends(f"the store of keys can't be used: {exc}", FAILED) from None
     except OSError as exc:
         where = f"{exc.filename}: " if exc.filename else ""
         raise Ends(f"{where}{exc.strerror or exc}", INVALID) from None

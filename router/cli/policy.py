@@ -11,6 +11,7 @@ from backends import files
 from backends.catalogue import Catalogue
 from policies.cases import read_cases, run_cases
 from policies.check import Report, check
+from policies.evaluate import matching
 from policies.model import Facts, Policy
 from router.cli import options
 from router.cli.errors import FAILED, INVALID, told
@@ -95,7 +96,13 @@ def _candidates(policy: Policy, catalogue: Catalogue) -> Callable[[Facts], Seque
     """Return what gives a case its candidates: the catalogue's fleets, idle."""
     now = world(policy, catalogue)
     loads = Tracker(now.fleets).loads(0.0)
-    return lambda facts: estimate(now, facts, loads)
+
+    def candidates(facts: Facts) -> Sequence[Estimate]:
+        rule = matching(policy, facts)
+        settings = rule.settings if rule else policy.defaults
+        return estimate(now, facts, loads, facts.max_tokens or settings.max_output_tokens)
+
+    return candidates
 
 
 def _print(result: dict[str, Any]) -> None:

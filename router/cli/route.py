@@ -96,10 +96,10 @@ def _decide(now: World, body: dict[str, Any], headers: dict[bytes, bytes]) -> De
 
 def _recompute(path: Path, sources: Sources, *, as_json: bool) -> None:
     """Decide again from a receipt's facts and loads; every byte of the decision must agree."""
-    with told():
-        stored = _receipt_of(path)
-        now = _world_of(stored, sources)
     try:
+        with told():
+            stored = _receipt_of(path)
+            now = _world_of(stored, sources)
         facts = facts_from(stored["facts"])
         loads = [load_from(stored["load"][on.fleet.id]) for on in now.fleets]
         decision = decide(now, facts, loads)

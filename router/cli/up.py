@@ -1,6 +1,7 @@
 """``sluice up``: local lanes and the router on one machine, and what to try."""
 
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -11,13 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from backends import files
 from backends.engines import EngineError
 from router import entry, lanes
 from router.cli import options
 from router.cli.engine import engine
-from router.cli.errors import FAILED, Ends, told
+from router.cli.errors import FAILED, INVALID, Ends, told
 from router.identity import RIGHTS, Key
 from router.keys import KeyStore
 from router.settings import DEFAULT_PORT, Settings, cores, environment
@@ -49,6 +51,8 @@ def command(
     state: Path,
 ) -> None:
     """Start the embedded lanes (or use those of --fleets) and the router, until Ctrl-C."""
+    if fleets is not None:
+        _refuse_lane_options(click.get_current_context())
     with ExitStack() as running, told():
         sock = running.enter_context(entry.listen("127.0.0.1", port))
         if fleets is None:
@@ -64,6 +68,15 @@ def command(
         key = _demo_key(state)
         entry.serve(app, sock, lambda: _hello(entry.address(sock), key, state), DRAIN_S)
         click.echo("stopping")
+
+
+def _refuse_lane_options(context: click.Context) -> None:
+    for name in ("cpu_port", "accelerator_port", "threads"):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            option = f"--{name.replace('_', '-')}"
+            raise Ends(
+                f"`{option}` is of the embedded lanes: with `--fleets` none is started", INVALID
+            )
 
 
 def _start_lanes(
@@ -93,9 +106,9 @@ def _start_lanes(
 
 def _own_catalogue(state: Path, cpu_port: int, accelerator_port: int) -> Path:
     """Write the embedded catalogue with the chosen ports; the router watches that file."""
-    text = files.embedded_fleets().text
-    text = text.replace(f":{lanes.CPU_PORT}/", f":{cpu_port}/")
-    text = text.replace(f":{lanes.ACCELERATOR_PORT}/", f":{accelerator_port}/")
+    ports = {lanes.CPU_PORT: cpu_port, lanes.ACCELERATOR_PORT: accelerator_port}
+    pattern = re.compile(rf"(?<=127\.0\.0\.1:)({'|'.join(map(str, ports))})\b")
+    text = pattern.sub(lambda port: str(ports[int(port[0])]), files.embedded_fleets().text)
     state.mkdir(parents=True, exist_ok=True)
     path = state / "fleets.yaml"
     path.write_text(text, "utf-8")
@@ -112,7 +125,9 @@ def _demo_key(state: Path) -> str:
             key = path.read_text("utf-8").strip()
             if store.find(key, now) is not None:
                 return key
-        key = store.create(Key(id="", tenant="demo", may=RIGHTS, admin=True), now)
+        key = store.create(
+            Key(id="", tenant="demo", allowed_tags=("*",), may=RIGHTS, admin=True), now
+        )
     finally:
         store.close()
     path.touch(mode=0o600)

@@ -75,7 +75,7 @@ def test_without_usage_what_was_sent_on_is_charged_and_marked(router, upstream):
     response, _ = streamed(router)
     charge = router.receipt(response)["charge"]
     assert charge["estimated"] is True
-    assert charge["tokens_out"] == len(EVENTS)
+    assert charge["tokens_out"] == 2
 
 
 @pytest.mark.parametrize("how", ["closes", "hangs", "says so"])
@@ -101,7 +101,7 @@ def test_a_stream_that_breaks_after_content_ends_with_an_error_and_nothing_else(
     assert b"out of memory" not in content
     receipt = router.receipt(response)
     assert len(receipt["attempts"]) == 1
-    assert receipt["charge"]["tokens_out"] == 2
+    assert receipt["charge"]["tokens_out"] == 1
     assert receipt["charge"]["estimated"] is True
 
 

@@ -203,7 +203,9 @@ def is_refused_with_the_text_below_it(block):
 def passes_on_the_default_policy(block):
     world = embedded_world()
     cases = read_cases(block.text, str(block))
-    results = run_cases(world.policy, cases, lambda facts: estimate(world, facts, idle(world)))
+    results = run_cases(
+        world.policy, cases, lambda facts: estimate(world, facts, idle(world), 4096)
+    )
     assert cases
     assert [failure for result in results for failure in result.failures] == []
 

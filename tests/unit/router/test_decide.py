@@ -90,7 +90,20 @@ def test_the_output_limit_is_the_callers_else_the_policys(asked, limit):
 
 def test_the_policys_limit_shrinks_to_the_room_in_the_context():
     attempt = decide(WORLD, replace(TICKET, tokens_in=200), IDLE).plan.attempts[0]
-    assert attempt.max_tokens == 2048 - 200
+    assert attempt.max_tokens == 2048 - 220 - 32  # what the count of the prompt may be wrong by
+
+
+def test_a_long_wish_counts_as_far_as_the_policy_lets_it_come_true():
+    wish = replace(PROOF, tokens_out=67_500)
+    longest = replace(PROOF, tokens_out=WORLD.policy.defaults.max_output_tokens)
+    ours, same = decide(WORLD, wish, IDLE), decide(WORLD, longest, IDLE)
+    assert decision_part(ours) == decision_part(same)
+
+
+def test_images_have_no_known_worst_case_and_are_refused_under_a_cap():
+    facts = replace(PROOF, needs=("vision",), max_usd=1.0)
+    refused = {r.candidate.fleet: r.code for r in decide(WORLD, facts, IDLE).verdict.refused}
+    assert refused["trn2-scout"] == "unknown_cost"
 
 
 def test_a_stream_waits_for_its_first_token_and_a_plain_answer_for_all_of_them():

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import DONE, EVENTS, ROLE, USAGE_EVENT, chunk, event
 
-from router.gate import EVENTS_BESIDE_TOKENS, Gate
+from router.gate import SLACK_EVENTS, Gate
 
 
 def gate(usage_asked=False, n=1, max_tokens=100):
@@ -13,7 +13,7 @@ def gate(usage_asked=False, n=1, max_tokens=100):
 def test_events_go_on_byte_for_byte_up_to_the_end():
     g = gate()
     assert g.pass_on([*EVENTS, DONE]) == b"".join(EVENTS)
-    assert (g.end, g.events, g.finish_seen, g.error) == (DONE, len(EVENTS), True, None)
+    assert (g.end, g.events, g.finish_seen, g.error) == (DONE, 2, True, None)
 
 
 def test_a_usage_event_is_read_and_goes_on_only_if_it_was_asked_for():
@@ -41,9 +41,16 @@ def test_an_error_event_stops_the_stream_after_what_went_before_it():
 def test_a_stream_is_cut_at_its_limit_with_a_reason_for_every_choice(n):
     g = gate(n=n, max_tokens=5)
     out = g.pass_on([chunk("x")] * 100)
-    assert out.count(b"data: ") == n * (5 + EVENTS_BESIDE_TOKENS)
+    assert out.count(b"data: ") == n * (5 + SLACK_EVENTS)
     assert g.end.count(b'"finish_reason":"length"') == n
     assert g.end.endswith(DONE)
+
+
+def test_pings_and_progress_are_no_tokens():
+    g = gate(max_tokens=1)
+    quiet = [b": ping\n\n", event(choices=[], prompt_progress={"total": 9}), ROLE]
+    assert g.pass_on(quiet * 20) == b"".join(quiet * 20)
+    assert (g.events, g.end) == (0, None)
 
 
 pool = st.lists(st.sampled_from([*EVENTS, USAGE_EVENT, b": ping\n\n", DONE]), max_size=8)

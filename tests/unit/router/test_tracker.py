@@ -11,7 +11,8 @@ TWICE = Breaker(failures=2, open_ms=10_000)
 def tracker(*names):
     replicas = SimpleNamespace(min=1)
     fleets = [
-        SimpleNamespace(id=name, replicas=replicas, urls=("u",)) for name in names or ("a", "b")
+        SimpleNamespace(id=name, replicas=replicas, urls=("u",), purchase="on_demand")
+        for name in names or ("a", "b")
     ]
     return Tracker([SimpleNamespace(fleet=fleet) for fleet in fleets])
 
@@ -22,25 +23,41 @@ def states(t, now_s):
 
 def fail(t, now_s, *, times=1, retry_after_s=None, fleet="a"):
     for _ in range(times):
-        t.started(fleet)
+        opening = t.started(fleet)
         t.failed(fleet, now_s, TWICE, retry_after_s)
-        t.ended(fleet)
+        t.ended(fleet, opening)
 
 
 @pytest.mark.parametrize(
     ("least", "urls", "replicas"), [(0, 1, 1), (1, 1, 1), (3, 1, 3), (0, 2, 2), (1, 4, 4)]
 )
 def test_a_static_url_is_one_replica_unless_more_are_always_there(least, urls, replicas):
-    fleet = SimpleNamespace(id="a", replicas=SimpleNamespace(min=least), urls=("u",) * urls)
+    assert committed_and_ready(least, urls, "on_demand") == (least, replicas)
+
+
+@pytest.mark.parametrize("purchase", ["reserved", "capacity_block"])
+def test_what_was_bought_ahead_is_committed(purchase):
+    assert committed_and_ready(0, 2, purchase) == (2, 2)
+
+
+def committed_and_ready(least, urls, purchase):
+    fleet = SimpleNamespace(
+        id="a", replicas=SimpleNamespace(min=least), urls=("u",) * urls, purchase=purchase
+    )
     (load,) = Tracker([SimpleNamespace(fleet=fleet)]).loads(0)
-    assert (load.committed, load.replicas) == (least, replicas)
+    return load.committed, load.replicas
+
+
+def answer(t, fleet="a"):
+    opening = t.started(fleet)
+    t.answered(fleet, opening)
+    t.ended(fleet, opening)
 
 
 def test_in_flight_counts_what_started_and_has_not_ended():
     t = tracker()
     t.started("a")
-    t.started("a")
-    t.ended("a")
+    t.ended("a", t.started("a"))
     assert [load.in_flight for load in t.loads(0)] == [1, 0]
 
 
@@ -55,7 +72,7 @@ def test_the_circuit_opens_after_as_many_failures_in_a_row_as_the_policy_says():
 def test_an_answer_in_between_starts_the_count_anew():
     t = tracker()
     fail(t, 100)
-    t.answered("a")
+    answer(t)
     fail(t, 100)
     assert states(t, 100) == ["ready", "ready"]
 
@@ -64,10 +81,10 @@ def test_after_its_time_one_request_at_a_time_finds_out():
     t = tracker()
     fail(t, 100, times=2)
     assert states(t, 110)[0] == "ready"
-    t.started("a")
+    trial = t.started("a")
     assert states(t, 110)[0] == "open-circuit"  # the trial is under way
-    t.answered("a")
-    t.ended("a")
+    t.answered("a", trial)
+    t.ended("a", trial)
     assert states(t, 110)[0] == "ready"
     t.started("a")
     assert states(t, 110)[0] == "ready"  # closed again: no more trials
@@ -84,9 +101,27 @@ def test_a_failed_trial_opens_the_circuit_again_at_once():
 def test_a_trial_that_the_caller_broke_off_leaves_the_next_one_its_turn():
     t = tracker()
     fail(t, 100, times=2)
-    t.started("a")
-    t.ended("a")
+    t.ended("a", t.started("a"))
     assert states(t, 110)[0] == "ready"
+
+
+def test_an_answer_to_an_older_request_says_nothing_of_a_circuit_that_opened_since():
+    t = tracker()
+    older = t.started("a")
+    fail(t, 100, retry_after_s=60)
+    t.answered("a", older)
+    t.ended("a", older)
+    assert states(t, 101)[0] == "open-circuit"
+    assert t.is_open("a", 101)
+
+
+def test_an_older_request_that_ends_does_not_let_a_second_trial_in():
+    t = tracker()
+    older = t.started("a")
+    fail(t, 100, times=2)
+    t.started("a")  # the trial
+    t.ended("a", older)
+    assert states(t, 120)[0] == "open-circuit"
 
 
 def test_retry_after_closes_a_fleet_for_that_long():
@@ -119,10 +154,10 @@ def test_corrections_move_towards_what_is_seen_and_stay_in_bounds():
 def test_a_new_catalogue_keeps_what_is_known_of_its_fleets():
     old = tracker("a", "gone")
     old.learn("a", 2.0, 2.0)
-    old.started("a")
+    began = old.started("a")
     new = tracker("new", "a")
     new.keep(old)
     assert [load.in_flight for load in new.loads(0)] == [0, 1]
-    old.ended("a")  # a request of the old generation ends
+    old.ended("a", began)  # a request of the old generation ends
     assert [load.in_flight for load in new.loads(0)] == [0, 0]
     assert new.loads(0)[1].ewma_ttft > 1

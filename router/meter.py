@@ -75,16 +75,17 @@ class Meter:
         fleet, metrics = live.attempt.candidate.fleet, self.runtime.metrics
         self.generation.tracker.ended(fleet, live.began_after)
         metrics.attempts.labels(fleet, outcome).inc()
+        counted = metrics.of(fleet)
         e2e_s = self.runtime.clock() - live.began_s
         usage, estimated = self._usage(live, outcome)
         self.unknown = self.unknown or usage is UNKNOWN
         charge = charged(live.attempt.candidate.on.card, usage, estimated=estimated)
         if charge is not None and outcome != "unreachable":
             self.charges.append(charge)
-            metrics.usd.labels(fleet).inc(charge.nano / NANO)
-            metrics.tokens.labels(fleet, "in").inc(usage.tokens_in or 0)
-            metrics.tokens.labels(fleet, "cached").inc(usage.cached or 0)
-            metrics.tokens.labels(fleet, "out").inc(usage.tokens_out or 0)
+            counted.usd.inc(charge.nano / NANO)
+            counted.tokens_in.inc(usage.tokens_in or 0)
+            counted.tokens_cached.inc(usage.cached or 0)
+            counted.tokens_out.inc(usage.tokens_out or 0)
         self.attempts.append(
             {
                 "fleet": fleet,
@@ -97,9 +98,9 @@ class Meter:
             }
         )
         if outcome == "ok":
-            metrics.e2e.labels(fleet).observe(e2e_s)
+            counted.e2e.observe(e2e_s)
         if live.ttft_s is not None:
-            metrics.ttft.labels(fleet).observe(live.ttft_s)
+            counted.ttft.observe(live.ttft_s)
 
     def nano_so_far(self) -> int | None:
         """Return the charge of all attempts as if the running one had just ended well."""

@@ -110,7 +110,7 @@ def _json_object(raw: bytes) -> Body:
     if raw.count(b"{") + raw.count(b"[") > DEPTH and _depth(raw) > DEPTH:
         _wrong(None, "the body is nested too deeply")
     try:
-        body = json.loads(raw.decode(), parse_constant=_no_constant, parse_float=_finite)
+        body = _DECODER.decode(raw.decode())
     except UnicodeDecodeError:
         _wrong(None, "the body is not UTF-8")
     except json.JSONDecodeError as exc:
@@ -140,6 +140,11 @@ def _finite(text: str) -> float:
     if value in (float("inf"), float("-inf")):  # 1e999 would be sent on as `Infinity`
         raise ValueError
     return value
+
+
+# Made once: json.loads and json.dumps make a new one for every call with options.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def _check_messages(messages: list[Any] | None) -> None:
@@ -314,7 +319,7 @@ def upstream_body(edit: Edit) -> tuple[bytes, list[str]]:
     """Return the bytes to send and the names of the edits made."""
     body = dict(edit.request.body)
     made = [name for name, apply in EDITS.items() if apply(body, edit)]
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    text = _ENCODER.encode(body)
     try:
         return text.encode(), made
     except UnicodeEncodeError:  # a lone surrogate, which only the escaped form can carry

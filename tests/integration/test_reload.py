@@ -82,3 +82,35 @@ def test_a_request_under_way_ends_with_the_fleet_it_began_with(
         assert answer.result().status_code == 200
     router.chat()
     assert len(second_upstream.bodies) == 1
+
+
+def test_a_policy_that_is_not_utf_8_is_told_and_the_files_are_watched_on(router, tmp_path):
+    before = ready(router)["policy"]
+    (tmp_path / "policy.yaml").write_bytes("# 策略\n".encode("gbk") + policy().encode())
+    wait_until(lambda: ready(router)["policy"]["stale"])
+    assert "policy.yaml:1: not UTF-8" in router.log()
+    write(tmp_path, "policy.yaml", policy(rules="  - {id: new, use: cpu}\n"))
+    wait_until(lambda: ready(router)["policy"]["hash"] != before["hash"])
+
+
+def test_a_refused_change_leaves_the_loads_as_they_were(router, upstream, tmp_path):
+    more = ", api_key: '${env:NO_SUCH_KEY}'"
+    fleets = catalogue(fleet("one", upstream.url), fleet("two", upstream.url, more=more))
+    write(tmp_path, "fleets.yaml", fleets.replace("min: 1, max: 1", "min: 50, max: 50"))
+    wait_until(lambda: ready(router)["policy"]["stale"])
+    receipt = router.receipt(router.chat())
+    assert (receipt["load"]["one"]["committed"], receipt["load"]["one"]["replicas"]) == (1, 1)
+
+
+def test_a_profile_of_ones_own_is_adopted_when_it_changes(router, upstream):
+    before = router.receipt(router.chat())
+    folder = router.state / "profiles"
+    folder.mkdir()
+    own = (
+        "version: 1\nprofiles:\n  - {id: c8g.xlarge/qwen3-0.6b, model: m, instance: x, source: us, "
+        "mark: measured, prefill_tok_s: 1000, points: [{concurrency: 1, tok_s: 3622}]}\n"
+    )
+    write(folder, "own.yaml", own)
+    wait_until(lambda: "adopted" in router.log())
+    after = router.receipt(router.chat())
+    assert after["candidates"][0]["usd_average"] < before["candidates"][0]["usd_average"] / 10

@@ -19,7 +19,7 @@ LABELLED = [
     json.loads(line)
     for line in tiny_model().with_name("labelled.jsonl").read_text("utf-8").splitlines()
 ]
-RIGHT_AT_LEAST = 0.95
+RIGHT_AT_LEAST = 0.85  # see the model card
 THINKING_OFF = {"chat_template_kwargs": {"enable_thinking": False}}
 TICKET = "Classify this ticket as billing, technical or shipping: I was charged twice for my order"
 

@@ -88,12 +88,40 @@ FLEETS = _object(
     models={**_list(_MODEL), "minItems": 1},
 )
 
+_LATENCY = {  # one figure is the median
+    "anyOf": [
+        _ABOVE_ZERO,
+        {
+            **_object(
+                [],
+                mean=_ABOVE_ZERO,
+                p50=_ABOVE_ZERO,
+                p90=_ABOVE_ZERO,
+                p95=_ABOVE_ZERO,
+                p99=_ABOVE_ZERO,
+            ),
+            "anyOf": [{"required": ["p50"]}, {"required": ["mean"]}],
+        },
+    ],
+    "description": "milliseconds, or {mean, p50, p90, p95, p99} with at least p50 or mean",
+}
 _POINT = _object(
-    ["tok_s"],
+    [],
     concurrency=_ABOVE_ZERO,
     column=_ABOVE_ZERO,
-    tok_s=_ABOVE_ZERO,
-    itl_ms=_ABOVE_ZERO,
+    tokens_in=_ABOVE_ZERO,
+    tokens_out=_ABOVE_ZERO,
+    tok_s=_ABOVE_ZERO,  # decode only, all streams together
+    mix_tok_s=_ABOVE_ZERO,  # output tokens/s of the whole mix, prefill and pauses included
+    prefill_tok_s=_ABOVE_ZERO,
+    ttft_ms=_LATENCY,
+    itl_ms=_LATENCY,
+    e2e_ms=_LATENCY,
+    requests=_COUNT,  # that were answered
+    failed=_COUNT,
+    source=_TEXT,
+    date=_DATE,
+    mark=_MARK,
 )
 _PROFILE = _object(
     ["id", "model", "instance", "source", "mark", "points"],
@@ -104,11 +132,17 @@ _PROFILE = _object(
     date=_DATE,
     mark=_MARK,
     reading={"enum": ["as_stated", "little_consistent"]},
-    tokens_in={"type": "integer", "exclusiveMinimum": 0},
-    tokens_out={"type": "integer", "exclusiveMinimum": 0},
+    region=_NAME,
+    engine=_TEXT,
+    engine_version=_TEXT,
+    machine=_TEXT,
+    quantisation=_TEXT,
+    tokens_in=_ABOVE_ZERO,
+    tokens_out=_ABOVE_ZERO,
     prefill_tok_s=_ABOVE_ZERO,
     ttft_ms=_ABOVE_ZERO,
     itl_ms=_ABOVE_ZERO,
+    cached_share={"type": "number", "minimum": 0, "maximum": 1},
     points={**_list(_POINT), "minItems": 1},
     stated=_object(
         [], e2e_ms=_ABOVE_ZERO, usd_per_request=_ABOVE_ZERO, usd_per_mtok_out=_ABOVE_ZERO

@@ -1,6 +1,5 @@
 """The commands of ``sluice``. A command's module is imported when it is called."""
 
-import importlib
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -9,35 +8,22 @@ from typing import NoReturn
 import click
 
 from router.cli.errors import INVALID
+from router.cli.lazy import LazyGroup
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("router.cli.up", "Start local lanes and the router, and print what to try."),
     "serve": ("router.cli.serve", "Start the router."),
     "route": ("router.cli.route", "Show where a request would go, and why."),
+    "fleet": ("router.cli.fleet", "Show, audit, import and measure what fleets cost and do."),
     "policy": ("router.cli.policy", "Check policies and run their cases."),
     "keys": ("router.cli.keys", "Create API keys."),
     "doctor": ("router.cli.doctor", "Check what this machine has and what the fleets answer."),
 }
 
 
-class _Commands(click.Group):
-    """Knows the names without importing; ``sluice route`` need not load the server."""
-
-    def list_commands(self, _ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(COMMANDS[name][0]).command
-        return command
-
-    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(version("sluice"), prog_name="sluice")
 def cli() -> None:
     """Route every LLM request to the cheapest fleet that meets the policy."""

@@ -1,0 +1,51 @@
+"""What every benchmark tool measured, in one form: milliseconds, tokens, aggregate tokens/s."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Milliseconds; None: the tool doesn't say."""
+
+    mean: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One run at one load. Exactly one of `tok_s` and `mix_tok_s` is known.
+
+    `concurrency`: streams at once. `tokens_in`, `tokens_out`: per request, means. `tok_s`: decode
+    only, all streams together; `mix_tok_s`: output tokens/s of the whole run, prefill included.
+    """
+
+    concurrency: float
+    tokens_in: float | None
+    tokens_out: float | None
+    tok_s: float | None = None
+    mix_tok_s: float | None = None
+    prefill_tok_s: float | None = None
+    ttft_ms: Percentiles | None = None
+    itl_ms: Percentiles | None = None
+    e2e_ms: Percentiles | None = None
+    completed: int | None = None
+    failed: int = 0
+    date: str | None = None  # YYYY-MM-DD
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkReport:
+    """What one file says. None: it doesn't say."""
+
+    tool: str
+    tool_version: str | None
+    model: str | None
+    engine: str | None
+    engine_version: str | None
+    quantisation: str | None
+    machine: str | None
+    measurements: tuple[Measurement, ...]
+    warnings: tuple[str, ...] = ()

@@ -43,4 +43,4 @@ clean: ## Remove the environment, caches and local state
 TINY := backends/engines/tiny
 
 # The pure core: no I/O, no clock.
-CORE := policies/*,backends/cost.py,backends/fleet_model.py,backends/profiles.py,backends/quality.py,backends/catalogue.py,backends/prices.py,backends/parse.py,backends/load.py,router/charge.py,router/decide.py,router/estimate.py,router/facts.py,router/features/*,router/classify/*,router/flow.py,router/receipt.py,router/wire.py,router/world.py,yamlfile.py
+CORE := policies/*,backends/cost.py,backends/fleet_model.py,backends/profiles.py,backends/quality.py,backends/catalogue.py,backends/prices.py,backends/parse.py,backends/parse_profile.py,backends/parse_quality.py,backends/points.py,backends/surface.py,backends/surface_fit.py,backends/queueing.py,backends/bill.py,backends/router_cost.py,backends/load.py,router/charge.py,router/decide.py,router/estimate.py,router/facts.py,router/features/*,router/classify/*,router/flow.py,router/receipt.py,router/wire.py,router/world.py,yamlfile.py

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from backends.prices import Price
 from backends.profiles import Profile
 from backends.quality import QualityTable
+from backends.router_cost import LOCAL, RouterCost
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Catalogue:
     compiled: Mapping[str, object]
     prices_version: str
     prices: Mapping[str, object]  # the compiled price book
+    router: RouterCost = LOCAL
 
     def fleet(self, fleet_id: str) -> Fleet | None:
         return next((fleet for fleet in self.fleets if fleet.id == fleet_id), None)

@@ -59,22 +59,34 @@ def flat_card(usd_per_mtok: float) -> RateCard:
     return RateCard(nano, nano, nano)
 
 
-def marginal_usd(full_usd: float, in_flight: int, committed_capacity: float, at: float) -> float:
-    """Return what the bill grows by for one more request.
+def marginal_share(in_flight: int, committed_capacity: float, at: float) -> float:
+    """Return the share of a request's full cost by which the bill grows, 0 to 1.
 
     Committed capacity that is idle costs nothing more; from half of `at` (the utilisation at
-    which the fleet scales out) the price rises with the square to `full_usd`: a shadow price, so
-    that cheap work doesn't crowd out the work only that fleet can do. No committed capacity: full.
+    which the fleet scales out) the price rises with the square to the full cost: a shadow price,
+    so that cheap work doesn't crowd out the work only that fleet can do. No committed capacity: 1.
     """
     if committed_capacity <= 0:
-        return full_usd
+        return 1.0
     utilisation = in_flight / committed_capacity
     half = at / 2
     if utilisation <= half:
         return 0.0
     if utilisation >= at:
-        return full_usd
-    return full_usd * ((utilisation - half) / half) ** 2
+        return 1.0
+    return float(((utilisation - half) / half) ** 2)
+
+
+def wake_usd_per_request(
+    usd_per_hour: float, wake_seconds: float, min_run_seconds: float, expected_rph: float | None
+) -> float:
+    """Return what waking a cold machine costs each request expected while it has to run.
+
+    Unknown traffic counts as this one request.
+    """
+    seconds = wake_seconds + min_run_seconds
+    expected = 1.0 if expected_rph is None else max(1.0, expected_rph * seconds / 3600)
+    return usd(usd_per_hour, seconds) / expected
 
 
 def requests_per_hour_at_break_even(usd_per_hour: float, usd_per_request: float) -> float:

@@ -3,9 +3,10 @@
 from importlib import resources
 from pathlib import Path
 
-from backends import parse
+from backends import parse, router_cost
 from backends.catalogue import Catalogue
 from backends.parse import Library, Source
+from backends.router_cost import LOCAL, RouterCost
 from yamlfile import Invalid, Problem
 
 
@@ -43,6 +44,13 @@ def embedded_fleets() -> Source:
     return packaged("backends", "data", "fleets.yaml")
 
 
-def catalogue(path: Path | None, state: Path | None = None) -> Catalogue:
-    """Return the fleets of this file, or the embedded ones."""
-    return parse.catalogue(on_disk(path) if path else embedded_fleets(), library(state))
+def router(place: str) -> RouterCost:
+    """Return what the router costs where it runs; raise yamlfile.Invalid for an unknown place."""
+    source = packaged("backends", "data", "router.yaml")
+    return router_cost.read(source.text, source.name, place)
+
+
+def catalogue(path: Path | None, state: Path | None = None, place: str = LOCAL.place) -> Catalogue:
+    """Return the fleets of this file, or the embedded ones, for a router that runs in `place`."""
+    source = on_disk(path) if path else embedded_fleets()
+    return parse.catalogue(source, library(state), router(place))

@@ -1,35 +1,71 @@
 """One fleet's cost and latency for one request at a load: everything constant worked out once.
 
-Pure. The numbers of a fleet that nothing depends on per request (rate card, capacity, weights,
-marks) are computed when a snapshot is built; `predict` is what runs for every request.
+Pure. What holds for every request of a snapshot (rate card, capacity, weights, marks) is worked
+out by `prepare`; what depends on the load alone is worked out when that load is first seen and
+kept (`FleetModel.rows`, by in-flight count and replicas); what is left for a request is a dozen
+multiplications.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from backends import cost
 from backends.catalogue import Fleet
 from backends.cost import RateCard
 from backends.load import Load
 from backends.profiles import CACHED_INPUT_SHARE, Profile
+from backends.queueing import wait_over_service
+from backends.surface import Ratios, Speed
 
 P95_OVER_P50 = 1.5  # a missing p95; marked `assumed:p95`
+_new = tuple.__new__  # what a NamedTuple does, without its wrapper
+KEPT_ROWS = 4096  # then they are worked out anew: an overload may count through many
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """Milliseconds and USD of one request on one fleet; None is unknown."""
 
     ttft_p50_ms: float | None
+    ttft_p95_ms: float | None
     itl_p50_ms: float | None
     e2e_p50_ms: float | None
+    e2e_p95_ms: float | None
     usd_marginal: float | None
     usd_average: float | None
-    queued: bool
+    marks: tuple[str, ...]
+
+
+class Row(NamedTuple):
+    """What a load makes of a fleet: milliseconds and USD per token, waits in service times.
+
+    A prompt takes ``max(floor, fixed + per_token x tokens_in)``; None: unknown. e2e p95 = wait p95
+    + `e2e_p95_prefill` x prefill p50 + `e2e_p95_decode` x decode p50.
+    """
+
+    floor_ms: float | None
+    fixed_ms: float
+    ms_per_token: float
+    itl_ms: float
+    marginal_in: float | None
+    marginal_out: float
+    average_in: float | None
+    average_out: float
+    wait_p50: float
+    wait_p95: float
+    ttft_p95: float
+    e2e_p95_prefill: float
+    e2e_p95_decode: float
+    lengths: Speed | None  # where several pairs of lengths were measured
+    marks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FleetModel:
-    """A fleet with its constants. `card` None: neither a price nor a fallback is known."""
+    """A fleet with its constants. `card` None: neither a price nor a fallback is known.
+
+    `full_in`, `full_out`: USD by which the bill of a fleet without idle capacity grows, per token.
+    """
 
     fleet: Fleet
     capacity: float  # streams of one replica
@@ -37,47 +73,129 @@ class FleetModel:
     input_weight: float
     card: RateCard | None
     marks: tuple[str, ...]
+    full_in: float = 0.0
+    full_out: float = 0.0
+    rows: dict[tuple[int, int, float], Row] = field(default_factory=dict, repr=False, compare=False)
 
     def predict(self, tokens_in: int, tokens_out: int, n: int, load: Load) -> Prediction:
-        """Predict for `n` choices of `tokens_out` tokens each after `tokens_in` tokens."""
-        fleet, profile = self.fleet, self.fleet.profile
+        """Predict for `n` choices of `tokens_out` tokens each after `tokens_in` tokens.
+
+        The hot path of a decision: unpacked and in line, a microsecond each.
+        """
         out_total = tokens_out * n
-        full = None
-        if self.card is not None:
-            charge = self.card.charge_nano(tokens_in, 0, out_total) / cost.NANO
-            full = charge / fleet.replicas.scale_out_at
-        if profile is None:
-            return Prediction(None, None, None, full, full, queued=False)
-
-        replicas = max(load.replicas, 1)
-        streams = (load.in_flight + 1) / replicas
-        concurrency = min(max(streams, 1.0), max(self.capacity, 1.0))
-        speed = profile.speed(concurrency)
-        itl_ms = speed.itl_ms * load.ewma_itl
+        key = (load.in_flight, load.replicas, load.committed)
+        row = self.rows.get(key)
+        if row is None:
+            if self.fleet.profile is None:
+                full = self.full_in * tokens_in + self.full_out * out_total
+                usd = None if self.card is None else full
+                return Prediction(None, None, None, None, None, usd, usd, self.marks)
+            row = self._row(self.fleet.profile, *key)
+        (
+            floor_ms,
+            prefill_ms,
+            ms_per_token,
+            itl_ms,
+            marginal,
+            marginal_out,
+            average,
+            average_out,
+            wait_p50,
+            wait_p95,
+            ttft_p95,
+            e2e_p95_prefill,
+            e2e_p95_decode,
+            lengths,
+            marks,
+        ) = row
+        if marginal is not None:
+            marginal = marginal * tokens_in + marginal_out * out_total
+        if average is not None:
+            average = average * tokens_in + average_out * out_total
+        itl_ms *= load.ewma_itl
+        prefill_ms += ms_per_token * tokens_in
+        if floor_ms is not None and prefill_ms < floor_ms:
+            prefill_ms = floor_ms
+        prefill_ms *= load.ewma_ttft
+        if lengths is not None:
+            work, itl, ttft = self._ratios(lengths, tokens_in, tokens_out)
+            itl_ms *= itl
+            prefill_ms *= ttft
+            average = None if average is None else average * work
+        if floor_ms is None:
+            return Prediction(None, None, itl_ms, None, None, marginal, average, marks)
         decode_ms = (tokens_out - 1) * itl_ms if tokens_out > 1 else 0.0
-        prefill = profile.prefill_ms(tokens_in)
-        ttft = e2e = None
-        if prefill is not None:
-            ttft = prefill * speed.slowdown * load.ewma_ttft
-            service_ms = ttft + decode_ms
-            if streams > self.capacity:
-                # Those before us that find no place, each taking as long as we do, over all places.
-                ttft += (streams - self.capacity) / self.capacity * service_ms
-            e2e = ttft + decode_ms
-
-        average = marginal = None
-        if self.usd_per_hour is not None:
-            seconds = cost.box_seconds(tokens_in, out_total, self.input_weight, speed.tok_s)
-            average = cost.usd(self.usd_per_hour, seconds)
-        if full is not None:
-            committed = min(load.committed, replicas) * self.capacity
-            marginal = cost.marginal_usd(
-                full, load.in_flight, committed, fleet.replicas.scale_out_at
+        e2e_ms = prefill_ms + decode_ms
+        e2e_p95_ms = prefill_ms * e2e_p95_prefill + decode_ms * e2e_p95_decode
+        if not wait_p50:
+            p95_ms = prefill_ms * ttft_p95
+            return _new(
+                Prediction,
+                (prefill_ms, p95_ms, itl_ms, e2e_ms, e2e_p95_ms, marginal, average, marks),
             )
-        if average is None:
-            average = full
-        queued = streams > self.capacity
-        return Prediction(ttft, itl_ms, e2e, marginal, average, queued)
+        # Those before us that find no place each take as long as we do.
+        p50_ms, p95_ms = wait_p50 * e2e_ms, wait_p95 * e2e_ms
+        return Prediction(
+            p50_ms + prefill_ms,
+            p95_ms + prefill_ms * ttft_p95,
+            itl_ms,
+            p50_ms + e2e_ms,
+            p95_ms + e2e_p95_ms,
+            marginal,
+            average,
+            marks,
+        )
+
+    def _row(self, profile: Profile, in_flight: int, replicas: int, committed: float) -> Row:
+        places = self.capacity * max(replicas, 1)
+        streams = (in_flight + 1) / max(replicas, 1)
+        speed = profile.speed(min(max(streams, 1.0), max(self.capacity, 1.0)))
+        law = profile.surface.law
+        share = cost.marginal_share(
+            in_flight,
+            min(committed, max(replicas, 1)) * self.capacity,
+            self.fleet.replicas.scale_out_at,
+        )
+        average_in = average_out = marginal_in = None
+        if self.card is not None:
+            marginal_in = self.full_in * share
+            average_in, average_out = self.full_in, self.full_out
+        if self.usd_per_hour is not None:
+            average_out = self.usd_per_hour / 3600 / speed.tok_s
+            average_in = average_out * speed.input_weight
+        wait_p50, wait_p95 = wait_over_service(math.ceil(in_flight + 1 - places), places)
+        ttft_p95 = speed.ttft_p95 or P95_OVER_P50
+        row = Row(
+            None if law is None else law.floor_ms * speed.slowdown,
+            0.0 if law is None else law.fixed_ms * speed.slowdown,
+            0.0 if law is None else law.ms_per_token * speed.slowdown,
+            speed.itl_ms,
+            marginal_in,
+            self.full_out * share,
+            average_in,
+            average_out or 0.0,
+            wait_p50,
+            wait_p95,
+            ttft_p95,
+            speed.e2e_p95 or ttft_p95,
+            speed.e2e_p95 or speed.itl_p95 or P95_OVER_P50,
+            speed if speed.work_ratios else None,
+            (*self.marks, "assumed:queue") if wait_p50 else self.marks,
+        )
+        if len(self.rows) >= KEPT_ROWS:
+            self.rows.clear()
+        self.rows[(in_flight, replicas, committed)] = row
+        return row
+
+    def _ratios(
+        self, lengths: Speed, tokens_in: int, tokens_out: int
+    ) -> tuple[float, float, float]:
+        """Return by how much these lengths deviate in work, ITL and TTFT."""
+        profile = self.fleet.profile
+        assert profile is not None
+        blend = profile.surface.blend(max(tokens_in, 1), max(tokens_out, 1))
+        ttft = _dot(blend, lengths.ttft_ratios) if lengths.ttft_ratios else 1.0
+        return _dot(blend, lengths.work_ratios), _dot(blend, lengths.itl_ratios), ttft
 
 
 def prepare(fleet: Fleet) -> FleetModel:
@@ -86,35 +204,43 @@ def prepare(fleet: Fleet) -> FleetModel:
     usd_per_hour = None
     if fleet.price is not None:
         usd_per_hour = fleet.price.usd_per_hour * fleet.host_share
-    if profile is None:
-        fallback = fleet.fallback_usd_per_mtok
-        card = None if fallback is None else cost.flat_card(fallback)
-        marks = (*fleet.marks, *(() if card is None else ("assumed:fallback_price",)))
-        return FleetModel(
-            fleet, float(fleet.replicas.concurrency_each), usd_per_hour, 1.0, card, marks
-        )
-    capacity = profile.capacity(fleet.replicas.concurrency_each)
-    weight = profile.input_weight()
-    marks = _marks(fleet, profile)
-    if usd_per_hour is not None:
-        tok_s = profile.speed(capacity).tok_s
-        card = cost.rate_card(usd_per_hour, tok_s, weight, CACHED_INPUT_SHARE)
-    elif fleet.fallback_usd_per_mtok is not None:
+    capacity = float(fleet.replicas.concurrency_each)
+    weight, cached_share, marks = 1.0, CACHED_INPUT_SHARE, fleet.marks
+    card = None
+    if profile is not None:
+        capacity = profile.capacity(capacity)
+        at_capacity = profile.speed(capacity)
+        weight = at_capacity.input_weight
+        marks = _marks(fleet, profile)
+        if profile.cached_share is not None:
+            cached_share = profile.cached_share
+        if usd_per_hour is not None:
+            card = cost.rate_card(usd_per_hour, at_capacity.tok_s, weight, cached_share)
+    if card is None and fleet.fallback_usd_per_mtok is not None:
         card = cost.flat_card(fleet.fallback_usd_per_mtok)
         marks = (*marks, "assumed:fallback_price")
-    else:
-        card = None
-    return FleetModel(fleet, capacity, usd_per_hour, weight, card, marks)
+    full_in = full_out = 0.0
+    if card is not None:
+        full = 1 / cost.NANO / cost.PER_MTOK / fleet.replicas.scale_out_at
+        full_in, full_out = card.nano_per_mtok_in * full, card.nano_per_mtok_out * full
+    return FleetModel(fleet, capacity, usd_per_hour, weight, card, marks, full_in, full_out)
 
 
 def _marks(fleet: Fleet, profile: Profile) -> tuple[str, ...]:
-    marks = [*fleet.marks, profile.mark, "assumed:p95"]
+    surface = profile.surface
+    marks = [*fleet.marks, profile.mark]
+    if any(speed.ttft_p95 is None for _, speed in surface.levels):
+        marks.append("assumed:p95")
     if fleet.price is not None:
         marks.append(f"{fleet.price.mark}:price")
-    if profile.prefill_tok_s is None:
+    if not surface.weight_known:
         marks.append("assumed:input_weight")
-        if profile.ttft_ms is not None:
-            marks.append("assumed:ttft_by_length")
-    if len(profile.points) == 1 and fleet.replicas.concurrency_each > profile.points[0].concurrency:
+    if surface.law is not None and surface.law.floor_ms:
+        marks.append("assumed:ttft_by_length")
+    if len(surface.levels) == 1 and fleet.replicas.concurrency_each > surface.levels[0][0]:
         marks.append("assumed:throughput")
     return tuple(dict.fromkeys(marks))
+
+
+def _dot(blend: Ratios, ratios: Ratios) -> float:
+    return sum(weight * ratio for weight, ratio in zip(blend, ratios, strict=True))

@@ -9,6 +9,7 @@ _TEXT = {"type": "string", "minLength": 1}
 _TEXTS = {"type": "array", "items": _TEXT}
 _ABOVE_ZERO = {"type": "number", "exclusiveMinimum": 0}
 _COUNT = {"type": "integer", "minimum": 0}
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _MARK = {"enum": ["measured", "stated", "estimated", "assumed"]}
 _DATE = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$", "description": "a date (YYYY-MM-DD)"}
 ENGINES = ["llama.cpp", "ollama", "vllm", "vllm-neuron", "sglang", "sagemaker", "emulated"]
@@ -142,7 +143,7 @@ _PROFILE = _object(
     prefill_tok_s=_ABOVE_ZERO,
     ttft_ms=_ABOVE_ZERO,
     itl_ms=_ABOVE_ZERO,
-    cached_share={"type": "number", "minimum": 0, "maximum": 1},
+    cached_share=_SHARE,
     points={**_list(_POINT), "minItems": 1},
     stated=_object(
         [], e2e_ms=_ABOVE_ZERO, usd_per_request=_ABOVE_ZERO, usd_per_mtok_out=_ABOVE_ZERO
@@ -172,6 +173,39 @@ PRICES = _object(
     ),
 )
 
+ROUTER = _object(
+    ["version", "places"],
+    version={"const": 1, "description": "1, the only version of this form"},
+    places=_list(
+        _object(
+            ["id", "lines"],
+            id=_NAME,
+            lines=_list(
+                _object(
+                    [
+                        "what",
+                        "per",
+                        "quantity",
+                        "unit",
+                        "usd_per_unit",
+                        "as_of",
+                        "source",
+                        "mark",
+                    ],
+                    what=_TEXT,
+                    per={"enum": ["request", "second"]},
+                    quantity=_ABOVE_ZERO,
+                    unit=_TEXT,
+                    usd_per_unit=_ABOVE_ZERO,
+                    as_of=_DATE,
+                    source=_TEXT,
+                    mark=_MARK,
+                )
+            ),
+        )
+    ),
+)
+
 QUALITY = _object(
     ["version", "tables"],
     version={"const": 1, "description": "1, the only version of this form"},
@@ -179,9 +213,26 @@ QUALITY = _object(
         _object(
             ["id", "by", "source"],
             id=_NAME,
-            by={"enum": ["p_small", "scores"]},
+            by={"enum": ["p_small", "scores", "curves"]},
             source=_TEXT,
             scores={"type": "object", "minProperties": 1, "additionalProperties": _ABOVE_ZERO},
+            curves={
+                **_list(
+                    _object(
+                        ["task", "points", "mark"],
+                        task=_NAME,
+                        points={
+                            **_list({**_list(_SHARE), "minItems": 2, "maxItems": 2}),
+                            "minItems": 1,
+                            "description": "a list of [complexity, p], both from 0 to 1",
+                        },
+                        mark=_MARK,
+                        labels=_COUNT,
+                        source=_TEXT,
+                    )
+                ),
+                "minItems": 1,
+            },
         )
     ),
 )

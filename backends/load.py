@@ -10,14 +10,15 @@ State = Literal["ready", "cold", "waking", "draining", "open-circuit"]
 class Load:
     """In-flight counts every request sent and not finished, waiting ones included.
 
-    `committed` replicas are paid whether used or not. The ewma factors are observed / predicted.
+    `committed` replicas are paid whether used or not; a savings plan may cover one in part. The
+    ewma factors are observed / predicted.
     """
 
     state: State = "ready"
     in_flight: int = 0
     queued: int | None = None
     replicas: int = 1
-    committed: int = 0
+    committed: float = 0
     ewma_ttft: float = 1.0
     ewma_itl: float = 1.0
     expected_rph: float | None = None

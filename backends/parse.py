@@ -7,15 +7,16 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import yamlfile
-from backends import forms
+from backends import forms, parse_profile, parse_quality, router_cost
 from backends.catalogue import Catalogue, Fleet, Model, Replicas
 from backends.prices import Price, PriceBook
-from backends.profiles import Point, Profile, little_consistent
+from backends.profiles import Profile
 from backends.quality import QualityTable
+from backends.router_cost import LOCAL, RouterCost
 from backends.urls import check_url
 from yamlfile import Document, Invalid, Problem, suggest
 
@@ -48,40 +49,29 @@ def library(profiles: Iterable[Source], quality: Source, prices: Source) -> Libr
     for source in profiles:
         document = yamlfile.read(source.text, source.name, forms.PROFILES)
         for i, row in enumerate(document.value["profiles"]):
-            known[row["id"]] = _profile(document, i, row)
+            known[row["id"]] = parse_profile.profile(document, i, row)
             rows[row["id"]] = row
     tables = yamlfile.read(quality.text, quality.name, forms.QUALITY)
     return Library(
         known,
         rows,
-        {row["id"]: _quality(tables, i, row) for i, row in enumerate(tables.value["tables"])},
+        {
+            row["id"]: parse_quality.table(tables, i, row)
+            for i, row in enumerate(tables.value["tables"])
+        },
         {row["id"]: row for row in tables.value["tables"]},
         _prices(prices),
     )
 
 
-def catalogue(source: Source, shelf: Library) -> Catalogue:
-    """Read a fleet catalogue; raise yamlfile.Invalid with every problem."""
+def catalogue(source: Source, shelf: Library, router: RouterCost = LOCAL) -> Catalogue:
+    """Read a fleet catalogue; raise yamlfile.Invalid with every problem.
+
+    `router`: what the router itself costs where it runs.
+    """
     document = yamlfile.read(source.text, source.name, forms.FLEETS)
     problems: list[Problem] = []
-    models: dict[str, Model] = {}
-    for i, row in enumerate(document.value["models"]):
-        at = ("models", i)
-        if row["id"] in models:
-            problems.append(document.problem((*at, "id"), f"model `{row['id']}` stands here twice"))
-        table = row.get("quality")
-        if table is not None and table not in shelf.quality:
-            said = f"model {row['id']}: unknown quality table `{table}` "
-            problems.append(
-                document.problem((*at, "quality"), said + suggest(table, shelf.quality))
-            )
-        models[row["id"]] = Model(
-            id=row["id"],
-            context_tokens=row["context_tokens"],
-            abilities=frozenset(row.get("abilities", ())),
-            languages=tuple(row.get("languages", ())),
-            quality=shelf.quality.get(table),
-        )
+    models = _models(document, shelf, problems)
     fleets: dict[str, Fleet] = {}
     shares: dict[str, float] = {}
     for i, row in enumerate(document.value["fleets"]):
@@ -108,6 +98,8 @@ def catalogue(source: Source, shelf: Library) -> Catalogue:
         "profiles": [shelf.profile_rows[name] for name in dict.fromkeys(profiles)],
         "quality": [shelf.quality_rows[name] for name in dict.fromkeys(tables_used)],
     }
+    if router != LOCAL:
+        compiled["router"] = {"id": router.place, "lines": [asdict(line) for line in router.lines]}
     return Catalogue(
         fleets=tuple(fleets.values()),
         models=models,
@@ -115,7 +107,30 @@ def catalogue(source: Source, shelf: Library) -> Catalogue:
         compiled=compiled,
         prices_version=shelf.prices.version,
         prices=shelf.prices.compiled,
+        router=router,
     )
+
+
+def _models(document: Document, shelf: Library, problems: list[Problem]) -> dict[str, Model]:
+    models: dict[str, Model] = {}
+    for i, row in enumerate(document.value["models"]):
+        at = ("models", i)
+        if row["id"] in models:
+            problems.append(document.problem((*at, "id"), f"model `{row['id']}` stands here twice"))
+        table = row.get("quality")
+        if table is not None and table not in shelf.quality:
+            said = f"model {row['id']}: unknown quality table `{table}` "
+            problems.append(
+                document.problem((*at, "quality"), said + suggest(table, shelf.quality))
+            )
+        models[row["id"]] = Model(
+            id=row["id"],
+            context_tokens=row["context_tokens"],
+            abilities=frozenset(row.get("abilities", ())),
+            languages=tuple(row.get("languages", ())),
+            quality=shelf.quality.get(table),
+        )
+    return models
 
 
 def from_compiled(compiled: Mapping[str, Any], prices: Mapping[str, Any]) -> Catalogue:
@@ -130,7 +145,8 @@ def from_compiled(compiled: Mapping[str, Any], prices: Mapping[str, Any]) -> Cat
         source(prices),
     )
     keys = ("version", "fleets", "models")
-    return catalogue(source({key: compiled[key] for key in keys}), shelf)
+    router = router_cost.of(compiled["router"]) if "router" in compiled else LOCAL
+    return catalogue(source({key: compiled[key] for key in keys}), shelf, router)
 
 
 def content_hash(value: object) -> str:
@@ -236,60 +252,6 @@ def _fleet(
         wake_seconds=wake.get("seconds"),
         min_run_seconds=wake.get("min_run_seconds"),
     )
-
-
-def _profile(document: Document, i: int, row: Mapping[str, Any]) -> Profile:
-    reading = row.get("reading", "as_stated")
-    key = "column" if reading == "little_consistent" else "concurrency"
-    problems = [
-        document.problem(("profiles", i, "points", j), f"profile {row['id']}: `{key}` is missing")
-        for j, point in enumerate(row["points"])
-        if key not in point
-    ]
-    if reading == "little_consistent" and "itl_ms" not in row:
-        said = f"profile {row['id']}: `itl_ms` is missing (this reading starts from it)"
-        problems.append(document.problem(("profiles", i), said))
-    if "ttft_ms" in row and "tokens_in" not in row:
-        said = f"profile {row['id']}: `ttft_ms` needs `tokens_in`"
-        problems.append(document.problem(("profiles", i, "ttft_ms"), said))
-    rising = [point[key] for point in row["points"] if key in point]
-    if rising != sorted(set(rising)):
-        said = f"profile {row['id']}: points must rise in `{key}`"
-        problems.append(document.problem(("profiles", i, "points"), said))
-    if problems:
-        raise Invalid(problems)
-    if reading == "little_consistent":
-        columns = [(float(point["column"]), float(point["tok_s"])) for point in row["points"]]
-        points, _ = little_consistent(columns, row["itl_ms"])
-    else:
-        points = tuple(
-            Point(
-                float(point["concurrency"]),
-                float(point["tok_s"]),
-                float(point.get("itl_ms", 1000 * point["concurrency"] / point["tok_s"])),
-            )
-            for point in row["points"]
-        )
-    return Profile(
-        id=row["id"],
-        model=row["model"],
-        instance=row["instance"],
-        mark=row["mark"],
-        source=row["source"],
-        date=row.get("date"),
-        points=points,
-        prefill_tok_s=row.get("prefill_tok_s"),
-        ttft_ms=row.get("ttft_ms"),
-        tokens_in=row.get("tokens_in", 0),
-        reading=reading,
-    )
-
-
-def _quality(document: Document, i: int, row: Mapping[str, Any]) -> QualityTable:
-    if (row["by"] == "scores") != ("scores" in row):
-        said = f"quality table {row['id']}: `scores` go with `by: scores`, and only with it"
-        raise Invalid([document.problem(("tables", i), said)])
-    return QualityTable(row["id"], row["by"], row.get("scores", {}), row["source"])
 
 
 def _prices(source: Source) -> PriceBook:

@@ -31,22 +31,29 @@ def nano_of(card: RateCard | None, usage: Usage) -> int | None:
 
 
 def charge_json(
-    charges: Sequence[Charged], baseline: RateCard | None, *, unknown: bool = False
+    charges: Sequence[Charged],
+    baseline: RateCard | None,
+    usd_router: float = 0.0,
+    *,
+    unknown: bool = False,
 ) -> dict[str, Any]:
     """Return the receipt's charge: every attempt is paid, the baseline would have served once.
 
-    `unknown`: the use of another attempt is not known, so that the sum is an estimate.
+    `usd_router`: what the router itself cost. `unknown`: the use of another attempt is not known,
+    so that the sum is an estimate.
     """
     if not charges:
         return {}
     last = charges[-1].usage
     nano = sum(charge.nano for charge in charges)
+    router_nano = round(usd_router * NANO)
     baseline_nano = nano_of(baseline, last)
+    saved = None if baseline_nano is None else (baseline_nano - nano - router_nano) / NANO
     return {
         "usd": nano / NANO,
-        "usd_router": 0.0,
+        "usd_router": router_nano / NANO,
         "usd_baseline": None if baseline_nano is None else baseline_nano / NANO,
-        "usd_saved": None if baseline_nano is None else (baseline_nano - nano) / NANO,
+        "usd_saved": saved,
         "tokens_in": last.tokens_in,
         "tokens_cached": last.cached,
         "tokens_out": last.tokens_out,

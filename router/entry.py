@@ -31,7 +31,9 @@ def build(settings: Settings) -> App:
             f"`--auth none` goes with a loopback address only, not with `{settings.host}`: "
             "leave it out, and create a key with `sluice keys create`"
         )
-    sources = file_sources.Sources(settings.state, settings.fleets, settings.policy)
+    sources = file_sources.Sources(
+        settings.state, settings.fleets, settings.policy, settings.router_on
+    )
     world = sources.load()
     keep_versions(settings.state, world)
     runtime = Runtime(

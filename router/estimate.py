@@ -1,19 +1,23 @@
 """What one request would take, cost and be worth on every fleet: the candidates of a decision."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from backends import cost
-from backends.fleet_model import P95_OVER_P50, FleetModel
+from backends.fleet_model import FleetModel
 from backends.load import Load
 from backends.quality import quality
 from policies.model import Facts
 from router.world import World
 
+_new = tuple.__new__  # what a NamedTuple does, without its wrapper
 
-@dataclass(slots=True)
-class Estimate:
-    """One candidate (policies.Candidate). Milliseconds, USD; None is unknown, never zero."""
+
+class Estimate(NamedTuple):
+    """One candidate (policies.Candidate). Milliseconds, USD; None is unknown, never zero.
+
+    The first fields are those of ``World.known``, the next those of ``Prediction``.
+    """
 
     fleet: str
     model: str
@@ -21,7 +25,6 @@ class Estimate:
     region: str
     abilities: frozenset[str]
     context_tokens: int
-    state: str
     ttft_p50_ms: float | None
     ttft_p95_ms: float | None
     itl_p50_ms: float | None
@@ -29,9 +32,10 @@ class Estimate:
     e2e_p95_ms: float | None
     usd_marginal: float | None
     usd_average: float | None
+    marks: tuple[str, ...]
+    state: str
     usd_router: float
     quality: float
-    marks: tuple[str, ...]
     on: FleetModel
     load: Load
     facts: Facts
@@ -55,51 +59,22 @@ def estimate(
 
     `output_limit`: the most tokens a choice may have, as the caller or the policy says.
     """
-    baseline = world.baseline.fleet
-    task, p_small = facts.task, facts.p_small
-    tokens_in, tokens_out = facts.tokens_in, min(facts.tokens_out, output_limit)
+    tokens_in, tokens_out, n = facts.tokens_in, min(facts.tokens_out, output_limit), facts.n
+    baseline = world.baseline.fleet.model.quality
+    worths = [
+        quality(
+            table, baseline, facts.task, facts.complexity, facts.p_small, in_baseline_lane=in_lane
+        )
+        for table, in_lane in world.grades
+    ]
+    router = world.catalogue.router
     estimates = []
-    for on, load in zip(world.fleets, loads, strict=True):
-        fleet = on.fleet
-        seen = on.predict(tokens_in, tokens_out, facts.n, load)
-        worth, assumed = quality(
-            fleet.model.quality,
-            baseline.model.quality,
-            task,
-            p_small,
-            in_baseline_lane=fleet.lane == baseline.lane,
-        )
-        marks = on.marks
+    for (on, known, grade), load in zip(world.rows, loads, strict=True):
+        seen = on.predict(tokens_in, tokens_out, n, load)
+        worth, assumed = worths[grade]
         if assumed:
-            marks = (*marks, "assumed:quality")
-        if seen.queued:
-            marks = (*marks, "assumed:queue")
-        estimates.append(
-            Estimate(
-                fleet.id,
-                fleet.model.id,
-                fleet.lane,
-                fleet.region,
-                fleet.model.abilities,
-                fleet.context_tokens,
-                load.state,
-                seen.ttft_p50_ms,
-                _p95(seen.ttft_p50_ms),
-                seen.itl_p50_ms,
-                seen.e2e_p50_ms,
-                _p95(seen.e2e_p50_ms),
-                seen.usd_marginal,
-                seen.usd_average,
-                0.0,
-                worth,
-                marks,
-                on,
-                load,
-                facts,
-            )
-        )
+            seen = seen._replace(marks=(*seen.marks, "assumed:quality"))
+        usd_router = router.usd(seen.e2e_p50_ms) if router.lines else 0.0
+        rest = (load.state, usd_router, worth, on, load, facts)
+        estimates.append(_new(Estimate, known + seen + rest))
     return estimates
-
-
-def _p95(p50: float | None) -> float | None:
-    return None if p50 is None else p50 * P95_OVER_P50

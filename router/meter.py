@@ -16,6 +16,7 @@ from router.runtime import Generation, Runtime
 
 UNKNOWN = Usage(None, None, None, None)
 NOTHING = Usage(0, 0, None, None)
+CACHED_FOR_THE_MOST_PART = 0.5
 
 
 @dataclass(slots=True)
@@ -112,8 +113,10 @@ class Meter:
         return None if running is None else nano + running
 
     def charge(self) -> Json:
-        baseline = self.generation.world.baseline.card
-        return charge_json(self.charges, baseline, unknown=self.unknown)
+        world = self.generation.world
+        open_ms = sum(attempt["e2e_ms"] for attempt in self.attempts)
+        usd_router = world.catalogue.router.usd(open_ms)
+        return charge_json(self.charges, world.baseline.card, usd_router, unknown=self.unknown)
 
     def _usage(self, live: Live, outcome: str) -> tuple[Usage, bool]:
         """Return the usage that the fleet told. If it told none: of a stream the events of content
@@ -138,20 +141,31 @@ class Meter:
     def _learn(self, live: Live) -> None:
         """Teach the corrections: what was seen over what was foretold without them.
 
-        A plain answer has one time only: it teaches prefill and decode alike.
+        A plain answer has one time only: it teaches prefill and decode alike. A prompt that was
+        cached for the most part was foretold as a whole one: it teaches nothing of prefill.
         """
         candidate = live.attempt.candidate
-        tokens = live.usage.tokens_out if live.usage is not None else None
-        if tokens is None or candidate.ttft_p50_ms is None or candidate.itl_p50_ms is None:
+        usage = live.usage
+        if usage is None or usage.tokens_out is None:
             return
+        if candidate.ttft_p50_ms is None or candidate.itl_p50_ms is None:
+            return
+        tokens = usage.tokens_out
+        cached = (usage.cached or 0) > CACHED_FOR_THE_MOST_PART * (usage.tokens_in or 0)
         took_ms = (self.runtime.clock() - live.began_s - live.writing_s) * 1000
         ttft_ms = candidate.ttft_p50_ms / candidate.load.ewma_ttft
         itl_ms = candidate.itl_p50_ms / candidate.load.ewma_itl
         decoded = max(tokens // self.decision.facts.n - 1, 0)
+        ttft_ratio: float | None
         if live.ttft_s is None:
+            if cached:
+                return
             ttft_ratio = itl_ratio = took_ms / (ttft_ms + decoded * itl_ms)
         else:
             ttft_ratio = live.ttft_s * 1000 / ttft_ms
             decode_ms = took_ms - live.ttft_s * 1000
             itl_ratio = decode_ms / (decoded * itl_ms) if decoded else ttft_ratio
-        self.generation.tracker.learn(candidate.fleet, ttft_ratio, itl_ratio)
+        tracker = self.generation.tracker
+        tracker.learn(candidate.fleet, None if cached else ttft_ratio, itl_ratio)
+        wrong = tracker.profile_is_wrong(candidate.fleet)
+        self.runtime.metrics.of(candidate.fleet).profile_wrong.set(wrong)

@@ -17,6 +17,7 @@ class FleetMetrics:
     tokens_out: Counter
     ttft: Histogram
     e2e: Histogram
+    profile_wrong: Gauge
 
 
 class Metrics:
@@ -59,6 +60,13 @@ class Metrics:
             "sluice_in_flight", "requests sent and not finished", ["fleet"], registry=self._registry
         )
 
+        self.profile_wrong = Gauge(
+            "sluice_profile_wrong",
+            "1 while answers take over twice or under half of what the fleet's profile foretells",
+            ["fleet"],
+            registry=self._registry,
+        )
+
     def of(self, fleet: str) -> "FleetMetrics":
         """Return what is counted of this fleet; finding it by labels each time costs more."""
         found = self._fleets.get(fleet)
@@ -70,6 +78,7 @@ class Metrics:
                 tokens_out=self.tokens.labels(fleet, "out"),
                 ttft=self.ttft.labels(fleet),
                 e2e=self.e2e.labels(fleet),
+                profile_wrong=self.profile_wrong.labels(fleet),
             )
         return found
 

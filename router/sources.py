@@ -30,10 +30,11 @@ class Sources:
     state: Path
     fleets: Path | None = None
     policy: Path | None = None
+    router_on: str = "local"
 
     def load(self) -> World:
         """Read everything anew; raise yamlfile.Invalid or OSError."""
-        catalogue = files.catalogue(self.fleets, self.state)
+        catalogue = files.catalogue(self.fleets, self.state, self.router_on)
         return world(policy(self.policy, catalogue), catalogue)
 
     def stamp(self) -> tuple[object, ...]:

@@ -11,22 +11,27 @@ from dataclasses import dataclass, replace
 from backends.catalogue import Fleet
 from backends.fleet_model import FleetModel
 from backends.load import Load
+from backends.profiles import Profile
 from policies.model import Breaker
 
 BOUGHT_AHEAD = frozenset({"reserved", "capacity_block"})
 EWMA_ALPHA = 0.1  # weight of the newest observation
 EWMA_BOUNDS = (0.1, 10.0)  # a profile that is wrong by more is a wrong profile, not a correction
+DRIFT = 2.0  # a profile that is off by this factor, either way, is wrong
+DRIFT_AFTER = 20  # answers: fewer are luck
 
 
 @dataclass(slots=True)
 class _Fleet:
     """`load` None: something changed since it was made last."""
 
-    committed: int
+    committed: float
     replicas: int
+    profile: Profile | None
     in_flight: int = 0
     ewma_ttft: float = 1.0
     ewma_itl: float = 1.0
+    learned: int = 0  # answers
     failures: int = 0
     closed_until_s: float = 0.0  # by the breaker or by Retry-After
     openings: int = 0  # how often the circuit has opened
@@ -92,7 +97,15 @@ class Tracker:
         fleet = self._fleets[fleet_id]
         fleet.ewma_ttft = _moved(fleet.ewma_ttft, ttft_ratio)
         fleet.ewma_itl = _moved(fleet.ewma_itl, itl_ratio)
+        fleet.learned += 1
         fleet.load = None
+
+    def profile_is_wrong(self, fleet_id: str) -> bool:
+        """Return whether what is seen of the fleet has drifted too far from its profile."""
+        fleet = self._fleets[fleet_id]
+        factors = (fleet.ewma_ttft, fleet.ewma_itl)
+        far = any(not 1 / DRIFT <= factor <= DRIFT for factor in factors)
+        return far and fleet.learned >= DRIFT_AFTER
 
     def reopens_in_s(self, now_s: float) -> float | None:
         """Return the time until the first closed fleet may be tried again; None if all are open."""
@@ -105,6 +118,9 @@ class Tracker:
             if fleet_id in self._fleets:
                 new = self._fleets[fleet_id]
                 fleet.committed, fleet.replicas = new.committed, new.replicas
+                if fleet.profile != new.profile:  # the corrections were of the old one
+                    fleet.profile = new.profile
+                    fleet.ewma_ttft, fleet.ewma_itl, fleet.learned = 1.0, 1.0, 0
                 fleet.load = None
                 self._fleets[fleet_id] = fleet
 
@@ -132,7 +148,8 @@ def _of(fleet: Fleet) -> _Fleet:
     What is always there is paid for always, and so is what was bought ahead.
     """
     replicas = max(1, fleet.replicas.min, len(fleet.urls))
-    return _Fleet(replicas if fleet.purchase in BOUGHT_AHEAD else fleet.replicas.min, replicas)
+    committed = replicas if fleet.purchase in BOUGHT_AHEAD else fleet.replicas.min
+    return _Fleet(committed, replicas, fleet.profile)
 
 
 def _moved(ewma: float, ratio: float | None) -> float:

@@ -53,7 +53,7 @@ class Replica:
 
     def __post_init__(self) -> None:
         self.capacity = max(1, math.floor(self.profile.capacity(self.concurrency_each)))
-        self.itl_ms = self.profile.points[0].itl_ms
+        self.itl_ms = self.profile.surface.levels[0][1].itl_ms
 
     def advance(self, now_ms: float) -> list[Stream]:
         """Go on to `now_ms`; return the streams that have the tokens they were watched for.
@@ -160,4 +160,4 @@ class Replica:
 def prompt_steps(profile: Profile, tokens_in: int) -> float | None:
     """Return the steps that a prompt takes; None where the profile doesn't say."""
     prefill_ms = profile.prefill_ms(tokens_in)
-    return None if prefill_ms is None else prefill_ms / profile.points[0].itl_ms
+    return None if prefill_ms is None else prefill_ms / profile.surface.levels[0][1].itl_ms

@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
 
 import click
 
@@ -10,11 +9,7 @@ import click
 class LazyGroup(click.Group):
     """`commands_at`: name -> (module with a ``command``, one line about it)."""
 
-    def __init__(
-        self, *args: Any, commands_at: Mapping[str, tuple[str, str]], **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.commands_at = commands_at
+    commands_at: Mapping[str, tuple[str, str]] = {}
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(self.commands_at)

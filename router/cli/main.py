@@ -21,9 +21,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 
 
-@click.group(
-    cls=LazyGroup, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
-)
+class _Commands(LazyGroup):
+    commands_at = COMMANDS
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("sluice"), prog_name="sluice")
 def cli() -> None:
     """Route every LLM request to the cheapest fleet that meets the policy."""

@@ -34,5 +34,11 @@ def policy(command: Command) -> Command:
     return click.option("--policy", type=FILE, help=said)(command)
 
 
+def router_on(command: Command) -> Command:
+    said = "Where the router runs; what it costs there is added to every estimate: local, lambda."
+    option = click.option("--router-on", default="local", show_default=True, help=said)
+    return option(command)
+
+
 def as_json(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)

@@ -40,6 +40,7 @@ from router.world import World, world
 @options.fleets
 @options.policy
 @options.state
+@options.router_on
 @options.as_json
 def command(
     text: str | None,
@@ -53,12 +54,13 @@ def command(
     fleets: Path | None,
     policy: Path | None,
     state: Path,
+    router_on: str,
     as_json: bool,
 ) -> None:
     """Show where TEXT (`-`: standard input) would go on idle fleets, and why."""
     if (text is None) == (receipt_file is None):
         raise Ends("give either a TEXT or `--receipt FILE`", INVALID)
-    sources = Sources(state, fleets, policy)
+    sources = Sources(state, fleets, policy, router_on)
     if receipt_file is not None:
         _recompute(receipt_file, sources, as_json=as_json)
         return

@@ -30,6 +30,7 @@ from router.settings import DEFAULT_PORT, Settings, environment
     show_default=True,
     help="`none` asks nobody for a key, on loopback only.",
 )
+@options.router_on
 def command(
     fleets: Path | None,
     policy: Path | None,
@@ -37,9 +38,12 @@ def command(
     host: str,
     port: int,
     auth: Literal["keys", "none"],
+    router_on: str,
 ) -> None:
     """Start the router and serve until it is stopped."""
-    settings = Settings(state, fleets, policy, host, port, auth, environment())
+    settings = Settings(
+        state, fleets, policy, host, port, auth, router_on, environment=environment()
+    )
     with told():
         app = entry.build(settings)
         sock = entry.listen(host, port)

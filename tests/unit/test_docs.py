@@ -13,7 +13,7 @@ import math
 import operator
 import os
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -27,7 +27,9 @@ from backends import cost, files, forms, parse
 from backends.base import BackendError
 from backends.fleet_model import prepare
 from backends.load import Load
-from backends.profiles import Mark
+from backends.points import Point
+from backends.prices import Price
+from backends.profiles import Mark, Profile
 from backends.quality import quality
 from policies.cases import read_cases, run_cases
 from policies.compiled import settings_json
@@ -252,13 +254,14 @@ PROFILE = forms.PROFILES["properties"]["profiles"]["items"]
         ("key of `replicas`", FLEET["properties"]["replicas"]),
         ("key of a model", MODEL),
         ("key of a profile", PROFILE),
+        ("key of a point", PROFILE["properties"]["points"]["items"]),
     ],
 )
 def test_the_keys_of_the_catalogue_are_those_that_it_reads(header, form):
     rows = table("fleets.md", header)
     assert listed(rows) == set(form["properties"])
     required = {code for row in rows if row[2] == "required" for code in codes(row[0])}
-    assert required == set(form["required"])
+    assert required == set(form.get("required", ()))
 
 
 def test_the_defaults_of_replicas_are_those_of_the_code():
@@ -505,6 +508,20 @@ MODELS = {fleet.id: prepare(fleet) for fleet in files.catalogue(None).fleets}
 C8G, P5, TRN2 = MODELS["local-qwen3-tiny"], MODELS["p5-scout"], MODELS["trn2-scout"]
 
 
+def mixed():
+    """Return a fleet known by two mixes; at $3,600/h a second costs a dollar."""
+    points = (
+        Point(4, None, None, 200, 100, mix_tok_s=40),
+        Point(4, None, None, 800, 100, mix_tok_s=25),
+    )
+    profile = Profile("box/m", "m", "box", "measured", "here", None, points)
+    price = Price(3600, "2025-01-01", "here", "stated")
+    return prepare(replace(C8G.fleet, profile=profile, price=price))
+
+
+MIXED = mixed()
+
+
 def per_mtok(on, streams):
     return cost.usd_per_mtok_out(on.usd_per_hour, on.fleet.profile.speed(streams).tok_s)
 
@@ -526,7 +543,7 @@ def marginal(in_flight):
 def maverick(task):
     tables_of = LIBRARY.quality
     ours, theirs = tables_of["llama-4-maverick"], tables_of["llama-4-scout"]
-    worth, assumed = quality(ours, theirs, task, 0.5, in_baseline_lane=True)
+    worth, assumed = quality(ours, theirs, task, 0.5, 0.5, in_baseline_lane=True)
     assert not assumed
     return worth
 
@@ -559,6 +576,11 @@ WORKED = {
     "D4": lambda: P5.fleet.profile.speed(268.8).itl_ms,
     "D5": lambda: P5.fleet.profile.prefill_ms(512) * P5.fleet.profile.speed(268.8).slowdown,
     "D6": lambda: seen(P5, 2048, 0).ttft_p50_ms,
+    "M1": lambda: MIXED.input_weight,
+    "M2": lambda: MIXED.fleet.profile.speed(4).tok_s,
+    "M3": lambda: MIXED.predict(400, 300, 1, Load(in_flight=3)).usd_average,
+    "R1": lambda: files.router("lambda").usd(None),
+    "R2": lambda: files.router("lambda").usd(10_000) - files.router("lambda").usd(0),
     "E1": lambda: maverick("math"),
     "E2": lambda: maverick("code"),
     "E3": lambda: maverick("summarization"),

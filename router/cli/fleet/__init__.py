@@ -16,6 +16,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 
 
-@click.group("fleet", cls=LazyGroup, commands_at=COMMANDS)
+class _Commands(LazyGroup):
+    commands_at = COMMANDS
+
+
+@click.group("fleet", cls=_Commands)
 def command() -> None:
     """Show, audit, import and measure what routing is decided from."""

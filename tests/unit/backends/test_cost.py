@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends import cost, files
-from backends.profiles import little_consistent
+from backends.points import little_consistent
 
 BOOK = files.library().prices
 PROFILES = files.library().profiles
@@ -26,14 +26,14 @@ S1 = [  # instance, end-to-end seconds and USD a request as S1 measured and reco
 def test_box_seconds_give_back_what_s1_measured_end_to_end(instance, e2e_s, usd_per_request):
     profile = PROFILES[f"{instance}/qwen3-0.6b"]
     tok_s = profile.speed(1).tok_s
-    seconds = cost.box_seconds(200, 200, profile.input_weight(), tok_s)
+    seconds = cost.box_seconds(200, 200, profile.speed(1).input_weight, tok_s)
     assert seconds == pytest.approx(e2e_s, rel=0.003)
     assert cost.usd(price(instance), seconds) == pytest.approx(usd_per_request, abs=1.5e-6)
 
 
 def test_the_weights_of_an_input_token_are_those_of_the_contract():
     weights = {
-        p: round(PROFILES[f"{p}.xlarge/qwen3-0.6b"].input_weight(), 2)
+        p: round(PROFILES[f"{p}.xlarge/qwen3-0.6b"].speed(1).input_weight, 2)
         for p in ("c8g", "c7g", "c7i")
     }
     assert weights == {"c8g": 0.35, "c7g": 0.37, "c7i": 0.24}
@@ -104,7 +104,7 @@ def test_one_always_on_machine_breaks_even_with_busy_gravitons_where_the_contrac
     usd_per_hour, requests
 ):
     profile = PROFILES["c8g.xlarge/qwen3-0.6b"]
-    seconds = cost.box_seconds(200, 200, profile.input_weight(), profile.speed(1).tok_s)
+    seconds = cost.box_seconds(200, 200, profile.speed(1).input_weight, profile.speed(1).tok_s)
     per_request = cost.usd(0.15952, seconds)
     found = cost.requests_per_hour_at_break_even(usd_per_hour, per_request)
     assert found == pytest.approx(requests, abs=1)
@@ -128,28 +128,38 @@ thresholds = st.sampled_from([0.1, 0.5, 0.7, 1.0])
 @given(small, small, capacities, thresholds)
 def test_marginal_cost_never_falls_with_load(a, b, capacity, at):
     low, high = sorted((a, b))
-    assert cost.marginal_usd(1.0, low, capacity, at) <= cost.marginal_usd(1.0, high, capacity, at)
+    assert cost.marginal_share(low, capacity, at) <= cost.marginal_share(high, capacity, at)
 
 
 @given(capacities, thresholds)
 def test_marginal_cost_is_nothing_on_idle_committed_capacity(capacity, at):
-    assert cost.marginal_usd(1.0, 0, capacity, at) == 0.0
+    assert cost.marginal_share(0, capacity, at) == 0.0
 
 
 @given(st.sampled_from([10, 40, 100]), st.sampled_from([0.1, 0.5, 0.7, 1.0]))
 def test_marginal_cost_is_full_from_the_scale_out_threshold_on(capacity, at):
     at_threshold = round(capacity * at)
-    assert cost.marginal_usd(1.0, at_threshold, capacity, at) == pytest.approx(1.0)
-    assert cost.marginal_usd(1.0, at_threshold + 1, capacity, at) == 1.0
+    assert cost.marginal_share(at_threshold, capacity, at) == pytest.approx(1.0)
+    assert cost.marginal_share(at_threshold + 1, capacity, at) == 1.0
 
 
 @given(small)
 def test_without_committed_capacity_every_request_costs_in_full(in_flight):
-    assert cost.marginal_usd(0.5, in_flight, 0, 0.7) == 0.5
+    assert cost.marginal_share(in_flight, 0, 0.7) == 1.0
 
 
 def test_between_half_the_threshold_and_the_threshold_it_rises_with_the_square():
-    assert cost.marginal_usd(1.0, 3, 4, 1.0) == pytest.approx(0.25)
+    assert cost.marginal_share(3, 4, 1.0) == pytest.approx(0.25)
+
+
+# -- waking ----------------------------------------------------------------------------------------
+
+
+def test_waking_is_shared_by_the_requests_expected_while_it_has_to_run():
+    # 600 s to wake and an hour to run at $3.60/h are $4.20
+    assert cost.wake_usd_per_request(3.6, 600, 3600, None) == pytest.approx(4.2)
+    assert cost.wake_usd_per_request(3.6, 600, 3600, 0.1) == pytest.approx(4.2)
+    assert cost.wake_usd_per_request(3.6, 600, 3600, 360) == pytest.approx(0.01)
 
 
 # -- charges ---------------------------------------------------------------------------------------

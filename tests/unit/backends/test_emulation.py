@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.engines.emulation import QUEUE_PER_PLACE, Replica, Stream, prompt_steps
-from backends.profiles import Point, Profile, little_consistent
+from backends.points import Point, little_consistent
+from backends.profiles import Profile
 
 FOREVER = 1_000_000  # tokens
 REFUSED = -1.0

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from backends.catalogue import Fleet, Model, Replicas
 from backends.fleet_model import prepare
 from backends.load import Load
+from backends.points import Point
 from backends.prices import Price
-from backends.profiles import Point, Profile
+from backends.profiles import Profile
+from backends.queueing import wait_over_service
 
 CURVE = Profile(
     id="box/m",
@@ -69,18 +71,22 @@ def test_a_busy_replica_is_slower_in_prefill_and_decode_alike():
     assert found.ttft_p50_ms == pytest.approx(200)
 
 
-def test_between_points_throughput_and_itl_lie_on_the_straight_line():
+def test_between_points_itl_and_time_per_token_lie_on_the_straight_line():
     found = predicted(in_flight=5)  # 6 streams: halfway between 4 and 8
     assert found.itl_p50_ms == pytest.approx((20 + 33.3) / 2)
-    assert found.usd_average == pytest.approx(0.001 * 21 / 220)
+    s_per_token = (4 / 200 + 8 / 240) / 2
+    assert found.usd_average == pytest.approx(0.001 * (0.1 * 100 + 11) * s_per_token / 6)
 
 
 def test_above_capacity_requests_wait_for_those_before_them():
     full, over = predicted(in_flight=7), predicted(in_flight=11)
     service_ms = full.e2e_p50_ms
-    assert not full.queued
-    assert over.queued
-    assert over.ttft_p50_ms == pytest.approx(full.ttft_p50_ms + 4 / 8 * service_ms)
+    assert "assumed:queue" not in full.marks
+    assert "assumed:queue" in over.marks
+    wait_p50, wait_p95 = wait_over_service(4, 8)
+    assert over.ttft_p50_ms == pytest.approx(full.ttft_p50_ms + wait_p50 * service_ms)
+    assert over.ttft_p95_ms == pytest.approx(1.5 * full.ttft_p50_ms + wait_p95 * service_ms)
+    assert over.e2e_p95_ms == pytest.approx(1.5 * full.e2e_p50_ms + wait_p95 * service_ms)
     assert over.usd_average == full.usd_average
 
 
@@ -143,7 +149,8 @@ def test_several_choices_pay_for_every_output_but_once_for_the_input():
 def test_marginal_cost_reaches_the_rate_card_over_the_scale_out_threshold():
     busy = predicted(in_flight=8)
     card = prepare(fleet()).card
-    assert busy.usd_marginal == pytest.approx(card.charge_nano(100, 0, 11) / 1e9)
+    exact = (100 * card.nano_per_mtok_in + 11 * card.nano_per_mtok_out) / 1e6
+    assert busy.usd_marginal == pytest.approx(exact / 1e9)
 
 
 @given(st.sampled_from([0, 1, 3, 4, 7, 8, 9, 30]), st.sampled_from([0, 1, 3, 7, 8, 20]))

@@ -8,6 +8,7 @@ import yaml
 import yamlfile
 from backends import files, parse
 from backends.parse import Source
+from backends.points import Quantiles
 
 SHELF = files.library()
 EMBEDDED = files.embedded_fleets().text
@@ -186,7 +187,30 @@ def profile(**changes):
 
 
 def test_an_itl_that_is_not_given_follows_from_the_throughput():
-    assert profile().points[1].itl_ms == pytest.approx(1000 * 2 / 15)
+    assert profile().speed(2).itl_ms == pytest.approx(1000 * 2 / 15)
+
+
+def test_points_may_stand_in_any_order():
+    assert profile(points=PROFILE["points"][::-1]) == profile()
+
+
+def test_a_point_may_give_its_own_lengths_and_percentiles():
+    points = [
+        {
+            "concurrency": 4,
+            "mix_tok_s": 90,
+            "tokens_in": 300,
+            "tokens_out": 30,
+            "ttft_ms": {"mean": 90, "p50": 80, "p95": 200},
+            "itl_ms": 11,
+            "e2e_ms": {"mean": 400},
+        }
+    ]
+    (point,) = profile(points=points).points
+    assert point.ttft_ms == Quantiles(80, 200)
+    assert point.itl == Quantiles(11)
+    assert point.e2e_ms == Quantiles(400)
+    assert (point.tok_s, point.mix_tok_s, point.tokens_in) == (None, 90, 300)
 
 
 @pytest.mark.parametrize(
@@ -194,8 +218,14 @@ def test_an_itl_that_is_not_given_follows_from_the_throughput():
     [
         ({"points": []}, "is empty"),
         ({"points": [{"tok_s": 10}]}, "`concurrency` is missing"),
-        ({"points": PROFILE["points"][::-1]}, "points must rise in `concurrency`"),
-        ({"points": PROFILE["points"][:1] * 2}, "points must rise"),
+        ({"points": PROFILE["points"][:1] * 2}, "the same `concurrency` and lengths stand here"),
+        ({"points": [{"concurrency": 1}]}, "needs either `tok_s` or `mix_tok_s`"),
+        ({"points": [{"concurrency": 1, "tok_s": 1, "mix_tok_s": 1}]}, "needs either `tok_s`"),
+        ({"points": [{"concurrency": 1, "mix_tok_s": 1}]}, "`mix_tok_s` needs `tokens_in`"),
+        ({"points": [{"concurrency": 1, "mix_tok_s": 1}]}, "`mix_tok_s` needs `tokens_out`"),
+        ({"points": [{"concurrency": 1, "tok_s": 9, "ttft_ms": {"p95": 3}}]}, "`p50` is missing"),
+        ({"itl_ms": 9}, "goes with `reading: little_consistent`"),
+        ({"reading": "little_consistent", "points": [{"column": 1}]}, "needs `tok_s`"),
         ({"reading": "little_consistent"}, "`column` is missing"),
         ({"reading": "little_consistent"}, "`itl_ms` is missing"),
         ({"ttft_ms": 10}, "`ttft_ms` needs `tokens_in`"),
@@ -216,6 +246,38 @@ def test_a_price_that_stands_twice_is_told():
     quality = files.packaged("backends", "data", "quality.yaml")
     with pytest.raises(yamlfile.Invalid, match="stands here twice"):
         parse.library([], quality, Source("prices.yaml", text))
+
+
+CURVE = {"task": "code", "points": [[0.1, 0.9], [0.5, 0.4]], "mark": "measured", "labels": 40}
+
+
+def quality_table(**row):
+    text = json.dumps({"version": 1, "tables": [{"id": "t", "source": "x", **row}]})
+    prices = files.packaged("backends", "data", "prices.yaml")
+    return parse.library([], Source("q.yaml", text), prices).quality["t"]
+
+
+def test_a_curve_of_quality_says_how_many_labels_it_comes_from():
+    curve = quality_table(by="curves", curves=[CURVE]).curves["code"]
+    assert curve.points == ((0.1, 0.9), (0.5, 0.4))
+    assert (curve.labels, curve.source, curve.mark) == (40, "x", "measured")
+
+
+@pytest.mark.parametrize(
+    ("curves", "said"),
+    [
+        ([{**CURVE, "points": [[0.5, 0.9], [0.5, 0.4]]}], "complexity must rise"),
+        ([{**CURVE, "points": [[0.1, 0.4], [0.5, 0.9]]}], "p must not rise"),
+        ([{**CURVE, "points": [[0.1, 1.4]]}], "1.4"),
+        ([{**CURVE, "points": []}], "is empty"),
+        ([CURVE, CURVE], "task `code` stands here twice"),
+        (None, "`curves` go with `by: curves`"),
+    ],
+)
+def test_a_curve_that_cant_be_right_is_told(curves, said):
+    with pytest.raises(yamlfile.Invalid) as found:
+        quality_table(by="curves", **({} if curves is None else {"curves": curves}))
+    assert said in str(found.value)
 
 
 @pytest.mark.parametrize("by", ["p_small", "scores"])

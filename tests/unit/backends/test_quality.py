@@ -1,4 +1,6 @@
-from backends.quality import QualityTable, quality
+import pytest
+
+from backends.quality import Curve, QualityTable, quality
 
 SMALL = QualityTable("small", "p_small", {}, "here")
 BASE = QualityTable("base", "scores", {"default": 50, "code": 40}, "here")
@@ -6,8 +8,8 @@ BETTER = QualityTable("better", "scores", {"default": 60, "code": 60}, "here")
 OTHER = QualityTable("other", "scores", {"math": 60}, "here")
 
 
-def of(table, baseline=BASE, task="code", in_lane=False):
-    return quality(table, baseline, task, 0.7, in_baseline_lane=in_lane)
+def of(table, baseline=BASE, task="code", in_lane=False, complexity=0.5):
+    return quality(table, baseline, task, complexity, 0.7, in_baseline_lane=in_lane)
 
 
 def test_a_small_model_is_as_good_as_the_classifier_says():
@@ -32,3 +34,28 @@ def test_scores_that_cant_be_compared_are_assumed_equal():
     assert of(BETTER, baseline=None) == (1.0, True)
     assert of(BETTER, baseline=SMALL) == (1.0, True)
     assert of(OTHER) == (1.0, True)
+
+
+LABELLED = Curve(((0.2, 0.9), (0.6, 0.5), (0.8, 0.1)), "measured", "our labels", labels=300)
+PRIOR = Curve(((0.5, 0.4),), "assumed", "a guess")
+CURVES = QualityTable("own", "curves", {}, "here", {"code": LABELLED, "default": PRIOR})
+
+
+@pytest.mark.parametrize(
+    ("complexity", "p"), [(0.0, 0.9), (0.2, 0.9), (0.4, 0.7), (0.6, 0.5), (0.7, 0.3), (1.0, 0.1)]
+)
+def test_a_curve_is_a_line_between_its_points_and_held_beyond_them(complexity, p):
+    found, assumed = of(CURVES, complexity=complexity)
+    assert found == pytest.approx(p)
+    assert not assumed
+
+
+def test_a_curve_without_labels_is_a_prior_and_says_so():
+    assert of(CURVES, task="math") == (0.4, True)
+
+
+def test_a_table_of_curves_without_one_for_the_task_leaves_it_to_the_classifier():
+    assert of(QualityTable("own", "curves", {}, "here", {"code": LABELLED}), task="math") == (
+        0.7,
+        True,
+    )

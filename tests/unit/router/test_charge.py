@@ -35,6 +35,13 @@ def test_every_attempt_is_paid_and_the_baseline_would_have_served_once():
     assert (found["tokens_in"], found["tokens_out"]) == (100, 10)
 
 
+def test_the_routers_own_cost_is_its_own_line_and_lowers_the_saving():
+    found = charge_json([Charged(Usage(100, 10), 45_000, estimated=False)], BASELINE, 0.000009)
+    assert found["usd"] == 45_000 / 1e9
+    assert found["usd_router"] == 9_000 / 1e9
+    assert found["usd_saved"] == (200_000 - 45_000 - 9_000) / 1e9
+
+
 def test_a_saving_may_be_negative():
     found = charge_json([Charged(Usage(1, 1), 10**9, estimated=False)], BASELINE)
     assert found["usd_saved"] < 0

@@ -3,18 +3,23 @@ from types import SimpleNamespace
 import pytest
 
 from policies.model import Breaker
-from router.tracker import EWMA_BOUNDS, Tracker
+from router.tracker import DRIFT_AFTER, EWMA_BOUNDS, Tracker
 
 TWICE = Breaker(failures=2, open_ms=10_000)
 
 
-def tracker(*names):
-    replicas = SimpleNamespace(min=1)
-    fleets = [
-        SimpleNamespace(id=name, replicas=replicas, urls=("u",), purchase="on_demand")
-        for name in names or ("a", "b")
-    ]
-    return Tracker([SimpleNamespace(fleet=fleet) for fleet in fleets])
+def fleet_of(name, profile="a profile"):
+    return SimpleNamespace(
+        id=name,
+        replicas=SimpleNamespace(min=1),
+        urls=("u",),
+        purchase="on_demand",
+        profile=profile,
+    )
+
+
+def tracker(*names, profile="a profile"):
+    return Tracker([SimpleNamespace(fleet=fleet_of(n, profile)) for n in names or ("a", "b")])
 
 
 def states(t, now_s):
@@ -42,7 +47,11 @@ def test_what_was_bought_ahead_is_committed(purchase):
 
 def committed_and_ready(least, urls, purchase):
     fleet = SimpleNamespace(
-        id="a", replicas=SimpleNamespace(min=least), urls=("u",) * urls, purchase=purchase
+        id="a",
+        replicas=SimpleNamespace(min=least),
+        urls=("u",) * urls,
+        purchase=purchase,
+        profile=None,
     )
     (load,) = Tracker([SimpleNamespace(fleet=fleet)]).loads(0)
     return load.committed, load.replicas
@@ -149,6 +158,32 @@ def test_corrections_move_towards_what_is_seen_and_stay_in_bounds():
     assert abs(load.ewma_itl - EWMA_BOUNDS[1]) < 0.01
     t.learn("a", None, None)
     assert t.loads(0)[0] == load
+
+
+def test_a_profile_is_wrong_once_many_answers_are_far_from_what_it_foretold():
+    t = tracker()
+    for _ in range(DRIFT_AFTER - 1):
+        t.learn("a", 1.0, 5.0)
+    assert not t.profile_is_wrong("a")  # too few yet
+    t.learn("a", 1.0, 5.0)
+    assert t.profile_is_wrong("a")
+    assert not t.profile_is_wrong("b")
+    for _ in range(50):
+        t.learn("a", 1.9, 0.6)
+    assert not t.profile_is_wrong("a")
+    for _ in range(50):
+        t.learn("a", 0.2, 1.0)
+    assert t.profile_is_wrong("a")
+
+
+def test_a_new_profile_begins_without_the_corrections_of_the_old_one():
+    old = tracker()
+    for _ in range(DRIFT_AFTER):
+        old.learn("a", 5.0, 5.0)
+    new = tracker(profile="another")
+    new.keep(old)
+    assert new.loads(0)[0].ewma_ttft == 1.0
+    assert not new.profile_is_wrong("a")
 
 
 def test_a_new_catalogue_keeps_what_is_known_of_its_fleets():

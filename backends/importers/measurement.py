@@ -38,14 +38,14 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkReport:
-    """What one file says. None: it doesn't say."""
+    """What a file says of one model in one setting. None: it doesn't say."""
 
     tool: str
-    tool_version: str | None
-    model: str | None
-    engine: str | None
-    engine_version: str | None
-    quantisation: str | None
-    machine: str | None
     measurements: tuple[Measurement, ...]
+    tool_version: str | None = None
+    model: str | None = None
+    engine: str | None = None
+    engine_version: str | None = None
+    quantisation: str | None = None
+    machine: str | None = None
     warnings: tuple[str, ...] = ()

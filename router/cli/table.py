@@ -1,6 +1,6 @@
 """A decision as a table that a person can read."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from policies.model import Facts
 from router.decide import Decision
@@ -27,7 +27,7 @@ def decision_table(world: World, decision: Decision) -> str:
             f"{policy}: {rule}, minimize {verdict.minimize}",
             *([f"relaxed: {', '.join(verdict.relaxed)}"] if verdict.relaxed else []),
             "",
-            _grid(COLUMNS, rows),
+            grid(COLUMNS, rows),
             "",
             _conclusion(decision),
         ]
@@ -107,12 +107,13 @@ def _usd(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.6f}"
 
 
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[str] = _LEFT) -> str:
+    """Return a table; the columns named in `left` begin at the left, figures end at the right."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = []
     for row in [head, tuple("-" * width for width in widths), *rows]:
         cells = [
-            cell.ljust(width) if name in _LEFT else cell.rjust(width)
+            cell.ljust(width) if name in left else cell.rjust(width)
             for cell, width, name in zip(row, widths, head, strict=True)
         ]
         lines.append("  ".join(cells).rstrip())

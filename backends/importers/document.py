@@ -121,10 +121,10 @@ def _streamed(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
                 count += 1
                 yield f"{name}: result {count}", builder.value
                 builder = ijson.ObjectBuilder()
-    except ijson.IncompleteJSONError:
-        raise NotReadable(f"{name}: ends in the middle (truncated?)") from None
-    except ijson.JSONError:
-        raise NotReadable(f"{name}: is not JSON, after {count} whole results") from None
+    except ijson.JSONError as exc:  # its message repeats the text around
+        cut = any(sign in str(exc) for sign in ("premature EOF", "ncomplete"))
+        said = "ends in the middle (truncated?)" if cut else "is not JSON"
+        raise NotReadable(f"{name}: {said}, after {count} whole results") from None
 
 
 def _pruned(value: Any) -> Any:  # noqa: ANN401  (whatever JSON holds)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from backends import cost
 from backends.catalogue import Fleet
-from backends.parse import Library
+from backends.library import Library
 from backends.prices import Price
 from backends.profiles import Profile
 
@@ -227,22 +227,38 @@ def _monotone(profile: Profile, row: Row) -> Iterator[Finding]:
 def _price_age(
     profile: Profile, fleets: Iterable[Fleet], listed: Price | None, today: date, limit: int
 ) -> Iterator[Finding]:
-    own = {fleet.price: fleet.id for fleet in fleets if fleet.price is not None}
-    prices = own or ({listed: ""} if listed is not None else {})
-    for price, fleet in prices.items():
-        whose = f"fleet {fleet}: " if fleet else ""
+    """Age every price that the profile is turned into money by: its fleets', else the listed."""
+    used: dict[Price, str] = {}
+    for fleet in fleets:
+        for tranche in fleet.tariff.tranches:
+            if tranche.price is not None:
+                used[tranche.price] = f"fleet {fleet.id}: "
+                continue
+            note = f"fleet {fleet.id}: no {tranche.option} price of {fleet.instance} in "
+            yield _warning(profile, profile.source, note + fleet.region)
+    if not used and listed is not None:
+        used[listed] = ""
+    for price, whose in used.items():
+        note = f"{whose}${price.usd_per_hour:g}/h"
         if not price.as_of:
-            note = f"{whose}${price.usd_per_hour:g}/h has no date ({price.source})"
-            yield Finding(
-                profile.id, price.source, "price_age", True, None, None, note, warning=True
-            )
+            yield _warning(profile, price.source, f"{note} has no date ({price.source})")
             continue
         age = (today - date.fromisoformat(price.as_of)).days
-        old = age > limit
-        note = f"{whose}${price.usd_per_hour:g}/h is {age} days old, {limit} allowed"
+        note = f"{note} is {age} days old, {limit} allowed"
         yield Finding(
-            profile.id, price.source, "price_age", True, float(age), float(limit), note, warning=old
+            profile.id,
+            price.source,
+            "price_age",
+            True,
+            float(age),
+            float(limit),
+            note,
+            warning=age > limit,
         )
+
+
+def _warning(profile: Profile, source: str, note: str) -> Finding:
+    return Finding(profile.id, source, "price_age", True, None, None, note, warning=True)
 
 
 def _extrapolation(profile: Profile, fleets: Iterable[Fleet]) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from backends.prices import Price
 from backends.profiles import Profile
 from backends.quality import QualityTable
 from backends.router_cost import LOCAL, RouterCost
+from backends.tariff import Tariff, Tranche, single
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Replicas:
 class Fleet:
     """A model on an instance type with an engine, and how it is called.
 
-    `price` None: unknown, then `fallback_usd_per_mtok` bounds what a request may cost.
+    `price` None: unknown, then `fallback_usd_per_mtok` bounds what a request may cost. Of several
+    tranches, `purchase` and `price` are the first one's.
     `api_key_env` names the environment variable that holds the key; the key is never here.
     """
 
@@ -58,6 +60,11 @@ class Fleet:
     marks: tuple[str, ...] = ()
     wake_seconds: int | None = None
     min_run_seconds: int | None = None
+    tranches: tuple[Tranche, ...] = ()  # several purchase options; none: `purchase` at `price`
+
+    @property
+    def tariff(self) -> Tariff:
+        return Tariff(self.tranches) if self.tranches else single(self.purchase, self.price)
 
     @property
     def emulated(self) -> bool:

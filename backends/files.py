@@ -5,7 +5,8 @@ from pathlib import Path
 
 from backends import parse, router_cost
 from backends.catalogue import Catalogue
-from backends.parse import Library, Source
+from backends.library import Library
+from backends.parse import Source
 from backends.router_cost import LOCAL, RouterCost
 from yamlfile import Invalid, Problem
 

@@ -64,7 +64,8 @@ class Row(NamedTuple):
 class FleetModel:
     """A fleet with its constants. `card` None: neither a price nor a fallback is known.
 
-    `full_in`, `full_out`: USD by which the bill of a fleet without idle capacity grows, per token.
+    `usd_per_hour`: of one replica on average, at the fleet's full size (`max`). `full_in`,
+    `full_out`: USD by which the bill of a fleet without idle capacity grows, per token.
     """
 
     fleet: Fleet
@@ -160,8 +161,9 @@ class FleetModel:
         if self.card is not None:
             marginal_in = self.full_in * share
             average_in, average_out = self.full_in, self.full_out
-        if self.usd_per_hour is not None:
-            average_out = self.usd_per_hour / 3600 / speed.tok_s
+        hourly = _shared(self.fleet, self.fleet.tariff.usd_per_hour(replicas))
+        if hourly is not None:
+            average_out = hourly / 3600 / speed.tok_s
             average_in = average_out * speed.input_weight
         wait_p50, wait_p95 = wait_over_service(math.ceil(in_flight + 1 - places), places)
         ttft_p95 = speed.ttft_p95 or P95_OVER_P50
@@ -201,9 +203,8 @@ class FleetModel:
 def prepare(fleet: Fleet) -> FleetModel:
     """Work out what holds for every request on this fleet."""
     profile = fleet.profile
-    usd_per_hour = None
-    if fleet.price is not None:
-        usd_per_hour = fleet.price.usd_per_hour * fleet.host_share
+    tariff = fleet.tariff
+    usd_per_hour = _shared(fleet, tariff.usd_per_hour(fleet.replicas.max))
     capacity = float(fleet.replicas.concurrency_each)
     weight, cached_share, marks = 1.0, CACHED_INPUT_SHARE, fleet.marks
     card = None
@@ -222,8 +223,15 @@ def prepare(fleet: Fleet) -> FleetModel:
     full_in = full_out = 0.0
     if card is not None:
         full = 1 / cost.NANO / cost.PER_MTOK / fleet.replicas.scale_out_at
+        growth = _shared(fleet, tariff.next_usd_per_hour())
+        if usd_per_hour is not None and growth is not None:
+            full *= growth / usd_per_hour
         full_in, full_out = card.nano_per_mtok_in * full, card.nano_per_mtok_out * full
     return FleetModel(fleet, capacity, usd_per_hour, weight, card, marks, full_in, full_out)
+
+
+def _shared(fleet: Fleet, usd_per_hour: float | None) -> float | None:
+    return None if usd_per_hour is None else usd_per_hour * fleet.host_share
 
 
 def _marks(fleet: Fleet, profile: Profile) -> tuple[str, ...]:
@@ -231,8 +239,8 @@ def _marks(fleet: Fleet, profile: Profile) -> tuple[str, ...]:
     marks = [*fleet.marks, profile.mark]
     if any(speed.ttft_p95 is None for _, speed in surface.levels):
         marks.append("assumed:p95")
-    if fleet.price is not None:
-        marks.append(f"{fleet.price.mark}:price")
+    prices = [tranche.price for tranche in fleet.tariff.tranches]
+    marks += [f"{price.mark}:price" for price in prices if price is not None]
     if not surface.weight_known:
         marks.append("assumed:input_weight")
     if surface.law is not None and surface.law.floor_ms:

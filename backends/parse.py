@@ -13,10 +13,11 @@ from typing import Any
 import yamlfile
 from backends import forms, parse_profile, parse_quality, router_cost
 from backends.catalogue import Catalogue, Fleet, Model, Replicas
+from backends.library import Library
 from backends.prices import Price, PriceBook
 from backends.profiles import Profile
-from backends.quality import QualityTable
 from backends.router_cost import LOCAL, RouterCost
+from backends.tariff import Tranche
 from backends.urls import check_url
 from yamlfile import Document, Invalid, Problem, suggest
 
@@ -29,17 +30,6 @@ class Source:
 
     name: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Library:
-    """What a catalogue may refer to: profiles and quality tables by id, and the price book."""
-
-    profiles: Mapping[str, Profile]
-    profile_rows: Mapping[str, Mapping[str, Any]]
-    quality: Mapping[str, QualityTable]
-    quality_rows: Mapping[str, Mapping[str, Any]]
-    prices: PriceBook
 
 
 def library(profiles: Iterable[Source], quality: Source, prices: Source) -> Library:
@@ -195,7 +185,7 @@ def _contradictions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         known = suggest("sagemaker", ["openai_http", "emulated"])
         yield "kind", f"`sagemaker` is not callable by this version {known}"
     if isinstance(row.get("purchase"), list):
-        yield "purchase", "tranches are not priced by this version: name one option"
+        yield from _wrong_tranches(row)
     least = row["replicas"].get("min", 0)
     if least > row["replicas"].get("max", max(1, least)):
         yield "replicas", "`min` is above `max`"
@@ -203,6 +193,16 @@ def _contradictions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "host_share", "`host_share` needs `host`"
     if "price_source" in row and "usd_per_hour" not in row:
         yield "price_source", "`price_source` needs `usd_per_hour`"
+
+
+def _wrong_tranches(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    tranches = row["purchase"]
+    if not tranches:
+        yield "purchase", "needs a tranche"
+    if any("replicas" not in tranche for tranche in tranches[:-1]):
+        yield "purchase", "every tranche but the last needs `replicas`: the rest goes to the last"
+    if "usd_per_hour" in row:
+        yield "purchase", "tranches take their prices from the price book, not from `usd_per_hour`"
 
 
 def _fleet(
@@ -213,12 +213,19 @@ def _fleet(
     shelf: Library,
 ) -> Fleet:
     model = models[row["model"]]
+    price: Price | None
+    tranches: tuple[Tranche, ...] = ()
     purchase = row.get("purchase", "on_demand")
-    if "usd_per_hour" in row:
-        line = f"{document.name}:{document.line('fleets', i, 'usd_per_hour')}"
-        price: Price | None = Price(
-            row["usd_per_hour"], "", row.get("price_source", line), "stated"
+    if isinstance(purchase, list):
+        find, where = shelf.prices.find, (row["instance"], row["region"])
+        tranches = tuple(
+            Tranche(part["option"], part.get("replicas"), find(*where, part["option"]))
+            for part in purchase
         )
+        purchase, price = tranches[0].option, tranches[0].price
+    elif "usd_per_hour" in row:
+        line = f"{document.name}:{document.line('fleets', i, 'usd_per_hour')}"
+        price = Price(row["usd_per_hour"], "", row.get("price_source", line), "stated")
     else:
         price = shelf.prices.find(row["instance"], row["region"], purchase)
     replicas = row["replicas"]
@@ -251,6 +258,7 @@ def _fleet(
         marks=(*row.get("marks", ()), *(("emulated",) if row["kind"] == "emulated" else ())),
         wake_seconds=wake.get("seconds"),
         min_run_seconds=wake.get("min_run_seconds"),
+        tranches=tranches,
     )
 
 

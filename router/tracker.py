@@ -14,7 +14,6 @@ from backends.load import Load
 from backends.profiles import Profile
 from policies.model import Breaker
 
-BOUGHT_AHEAD = frozenset({"reserved", "capacity_block"})
 EWMA_ALPHA = 0.1  # weight of the newest observation
 EWMA_BOUNDS = (0.1, 10.0)  # a profile that is wrong by more is a wrong profile, not a correction
 DRIFT = 2.0  # a profile that is off by this factor, either way, is wrong
@@ -148,7 +147,7 @@ def _of(fleet: Fleet) -> _Fleet:
     What is always there is paid for always, and so is what was bought ahead.
     """
     replicas = max(1, fleet.replicas.min, len(fleet.urls))
-    committed = replicas if fleet.purchase in BOUGHT_AHEAD else fleet.replicas.min
+    committed = fleet.tariff.committed(replicas, fleet.replicas.min)
     return _Fleet(committed, replicas, fleet.profile)
 
 

@@ -125,7 +125,9 @@ def test_a_mistake_is_told_with_its_line_and_what_would_be_right(old, new, said)
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ("    purchase: [{option: spot}]\n", "tranches are not priced by this version"),
+        ("    purchase: []\n", "needs a tranche"),
+        ("    purchase: [{option: spot}, {option: on_demand}]\n", "but the last needs `replicas`"),
+        ("    purchase: [{option: spot}]\n    usd_per_hour: 1\n", "from the price book"),
         ("    host_share: 0.5\n", "`host_share` needs `host`"),
         ("    price_source: me\n", "`price_source` needs `usd_per_hour`"),
         ("    usd_per_hour: -1\n", "`-1` is not above 0"),

@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from backends.tariff import single
 from policies.model import Breaker
 from router.tracker import DRIFT_AFTER, EWMA_BOUNDS, Tracker
 
@@ -13,7 +14,7 @@ def fleet_of(name, profile="a profile"):
         id=name,
         replicas=SimpleNamespace(min=1),
         urls=("u",),
-        purchase="on_demand",
+        tariff=single("on_demand", None),
         profile=profile,
     )
 
@@ -50,7 +51,7 @@ def committed_and_ready(least, urls, purchase):
         id="a",
         replicas=SimpleNamespace(min=least),
         urls=("u",) * urls,
-        purchase=purchase,
+        tariff=single(purchase, None),
         profile=None,
     )
     (load,) = Tracker([SimpleNamespace(fleet=fleet)]).loads(0)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from backends.prices import Price
+from backends.prices import Price, PriceBook
 from backends.profiles import Profile
 from backends.quality import QualityTable
 from backends.router_cost import LOCAL, RouterCost
@@ -79,9 +79,24 @@ class Catalogue:
     models: Mapping[str, Model]
     hash: str
     compiled: Mapping[str, object]
-    prices_version: str
-    prices: Mapping[str, object]  # the compiled price book
+    price_book: PriceBook
     router: RouterCost = LOCAL
+
+    @property
+    def prices(self) -> Mapping[str, object]:
+        """Return the compiled price book."""
+        return self.price_book.compiled
+
+    @property
+    def prices_version(self) -> str:
+        return self.price_book.version
 
     def fleet(self, fleet_id: str) -> Fleet | None:
         return next((fleet for fleet in self.fleets if fleet.id == fleet_id), None)
+
+
+def ready(fleet: Fleet) -> int:
+    """Return the replicas that are taken to be ready: a static url is one, unless the catalogue
+    says that more are always there.
+    """
+    return max(1, fleet.replicas.min, len(fleet.urls))

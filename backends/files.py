@@ -27,10 +27,11 @@ def on_disk(path: Path) -> Source:
 
 
 def library(state: Path | None = None) -> Library:
-    """Return the packaged profiles, quality tables and prices, and the profiles under the state."""
+    """Return the packaged profiles, quality tables and prices, and the user's under the state."""
     folder = resources.files("backends").joinpath("data", "profiles")
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml"))
     own = state / "profiles" if state is not None else None
+    prices = own_prices(state) if state is not None else None
     return parse.library(
         [
             *(packaged("backends", "data", "profiles", name) for name in names),
@@ -38,7 +39,13 @@ def library(state: Path | None = None) -> Library:
         ],
         packaged("backends", "data", "quality.yaml"),
         packaged("backends", "data", "prices.yaml"),
+        on_disk(prices) if prices is not None and prices.exists() else None,
     )
+
+
+def own_prices(state: Path) -> Path:
+    """Return where the user's prices are, which go before the packaged ones."""
+    return state / "prices.yaml"
 
 
 def embedded_fleets() -> Source:

@@ -76,6 +76,8 @@ class FleetModel:
     marks: tuple[str, ...]
     full_in: float = 0.0
     full_out: float = 0.0
+    covered: float = 0.0  # replicas that a savings plan pays for
+    plan_usd: float | None = None
     rows: dict[tuple[int, int, float], Row] = field(default_factory=dict, repr=False, compare=False)
 
     def predict(self, tokens_in: int, tokens_out: int, n: int, load: Load) -> Prediction:
@@ -161,7 +163,7 @@ class FleetModel:
         if self.card is not None:
             marginal_in = self.full_in * share
             average_in, average_out = self.full_in, self.full_out
-        hourly = _shared(self.fleet, self.fleet.tariff.usd_per_hour(replicas))
+        hourly = _shared(self.fleet, self._usd_per_hour(max(replicas, 1)))
         if hourly is not None:
             average_out = hourly / 3600 / speed.tok_s
             average_in = average_out * speed.input_weight
@@ -189,6 +191,15 @@ class FleetModel:
         self.rows[(in_flight, replicas, committed)] = row
         return row
 
+    def _usd_per_hour(self, replicas: int) -> float | None:
+        """Return USD an hour of one of so many replicas on average, plans applied."""
+        tariff = self.fleet.tariff
+        hourly = tariff.usd_per_hour(replicas)
+        listed = tariff.on_demand()
+        if hourly is None or listed is None or self.plan_usd is None:
+            return hourly
+        return hourly - min(self.covered, replicas) / replicas * (listed - self.plan_usd)
+
     def _ratios(
         self, lengths: Speed, tokens_in: int, tokens_out: int
     ) -> tuple[float, float, float]:
@@ -200,8 +211,11 @@ class FleetModel:
         return _dot(blend, lengths.work_ratios), _dot(blend, lengths.itl_ratios), ttft
 
 
-def prepare(fleet: Fleet) -> FleetModel:
-    """Work out what holds for every request on this fleet."""
+def prepare(fleet: Fleet, covered: float = 0.0, plan_usd: float | None = None) -> FleetModel:
+    """Work out what holds for every request on this fleet.
+
+    `covered`: replicas that a savings plan pays for, at `plan_usd` an hour each.
+    """
     profile = fleet.profile
     tariff = fleet.tariff
     usd_per_hour = _shared(fleet, tariff.usd_per_hour(fleet.replicas.max))
@@ -227,7 +241,9 @@ def prepare(fleet: Fleet) -> FleetModel:
         if usd_per_hour is not None and growth is not None:
             full *= growth / usd_per_hour
         full_in, full_out = card.nano_per_mtok_in * full, card.nano_per_mtok_out * full
-    return FleetModel(fleet, capacity, usd_per_hour, weight, card, marks, full_in, full_out)
+    return FleetModel(
+        fleet, capacity, usd_per_hour, weight, card, marks, full_in, full_out, covered, plan_usd
+    )
 
 
 def _shared(fleet: Fleet, usd_per_hour: float | None) -> float | None:

@@ -12,6 +12,7 @@ _COUNT = {"type": "integer", "minimum": 0}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _MARK = {"enum": ["measured", "stated", "estimated", "assumed"]}
 _DATE = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$", "description": "a date (YYYY-MM-DD)"}
+_CURRENCY = {"type": "string", "pattern": "^[A-Z]{3}$", "description": "a currency as CNY"}
 ENGINES = ["llama.cpp", "ollama", "vllm", "vllm-neuron", "sglang", "sagemaker", "emulated"]
 KINDS = ["openai_http", "sagemaker", "emulated"]
 PURCHASES = ["on_demand", "spot", "reserved", "capacity_block", "savings_plan"]
@@ -158,14 +159,34 @@ PROFILES = _object(
 PRICES = _object(
     ["version", "currency", "prices"],
     version={"const": 1, "description": "1, the only version of this form"},
-    currency={"const": "USD", "description": "USD, the only currency of this form"},
+    currency={"const": "USD", "description": "USD: what other currencies are turned into"},
+    exchange=_list(
+        _object(
+            ["currency", "usd", "as_of", "source"],
+            currency=_CURRENCY,
+            usd=_ABOVE_ZERO,
+            as_of=_DATE,
+            source=_TEXT,
+        )
+    ),
+    pools=_list(
+        _object(
+            ["id", "usd_per_hour", "families"],
+            id=_NAME,
+            usd_per_hour=_ABOVE_ZERO,
+            families={**_list(_NAME), "minItems": 1},
+            regions=_list(_NAME),
+        )
+    ),
     prices=_list(
         _object(
-            ["instance", "region", "purchase", "usd_per_hour", "as_of", "source", "mark"],
+            ["instance", "region", "purchase", "as_of", "source", "mark"],
             instance=_NAME,
             region=_NAME,
-            purchase=_NAME,
+            purchase={"enum": PURCHASES},
             usd_per_hour=_ABOVE_ZERO,
+            per_hour=_ABOVE_ZERO,
+            currency=_CURRENCY,
             as_of=_DATE,
             source=_TEXT,
             mark=_MARK,

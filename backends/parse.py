@@ -3,7 +3,6 @@
 The files are YAML (their compiled form, JSON, is YAML too and reads the same way).
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,8 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import yamlfile
-from backends import forms, parse_profile, parse_quality, router_cost
+from backends import forms, parse_prices, parse_profile, parse_quality, router_cost
 from backends.catalogue import Catalogue, Fleet, Model, Replicas
+from backends.content_hash import content_hash
 from backends.library import Library
 from backends.prices import Price, PriceBook
 from backends.profiles import Profile
@@ -20,8 +20,6 @@ from backends.router_cost import LOCAL, RouterCost
 from backends.tariff import Tranche
 from backends.urls import check_url
 from yamlfile import Document, Invalid, Problem, suggest
-
-HASH_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,9 @@ class Source:
     text: str
 
 
-def library(profiles: Iterable[Source], quality: Source, prices: Source) -> Library:
+def library(
+    profiles: Iterable[Source], quality: Source, prices: Source, own_prices: Source | None = None
+) -> Library:
     """Read the reference files; a later profile of the same id replaces an earlier one."""
     known: dict[str, Profile] = {}
     rows: dict[str, Mapping[str, Any]] = {}
@@ -50,8 +50,15 @@ def library(profiles: Iterable[Source], quality: Source, prices: Source) -> Libr
             for i, row in enumerate(tables.value["tables"])
         },
         {row["id"]: row for row in tables.value["tables"]},
-        _prices(prices),
+        _price_book(prices, own_prices),
     )
+
+
+def _price_book(packaged: Source, own: Source | None) -> PriceBook:
+    book = parse_prices.read(packaged.text, packaged.name)
+    if own is None:
+        return book
+    return parse_prices.overlaid(book, parse_prices.read(own.text, own.name))
 
 
 def catalogue(source: Source, shelf: Library, router: RouterCost = LOCAL) -> Catalogue:
@@ -95,8 +102,7 @@ def catalogue(source: Source, shelf: Library, router: RouterCost = LOCAL) -> Cat
         models=models,
         hash=content_hash(compiled),
         compiled=compiled,
-        prices_version=shelf.prices.version,
-        prices=shelf.prices.compiled,
+        price_book=shelf.prices,
         router=router,
     )
 
@@ -137,12 +143,6 @@ def from_compiled(compiled: Mapping[str, Any], prices: Mapping[str, Any]) -> Cat
     keys = ("version", "fleets", "models")
     router = router_cost.of(compiled["router"]) if "router" in compiled else LOCAL
     return catalogue(source({key: compiled[key] for key in keys}), shelf, router)
-
-
-def content_hash(value: object) -> str:
-    """Return the name of a value by its content: 16 hex digits of SHA-256 over canonical JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
 
 
 def _fleet_problems(
@@ -260,15 +260,3 @@ def _fleet(
         min_run_seconds=wake.get("min_run_seconds"),
         tranches=tranches,
     )
-
-
-def _prices(source: Source) -> PriceBook:
-    document = yamlfile.read(source.text, source.name, forms.PRICES)
-    rows: dict[tuple[str, str, str], Price] = {}
-    for i, row in enumerate(document.value["prices"]):
-        key = (row["instance"], row["region"], row["purchase"])
-        if key in rows:
-            said = f"price of {' / '.join(key)} stands here twice"
-            raise Invalid([document.problem(("prices", i), said)])
-        rows[key] = Price(row["usd_per_hour"], row["as_of"], row["source"], row["mark"])
-    return PriceBook(content_hash(document.value), rows, document.value)

@@ -42,6 +42,11 @@ class Tariff:
             total += count * tranche.price.usd_per_hour
         return total / max(replicas, 1)
 
+    def on_demand(self) -> float | None:
+        """Return the on-demand price, which is what a savings plan takes off from."""
+        prices = [t.price for t in self.tranches if t.option == "on_demand"]
+        return prices[0].usd_per_hour if prices and prices[0] is not None else None
+
     def next_usd_per_hour(self) -> float | None:
         """Return USD an hour of a replica by which the fleet grows: the last tranche's."""
         price = self.tranches[-1].price

@@ -40,7 +40,8 @@ class Sources:
     def stamp(self) -> tuple[object, ...]:
         """Return a value that changes when a watched file does."""
         profiles = sorted((self.state / "profiles").glob("*.yaml"))
-        return tuple((path, _stamp(path)) for path in (self.fleets, self.policy, *profiles))
+        prices = files.own_prices(self.state)
+        return tuple((path, _stamp(path)) for path in (self.fleets, self.policy, prices, *profiles))
 
 
 def names_of(catalogue: Catalogue) -> Names:

@@ -8,7 +8,7 @@ answered (teaches latency, closes the breaker), failed (counts against the fleet
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from backends.catalogue import Fleet
+from backends.catalogue import ready
 from backends.fleet_model import FleetModel
 from backends.load import Load
 from backends.profiles import Profile
@@ -42,7 +42,7 @@ class Tracker:
     """Loads of the fleets of one catalogue, in its order."""
 
     def __init__(self, fleets: Sequence[FleetModel]) -> None:
-        self._fleets = {on.fleet.id: _of(on.fleet) for on in fleets}
+        self._fleets = {on.fleet.id: _of(on) for on in fleets}
 
     def loads(self, now_s: float) -> tuple[Load, ...]:
         """Return every fleet's load at this moment."""
@@ -141,14 +141,12 @@ def _is_open(fleet: _Fleet, now_s: float) -> bool:
     return bool(fleet.closed_until_s) and (now_s < fleet.closed_until_s or fleet.trial)
 
 
-def _of(fleet: Fleet) -> _Fleet:
-    """A static url is one ready replica, unless the catalogue says that more are always there.
-
-    What is always there is paid for always, and so is what was bought ahead.
-    """
-    replicas = max(1, fleet.replicas.min, len(fleet.urls))
+def _of(on: FleetModel) -> _Fleet:
+    """What is always there is paid for always, and so is what was bought ahead or is covered."""
+    fleet = on.fleet
+    replicas = ready(fleet)
     committed = fleet.tariff.committed(replicas, fleet.replicas.min)
-    return _Fleet(committed, replicas, fleet.profile)
+    return _Fleet(min(replicas, committed + on.covered), replicas, fleet.profile)
 
 
 def _moved(ewma: float, ratio: float | None) -> float:

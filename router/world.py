@@ -1,8 +1,10 @@
 """What decisions are made from: policy and fleets as one immutable value, replaced as a whole."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backends.catalogue import Catalogue, Fleet
+from backends.catalogue import Catalogue, Fleet, ready
+from backends.commitments import Usage, cover
 from backends.fleet_model import FleetModel, prepare
 from backends.quality import QualityTable
 from policies.model import Policy
@@ -27,7 +29,8 @@ class World:
 
 def world(policy: Policy, catalogue: Catalogue) -> World:
     """Bring policy and catalogue together; the policy was parsed against this catalogue's names."""
-    fleets = tuple(prepare(fleet) for fleet in catalogue.fleets)
+    plans = _plans(catalogue)
+    fleets = tuple(prepare(fleet, *plans[fleet.id]) for fleet in catalogue.fleets)
     _, baseline_id = policy.baseline
     baseline = next(model for model in fleets if model.fleet.id == baseline_id)
     grade_of = [(on.fleet.model.quality, on.fleet.lane == baseline.fleet.lane) for on in fleets]
@@ -40,6 +43,35 @@ def world(policy: Policy, catalogue: Catalogue) -> World:
         for on, grade in zip(fleets, grade_of, strict=True)
     )
     return World(policy, catalogue, fleets, baseline, tuple(grades), rows)
+
+
+def _plans(catalogue: Catalogue) -> Mapping[str, tuple[float, float | None]]:
+    """Return the replicas of each fleet that savings plans cover, and their price there."""
+    usages = []
+    prices: dict[str, float | None] = {fleet.id: None for fleet in catalogue.fleets}
+    for fleet in catalogue.fleets:
+        plan = catalogue.price_book.find(fleet.instance, fleet.region, "savings_plan")
+        listed = fleet.tariff.on_demand()
+        if plan is None or listed is None:
+            continue
+        prices[fleet.id] = plan.usd_per_hour
+        running = [n for t, n in fleet.tariff.filled(ready(fleet)) if t.option == "on_demand"]
+        share = fleet.host_share
+        usages.append(
+            Usage(
+                fleet.id,
+                fleet.instance,
+                fleet.region,
+                sum(running) * share,
+                listed,
+                plan.usd_per_hour,
+            )
+        )
+    covered = cover(usages, catalogue.price_book.pools).replicas
+    return {
+        fleet.id: (covered.get(fleet.id, 0.0) / fleet.host_share, prices[fleet.id])
+        for fleet in catalogue.fleets
+    }
 
 
 def _known(fleet: Fleet) -> Known:

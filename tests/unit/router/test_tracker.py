@@ -20,7 +20,9 @@ def fleet_of(name, profile="a profile"):
 
 
 def tracker(*names, profile="a profile"):
-    return Tracker([SimpleNamespace(fleet=fleet_of(n, profile)) for n in names or ("a", "b")])
+    return Tracker(
+        [SimpleNamespace(fleet=fleet_of(n, profile), covered=0.0) for n in names or ("a", "b")]
+    )
 
 
 def states(t, now_s):
@@ -54,7 +56,7 @@ def committed_and_ready(least, urls, purchase):
         tariff=single(purchase, None),
         profile=None,
     )
-    (load,) = Tracker([SimpleNamespace(fleet=fleet)]).loads(0)
+    (load,) = Tracker([SimpleNamespace(fleet=fleet, covered=0.0)]).loads(0)
     return load.committed, load.replicas
 
 

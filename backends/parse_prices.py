@@ -23,15 +23,7 @@ def read(text: str, name: str) -> PriceBook:
         content_hash(value),
         {_key(row): _price(row, rates) for row in value["prices"]},
         value,
-        tuple(
-            Pool(
-                row["id"],
-                row["usd_per_hour"],
-                tuple(row["families"]),
-                tuple(row.get("regions", ())),
-            )
-            for row in value.get("pools", ())
-        ),
+        tuple(_pool(row) for row in value.get("pools", ())),
     )
 
 
@@ -89,11 +81,16 @@ def _wrong_pools(value: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for i, row in enumerate(value.get("pools", ())):
         if row["id"] in names[:i]:
             yield ("pools", i, "id"), f"pool `{row['id']}` stands here twice"
-        pool = Pool(row["id"], 0.0, tuple(row["families"]), tuple(row.get("regions", ())))
+        pool = _pool(row)
         priced = [price for price in value["prices"] if price["purchase"] == "savings_plan"]
         if not any(pool.covers(price["instance"], price["region"]) for price in priced):
             said = f"pool {row['id']}: no `savings_plan` price of its families and regions"
             yield ("pools", i), f"{said}: what it covers can't be priced"
+
+
+def _pool(row: Mapping[str, Any]) -> Pool:
+    regions = tuple(row.get("regions", ()))
+    return Pool(row["id"], row["usd_per_hour"], tuple(row["families"]), regions)
 
 
 def _key(row: Mapping[str, Any]) -> Key:

@@ -77,18 +77,40 @@ def merged(old: Mapping[str, Any], new: Row) -> tuple[Row, list[str]]:
                 f"profile {new['id']}: is of {key} `{theirs}`, this is of `{ours}` "
                 "(import it under another `--model`, or into another file with `--out`)"
             )
-    about = {key: old[key] for key in ("source", "date", "mark") if key in old}
-    kept, replaced = [], 0
-    for point in old["points"]:
+    if old.get("reading", "as_stated") != "as_stated":
+        raise Conflict(
+            f"profile {new['id']}: is read `{old['reading']}`, which measured points can't join "
+            "(write into another file with `--out`)"
+        )
+    kept, replaced, guessed = [], 0, 0
+    for point in _alone(old):
         if any(same_load(point, newer) for newer in new["points"]):
             replaced += 1
+        elif new["mark"] == "measured" and point["mark"] != "measured":
+            guessed += 1
         else:
-            kept.append({**about, **point})  # its own origin, now that the profile has another
-    row = {**old, **new, "points": [*kept, *new["points"]]}
-    said = (
-        [f"{replaced} older points at the same loads and lengths are replaced"] if replaced else []
-    )
+            kept.append(point)
+    row = {**new, "points": [*kept, *new["points"]]}
+    if "cached_share" in old:
+        row["cached_share"] = old["cached_share"]
+    said = []
+    if replaced:
+        said.append(f"{replaced} older points at the same loads and lengths are replaced")
+    if guessed:
+        said.append(f"{guessed} points that nobody had measured are replaced")
     return row, said
+
+
+def _alone(row: Mapping[str, Any]) -> list[Row]:
+    """Return a row's points with all that stands beside them: they join another row."""
+    beside = ("source", "date", "mark", "tokens_in", "tokens_out")
+    about = {key: row[key] for key in beside if key in row}
+    points = [{**about, **point} for point in row["points"]]
+    lowest = min(points, key=lambda point: float(point.get("concurrency", 0)))
+    for key in ("prefill_tok_s", "ttft_ms"):  # those hold at the lowest load
+        if key in row:
+            lowest.setdefault(key, row[key])
+    return points
 
 
 def same_load(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:

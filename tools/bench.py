@@ -21,6 +21,7 @@ from backends.load import Load
 from router import wire
 from router.classify import CLASSIFIERS
 from router.decide import decide
+from router.estimate import estimate
 from router.facts import facts_of
 from router.features import read
 from router.identity import NOBODY
@@ -62,6 +63,30 @@ def stages() -> None:
         ]
         for stage, seconds in [*timed, ("together", sum(seconds for _, seconds in timed))]:
             print(f"    {stage:<28}{seconds / 300 * 1e6:8.1f}")
+
+
+def candidates() -> None:
+    """Print what one fleet's estimate takes, as a multiple of an empty call in the same run."""
+    world = Sources(Path(tempfile.mkdtemp())).load()
+    request = wire.parse_chat(b'{"model": "auto", "messages": [{"role": "user", "content": "hi"}]}')
+    features = read(request.body)
+    judged = CLASSIFIERS["heuristic"](features)
+    at = "2026-01-01T00:00:00.000Z"
+    facts = facts_of(request, features, judged, NOBODY, wire.NO_HINTS, at)
+    loads = [Load(committed=on.fleet.replicas.min) for on in world.fleets]
+
+    def empty(_world: object, _facts: object, _loads: object, _limit: int) -> None:
+        return None
+
+    whole, bare = (
+        min(timeit.repeat(run, number=2000, repeat=7)) / 2000 * 1e6
+        for run in (
+            lambda: estimate(world, facts, loads, 4096),
+            lambda: empty(world, facts, loads, 4096),
+        )
+    )
+    each = whole / len(world.fleets)
+    print(f"\none candidate estimated: {each:.2f} us, {each / bare:.0f} empty calls")
 
 
 def steps(world: World, text: str) -> list[tuple[str, Callable[[], object]]]:
@@ -153,6 +178,7 @@ async def compare(direct: Client, routed: Client, pid: int) -> None:
 
 def main() -> None:
     stages()
+    candidates()
     state = Path(tempfile.mkdtemp())
     with process([sys.executable, str(Path(__file__).parent / "bench_upstream.py")]) as upstream:
         assert upstream.stdout is not None

@@ -23,12 +23,13 @@ import pytest
 import yaml
 
 import yamlfile
-from backends import cost, files, forms, parse
+from backends import cost, files, forms, parse, parse_prices
 from backends.base import BackendError
+from backends.commitments import Usage, cover
 from backends.fleet_model import prepare
 from backends.load import Load
 from backends.points import Point
-from backends.prices import Price
+from backends.prices import Pool, Price
 from backends.profiles import Mark, Profile
 from backends.quality import quality
 from policies.cases import read_cases, run_cases
@@ -189,6 +190,10 @@ def reads_as_profiles(block):
     assert ids <= set(library(block.page).profiles)
 
 
+def reads_as_prices(block):
+    assert parse_prices.read(block.text, str(block)).rows
+
+
 def reads_as_a_policy(block):
     assert parse_policy(block.text, str(block), names_of(catalogue_for(block))).rules
 
@@ -215,6 +220,7 @@ def passes_on_the_default_policy(block):
 FORMS = {
     "catalogue": reads_as_a_catalogue,
     "profiles": reads_as_profiles,
+    "prices": reads_as_prices,
     "policy": reads_as_a_policy,
     "refused": is_refused_with_the_text_below_it,
     "cases": passes_on_the_default_policy,
@@ -548,6 +554,19 @@ def maverick(task):
     return worth
 
 
+def prior(task, complexity):
+    table = LIBRARY.quality["qwen3-0.6b-prior"]
+    worth, assumed = quality(table, None, task, complexity, 0.9, in_baseline_lane=False)
+    assert assumed
+    return worth
+
+
+COVERED = cover(
+    [Usage("first", "c8g.x", "r", 1, 10.0, 5.0), Usage("second", "c7g.x", "r", 1, 10.0, 9.0)],
+    [Pool("plan", 9.5, ("c7g", "c8g"), ())],
+)
+
+
 def seen(on, tokens_in, in_flight, tokens_out=200):
     return on.predict(tokens_in, tokens_out, 1, Load(in_flight=in_flight))
 
@@ -570,6 +589,9 @@ WORKED = {
     "C2": lambda: marginal(392),
     "C3": lambda: marginal(588),
     "C4": lambda: marginal(784),
+    "P1": lambda: COVERED.replicas["first"],
+    "P2": lambda: COVERED.replicas["second"],
+    "P3": lambda: COVERED.usd_per_hour,
     "D1": lambda: seen(C8G, 200, 0).e2e_p50_ms,
     "D2": lambda: seen(C8G, 200, 3).e2e_p50_ms,
     "D3": lambda: seen(C8G, 200, 8).ttft_p50_ms,
@@ -584,6 +606,8 @@ WORKED = {
     "E1": lambda: maverick("math"),
     "E2": lambda: maverick("code"),
     "E3": lambda: maverick("summarization"),
+    "E4": lambda: prior("math", 0.5),
+    "E5": lambda: prior("math", 0.25),
 }
 OPERATORS = {
     ast.Add: operator.add,

@@ -90,9 +90,7 @@ class FleetModel:
         row = self.rows.get(key)
         if row is None:
             if self.fleet.profile is None:
-                full = self.full_in * tokens_in + self.full_out * out_total
-                usd = None if self.card is None else full
-                return Prediction(None, None, None, None, None, usd, usd, self.marks)
+                return self._unmeasured(tokens_in, out_total)
             row = self._row(self.fleet.profile, *key)
         (
             floor_ms,
@@ -149,6 +147,14 @@ class FleetModel:
             marks,
         )
 
+    def _unmeasured(self, tokens_in: int, out_total: int) -> Prediction:
+        """Predict without a profile: only a fallback bounds the cost."""
+        if self.card is None:
+            return Prediction(None, None, None, None, None, None, None, self.marks)
+        full = self.full_in * tokens_in + self.full_out * out_total
+        average = full * self.fleet.replicas.scale_out_at
+        return Prediction(None, None, None, None, None, full, average, self.marks)
+
     def _row(self, profile: Profile, in_flight: int, replicas: int, committed: float) -> Row:
         places = self.capacity * max(replicas, 1)
         streams = (in_flight + 1) / max(replicas, 1)
@@ -162,7 +168,8 @@ class FleetModel:
         average_in = average_out = marginal_in = None
         if self.card is not None:
             marginal_in = self.full_in * share
-            average_in, average_out = self.full_in, self.full_out
+            at = self.fleet.replicas.scale_out_at
+            average_in, average_out = self.full_in * at, self.full_out * at
         hourly = _shared(self.fleet, self._usd_per_hour(max(replicas, 1)))
         if hourly is not None:
             average_out = hourly / 3600 / speed.tok_s

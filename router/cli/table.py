@@ -93,8 +93,9 @@ def _conclusion(decision: Decision) -> str:
         return "refused: no fleet may serve this request"
     fleets = [attempt.candidate.fleet for attempt in decision.plan.attempts]
     then = f", then {', then '.join(fleets[1:])} if it fails" if fleets[1:] else ""
-    marks = ", ".join(decision.plan.attempts[0].candidate.marks)
-    return f"goes to {fleets[0]}{then}\nits figures are: {marks}"
+    first = decision.plan.attempts[0].candidate
+    router = f"\nthe router itself adds ${first.usd_router:.6f}" if first.usd_router else ""
+    return f"goes to {fleets[0]}{then}\nits figures are: {', '.join(first.marks)}{router}"
 
 
 def _ms(value: float | None) -> str:

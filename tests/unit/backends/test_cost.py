@@ -152,6 +152,67 @@ def test_between_half_the_threshold_and_the_threshold_it_rises_with_the_square()
     assert cost.marginal_share(3, 4, 1.0) == pytest.approx(0.25)
 
 
+# -- the sources' own sums -------------------------------------------------------------------------
+
+S1 = {  # $/h, output tok/s, end-to-end s, $/request as recomputed
+    "c7i": (0.1785, 25.52, 9.70, 0.000481),
+    "c7g": (0.145, 32.65, 8.39, 0.000338),
+    "c8g": (0.15952, 36.22, 7.47, 0.000331),
+}
+
+
+@pytest.mark.parametrize("box", S1)
+def test_every_recomputed_request_of_s1_comes_out_from_price_and_time(box):
+    usd_per_hour, tok_s, e2e_s, usd = S1[box]
+    assert price(f"{box}.xlarge") == usd_per_hour
+    profile = PROFILES[f"{box}.xlarge/qwen3-0.6b"]
+    assert profile.speed(1).tok_s == tok_s
+    assert round(cost.usd(usd_per_hour, e2e_s), 6) == usd
+    # what is left for the prompt is 1.9 to 2.3 s, which gives the prefill rate
+    assert 1.85 < e2e_s - 200 / tok_s < 2.3
+    assert profile.prefill_tok_s == round(200 / (e2e_s - 200 / tok_s))
+
+
+def test_graviton4_against_intel_is_what_s1_says():
+    (usd_x86, tok_x86, s_x86, _), (usd_arm, tok_arm, s_arm, _) = S1["c7i"], S1["c8g"]
+    assert tok_arm / tok_x86 - 1 == pytest.approx(0.42, abs=0.005)
+    assert s_arm / s_x86 - 1 == pytest.approx(-0.23, abs=0.005)
+    per_request = cost.usd(usd_arm, s_arm) / cost.usd(usd_x86, s_x86)
+    assert per_request - 1 == pytest.approx(-0.31, abs=0.005)
+
+
+def test_a_million_output_tokens_with_their_prompts_cost_1_66_on_graviton4():
+    assert cost.usd(0.15952, 7.47) / 200 * 1e6 == pytest.approx(1.66, abs=0.005)
+
+
+def test_tokens_per_dollar_of_s0_come_out_within_one_percent():
+    per_dollar = 296 * 3600 / price("c8g.16xlarge")
+    assert per_dollar == pytest.approx(417_500, rel=1e-4)
+    assert per_dollar == pytest.approx(420_000, rel=0.006)
+    per_mtok = [1e6 / tokens for tokens in (360_000, 420_000)]
+    assert per_mtok == pytest.approx([2.78, 2.38], abs=0.005)
+
+
+def test_a_p5_costs_as_much_as_616_boxes_of_graviton4():
+    assert price("p5.48xlarge") / price("c8g.xlarge") == pytest.approx(616, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("instance", "needed"),
+    [
+        ("p5.48xlarge", 32_131),
+        ("p4d.24xlarge", 8_472),
+        ("g6e.48xlarge", 29_332),
+        ("trn2.48xlarge", 35_714),
+        ("inf2.48xlarge", 12_788),
+    ],
+)
+def test_the_throughput_that_a_stated_cost_of_s2_needs_comes_out(instance, needed):
+    stated = {"p5": 0.85, "p4d": 0.72, "g6e": 0.52, "trn2": 0.35, "inf2": 0.28}
+    usd = stated[instance.partition(".")[0]]
+    assert price(instance) / 3600 / usd * 1e6 == pytest.approx(needed, abs=0.6)
+
+
 # -- waking ----------------------------------------------------------------------------------------
 
 

@@ -115,10 +115,14 @@ def test_a_single_ttft_holds_for_shorter_prompts_and_grows_with_longer_ones(toke
 
 
 def test_without_a_profile_latency_is_unknown_and_the_fallback_bounds_the_cost():
+    half = Replicas(0, 1, 8, 0.5)
+    for more in ({"profile": None}, {"price": None}):
+        found = predicted(fallback_usd_per_mtok=0.5, replicas=half, load=Load(), **more)
+        assert found.usd_average == pytest.approx(111 * 0.5e-6)
+        assert found.usd_marginal == pytest.approx(111 * 0.5e-6 / 0.5)
     found = predicted(profile=None, fallback_usd_per_mtok=0.5)
     assert found.ttft_p50_ms is None
     assert found.e2e_p50_ms is None
-    assert found.usd_average == pytest.approx(111 * 0.5e-6, rel=1e-3)
 
 
 def test_without_price_and_fallback_cost_is_unknown_not_zero():

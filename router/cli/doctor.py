@@ -65,6 +65,7 @@ def _findings(sources: Sources) -> Iterator[Finding]:
         return
     said = f"policy {world.policy.name} ({world.policy.hash}), {len(world.fleets)} fleets"
     yield Finding("policy and fleets", "ok", said)
+    yield from _prices(world)
     yield from asyncio.run(_fleets(world))
 
 
@@ -90,6 +91,20 @@ def _state(state: Path) -> Finding:
         said = f"{state} can't be written: {exc.strerror}"
         return Finding("state folder", "failed", said, "choose another with `--state`")
     return Finding("state folder", "ok", str(state))
+
+
+def _prices(world: World) -> Iterator[Finding]:
+    for on in world.fleets:
+        if on.card is None:
+            fleet = on.fleet
+            said = "unknown: requests to it rank last and are charged nothing"
+            advice = "it needs a profile and a price: see `sluice fleet audit` and docs/fleets.md"
+            if fleet.profile is not None:
+                bought = " + ".join(tranche.option for tranche in fleet.tariff.tranches)
+                advice = (
+                    f"no {bought} price of {fleet.instance} in {fleet.region}: see docs/fleets.md"
+                )
+            yield Finding(f"cost of {fleet.id}", "warning", said, advice)
 
 
 async def _fleets(world: World) -> list[Finding]:

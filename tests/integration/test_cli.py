@@ -187,6 +187,17 @@ def test_doctor_says_what_is_there_and_what_is_not(tmp_path, upstream, closed_po
     assert found["python"]["verdict"] == "ok"
 
 
+def test_doctor_warns_of_fleets_whose_cost_nobody_knows(tmp_path, closed_port):
+    dead = f"http://127.0.0.1:{closed_port}/v1"
+    unpriced = fleet("two", dead).replace("us-east-1", "mars-1")
+    (tmp_path / "fleets.yaml").write_text(catalogue(fleet("one", dead), unpriced), "utf-8")
+    ran = sluice("doctor", "--fleets", tmp_path / "fleets.yaml", "--state", tmp_path, "--json")
+    costs = [found for found in json.loads(ran.stdout) if found["what"].startswith("cost of")]
+    assert [(found["what"], found["verdict"]) for found in costs] == [("cost of two", "warning")]
+    assert "no on_demand price of" in costs[0]["advice"]
+    assert "mars-1" in costs[0]["advice"]
+
+
 def test_help_and_version_answer(tmp_path):
     assert "route" in sluice("--help").stdout
     assert sluice("--version").stdout.startswith("sluice, version ")

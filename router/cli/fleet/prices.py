@@ -18,7 +18,6 @@ from backends.prices import PriceBook
 from router.cli import options
 from router.cli.errors import FAILED, Ends, told
 from router.cli.table import grid
-from router.settings import DEFAULT_STATE
 from yamlfile import Invalid
 
 Row = dict[str, Any]
@@ -26,11 +25,13 @@ HEAD = "# Prices that go before the packaged ones. `sluice fleet prices refresh`
 
 
 @click.group("prices", invoke_without_command=True)
+@options.state
+@options.as_json
 @click.pass_context
-def command(context: click.Context) -> None:
+def command(context: click.Context, state: Path, as_json: bool) -> None:
     """Show the price book, or refresh it from AWS."""
     if context.invoked_subcommand is None:
-        context.invoke(show)
+        context.invoke(show, state=state, as_json=as_json)
 
 
 @command.command("show")
@@ -39,10 +40,10 @@ def command(context: click.Context) -> None:
 @options.state
 @options.as_json
 def show(
+    state: Path,
+    as_json: bool,
     regions: tuple[str, ...] = (),
     instances: tuple[str, ...] = (),
-    state: Path = DEFAULT_STATE,
-    as_json: bool = False,
 ) -> None:
     """Show every price with its age and who says so."""
     with told():

@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("router.cli.up", "Start local lanes and the router, and print what to try."),
     "serve": ("router.cli.serve", "Start the router."),
     "route": ("router.cli.route", "Show where a request would go, and why."),
+    "classify": ("router.cli.classify", "Judge requests: task, complexity, tier."),
     "fleet": ("router.cli.fleet", "Show, audit, import and measure what fleets cost and do."),
     "policy": ("router.cli.policy", "Check policies and run their cases."),
     "keys": ("router.cli.keys", "Create API keys."),

@@ -1,0 +1,83 @@
+"""`sluice classify`, as typed."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from support import sluice
+
+LINES = [
+    {"id": "a", "prompt": "把这条工单分类为 billing、technical 或 shipping：我的订单被重复扣款了"},
+    {"id": 2, "prompt": "Prove that there are infinitely many primes congruent to 3 mod 4"},
+    {
+        "id": None,
+        "messages": [
+            {"role": "system", "content": "You label reviews."},
+            {"role": "user", "content": "物流太慢了"},
+        ],
+    },
+]
+KEYS = [
+    "id", "task", "complexity", "tier", "p_small", "language", "tokens_in", "tokens_out_expected",
+    "us",
+]  # fmt: skip
+
+
+def test_every_line_is_judged_in_its_order(tmp_path):
+    file = tmp_path / "lines.jsonl"
+    file.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in LINES) + "\n\n")
+    run = sluice("classify", file)
+    assert run.returncode == 0, run.stderr
+    found = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [list(row) for row in found] == [KEYS] * 3
+    assert [row["id"] for row in found] == ["a", 2, None]
+    assert [row["tier"] for row in found] == ["simple", "heavy", "simple"]
+    assert [row["language"] for row in found[:2]] == ["zh-Hans", "en"]
+    assert found[0]["task"] == "classification"
+    assert all(0 <= row["complexity"] <= 1 and row["us"] > 0 for row in found)
+
+
+def test_standard_input_is_read(tmp_path):
+    command = [sys.executable, "-m", "router.cli", "classify", "-"]
+    run = subprocess.run(command, input=json.dumps(LINES[0]), capture_output=True, text=True,
+                         check=True)  # fmt: skip
+    assert json.loads(run.stdout)["id"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "not JSON"),
+        ("[]", 'either "prompt" or "messages" is expected'),
+        ('{"id": 1}', 'either "prompt" or "messages" is expected'),
+        ('{"prompt": "hi", "messages": []}', 'either "prompt" or "messages"'),
+        ('{"prompt": ["SECRET"]}', "`prompt` must be a text"),
+        ('{"messages": [{"role": "user"}]}', "messages"),
+        ('{"messages": "SECRET"}', "messages"),
+    ],
+)
+def test_a_line_that_cant_be_judged_is_told_and_the_others_are_judged(tmp_path, line, said):
+    file = tmp_path / "lines.jsonl"
+    file.write_text(f"{line}\n{json.dumps(LINES[0])}\n")
+    run = sluice("classify", file)
+    assert run.returncode == 3
+    assert f"{file}:1: " in run.stderr
+    assert said in run.stderr
+    assert "SECRET" not in run.stderr
+    assert json.loads(run.stdout)["id"] == "a"
+
+
+def test_explain_says_which_signals_spoke():
+    run = sluice("classify", "--explain", "Prove that there are infinitely many primes")
+    assert run.returncode == 0
+    assert "heavy" in run.stdout.splitlines()[0]
+    assert "prove" in run.stdout
+    assert "+" in run.stdout
+
+
+def test_neither_file_nor_text_is_told(tmp_path):
+    assert "give either a FILE or `--explain TEXT`" in sluice("classify").stderr
+    missing = sluice("classify", tmp_path / "no.jsonl")
+    assert missing.returncode == 3
+    assert "no.jsonl" in missing.stderr

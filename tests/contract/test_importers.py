@@ -433,3 +433,107 @@ def test_fifty_megabytes_are_read_in_a_small_part_of_400(tmp_path):
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
     )
     assert int(run.stdout) < 400
+
+
+# -- what tools leave out --------------------------------------------------------------------------
+
+
+def read_one(path, *values):
+    file = path / "report.json"
+    file.write_text("\n".join(json.dumps(value) for value in values))
+    (report,) = importers.read(file)
+    return report
+
+
+@pytest.mark.parametrize("name", ["profile_export_genai_perf.json", "profile_export_aiperf.json"])
+def test_without_a_concurrency_streams_are_requests_a_second_times_their_time(tmp_path, name):
+    (value,) = objects(name)
+    value["input_config"] = {"model_names": "m"}
+    report = read_one(tmp_path, value)
+    assert report.measurements[0].concurrency == pytest.approx(8)
+    assert report.model == "m"
+    value["request_latency"]["avg"] = None
+    assert "no concurrency is known" in refused(tmp_path, [value])
+    value["request_latency"]["avg"] = 700
+    value["request_throughput"]["unit"] = "requests"
+    assert "is no rate" in refused(tmp_path, [value])
+
+
+def test_a_model_that_no_setting_names_is_unknown(tmp_path):
+    (value,) = objects("profile_export_genai_perf.json")
+    value["input_config"] = {"concurrency": 8}
+    assert read_one(tmp_path, value).model is None
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "wrong", "said"),
+    [
+        ("vllm-serve.json", ["completed"], "many", "`completed` (str) is not a count"),
+        ("vllm-serve.json", ["failed"], -1, "`failed` -1 is not a count"),
+        ("sglang-serving.jsonl", ["server_info"], [1], "`server_info` (list) is not an object"),
+        ("guidellm-0.4.json", ["benchmarks", 0, "metrics"], [1], "is not an object"),
+        ("vllm-serve.json", ["output_throughput"], 9e3, "tokens/s follow from `duration`"),
+        ("vllm-serve.json", ["duration"], 1e-6, "can't be"),
+        ("llama-bench.json", ["avg_ts"], 1e8, "up to 1e+07 tokens/s are expected"),
+        ("guidellm-0.4.json", [*METRIC, "request_totals", "errored"], "x", "is not a count"),
+    ],
+)
+def test_what_is_of_another_kind_is_told(tmp_path, name, keys, wrong, said):
+    values = changed(name, keys, lambda _: wrong)
+    if name == "llama-bench.json":
+        values = [{**value, "avg_ts": wrong} for value in values[:3]]
+    assert said in refused(tmp_path, values)
+
+
+def test_more_streams_than_anybody_has_are_refused(tmp_path):
+    (value,) = objects("llama-batched-bench.jsonl")[:1]
+    value.update(pl=1e7, speed_tg=1e6, t_tg=640.0)
+    assert "up to 1e+06 streams" in refused(tmp_path, [value])
+
+
+def test_more_than_an_hour_to_the_first_token_is_refused(tmp_path):
+    (value,) = objects("llama-batched-bench.jsonl")[:1]
+    assert "more than an hour" in refused(tmp_path, [{**value, "t_pp": 1e5}])
+
+
+def test_a_run_at_a_rate_without_any_latency_tells_no_concurrency(tmp_path):
+    (value,) = objects("vllm-serve.json")
+    bare = {key: value[key] for key in value if not key.endswith("_ms")}
+    bare.update(mean_ttft_ms=None, max_concurrency=None)
+    assert "`max_concurrency` is unknown, and no latency tells it" in refused(tmp_path, [bare])
+    bare["max_concurrency"] = 16
+    assert read_one(tmp_path, bare).measurements[0].concurrency == 16
+
+
+def test_a_prompt_in_the_middle_of_a_context_is_left_out_and_told(tmp_path):
+    rows = objects("llama-bench.json")[:3]
+    rows[1]["n_depth"] = 4096
+    file = tmp_path / "r.json"
+    file.write_text(json.dumps(rows))
+    (report,) = importers.read(file)
+    assert len(report.measurements) == 1
+    assert "a prompt at depth 4096 is left out" in report.warnings[0]
+
+
+def test_a_guidellm_benchmark_without_an_answer_is_left_out(tmp_path):
+    (value,) = objects("guidellm-0.4.json")
+    dead = copy.deepcopy(value["benchmarks"][0])
+    dead["metrics"]["request_totals"]["successful"] = 0
+    value["benchmarks"].append(dead)
+    report = read_one(tmp_path, value)
+    assert len(report.measurements) == 1
+    assert "benchmarks[1]: no answered request, left out" in report.warnings[1]
+
+
+def test_guidellm_without_duration_and_concurrency_is_read_from_what_is_left(tmp_path):
+    (value,) = objects("guidellm-0.4.json")
+    benchmark = value["benchmarks"][0]
+    del benchmark["duration"], benchmark["start_time"]
+    benchmark["metrics"]["request_concurrency"]["successful"]["mean"] = None
+    (measured,) = read_one(tmp_path, value).measurements
+    assert (measured.concurrency, measured.date) == (4, None)
+    assert measured.mix_tok_s == pytest.approx(197.04, rel=1e-3)
+    benchmark["config"]["strategy"] = {"type_": "throughput"}
+    assert "`streams` is missing" in refused(tmp_path, [value])
+    benchmark["metrics"]["request_concurrency"]["successful"]["mean"] = 3.1
+    assert read_one(tmp_path, value).measurements[0].concurrency == 3.1

@@ -269,3 +269,83 @@ def test_lengths_that_were_not_measured_lie_between_those_that_were(points, a, b
     assert min(weights) >= 0
     seen = model(curve).predict(a, b, 1, Load(in_flight=in_flight))
     assert seen.usd_average > 0
+
+
+# -- what a weight and a prompt law are drawn from -------------------------------------------------
+
+
+def weight_of(*points, **beside):
+    return profile(points, **beside).surface.levels[0][1].input_weight
+
+
+def test_a_weight_is_measured_where_prefill_was():
+    assert weight_of(Point(4, 100, 10, prefill_tok_s=500)) == pytest.approx(0.2)
+    assert weight_of(Point(4, 100, 10), prefill_tok_s=400) == pytest.approx(0.25)
+
+
+def test_a_mix_with_a_prefill_rate_gives_decode_and_weight():
+    # 200 tokens in at 400/s are 0.5 s of its 2.5 s; 100 tokens out in the other 2 s are 50/s
+    mix = Point(4, None, 10, 200, 100, mix_tok_s=40)
+    for points, beside in (
+        ([mix], {"prefill_tok_s": 400}),
+        ([Point(4, None, 10, 200, 100, mix_tok_s=40, prefill_tok_s=400)], {}),
+    ):
+        (level,) = profile(points, **beside).surface.levels
+        assert level[1].tok_s == pytest.approx(50)
+        assert level[1].input_weight == pytest.approx(50 / 400)
+
+
+def test_the_ttft_of_a_lone_request_is_its_prompts_time():
+    alone = Point(1, None, 10, 200, 100, mix_tok_s=40, ttft_ms=Quantiles(500))
+    assert weight_of(alone) == pytest.approx(50 / 400)
+    among_others = Point(4, None, 10, 200, 100, mix_tok_s=40, ttft_ms=Quantiles(500))
+    assert not profile([among_others]).surface.weight_known
+    assert weight_of(among_others) == 0.1
+
+
+@pytest.mark.parametrize("beside", [{"prefill_tok_s": 10}, {}])
+def test_a_prompt_that_would_take_longer_than_the_request_tells_no_weight(beside):
+    ttft = None if beside else Quantiles(90_000)
+    point = Point(1, None, 10, 200, 100, mix_tok_s=40, ttft_ms=ttft)
+    assert weight_of(point, **beside) == 0.1
+
+
+def test_mixes_that_say_nonsense_of_the_prompt_leave_it_free_or_unknown():
+    def pair(long):
+        return [
+            Point(4, None, 10, 200, 100, mix_tok_s=40),
+            Point(4, None, 10, 800, 100, mix_tok_s=long),
+        ]
+
+    assert weight_of(*pair(80)) == 0.0  # longer prompts were quicker
+    assert weight_of(*pair(1)) == 0.1  # the answers would take less than no time
+
+
+@pytest.mark.parametrize(
+    ("ttfts", "law"),
+    [
+        ({100: 50, 400: 50}, (0, 50, 0)),  # no longer with the prompt
+        ({100: 60, 400: 50}, (0, 55, 0)),  # noise
+        ({100: 1, 1000: 100}, (0, 0, (100 * 1 + 1000 * 100) / (100**2 + 1000**2))),
+    ],
+)
+def test_neither_part_of_a_prompts_law_is_below_zero(ttfts, law):
+    points = [Point(1, 100, 10, n, 10, ttft_ms=Quantiles(ms)) for n, ms in ttfts.items()]
+    found = profile(points).surface.law
+    assert (found.floor_ms, found.fixed_ms, found.ms_per_token) == pytest.approx(law)
+
+
+def test_a_rate_beside_one_ttft_splits_it_into_fixed_and_per_token():
+    point = Point(1, 100, 10, 200, 10, ttft_ms=Quantiles(150), prefill_tok_s=2000)
+    law = profile([point]).surface.law
+    assert (law.floor_ms, law.fixed_ms, law.ms_per_token) == pytest.approx((0, 50, 0.5))
+
+
+def test_where_ttft_was_not_measured_it_slows_down_as_itl_does():
+    points = [
+        Point(1, 100, 10, ttft_ms=Quantiles(50), tokens_in=100, tokens_out=10),
+        Point(4, 200, 20, tokens_in=100, tokens_out=10),
+    ]
+    curve = profile(points)
+    assert curve.speed(4).slowdown == pytest.approx(2)
+    assert curve.speed(2.5).slowdown == pytest.approx(1.5)

@@ -14,7 +14,7 @@ import orjson
 from backends.base import Reply
 from router import refusals, wire
 from router.charge import usd_text
-from router.classify import Classifier
+from router.classify import Judge
 from router.decide import Decision, decide
 from router.drive import Opened
 from router.errors import Refusal, envelope
@@ -44,7 +44,7 @@ class App:
     runtime: Runtime
     sources: Sources
     keys: KeyStore | None
-    classify: Classifier
+    judge: Judge
     now: Callable[[], float]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,7 +114,7 @@ class App:
         generation = self.runtime.generation
         _check_model(request.model, key, generation)
         features = read(request.body)
-        facts = facts_of(request, features, self.classify(features), key, hints, at)
+        facts = facts_of(request, features, self.judge(features, request.body), key, hints, at)
         loads = generation.tracker.loads(self.runtime.clock())
         return request, decide(generation.world, facts, loads, stream=request.stream), generation
 

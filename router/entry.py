@@ -11,7 +11,7 @@ import uvicorn
 
 from router import sources as file_sources
 from router.app import App
-from router.classify import CLASSIFIERS
+from router.classify import judge_by
 from router.faults import CannotListen, Unsafe
 from router.keys import KeyStore
 from router.metrics import Metrics
@@ -35,6 +35,7 @@ def build(settings: Settings) -> App:
         settings.state, settings.fleets, settings.policy, settings.router_on
     )
     world = sources.load()
+    calibration = file_sources.calibration(settings.calibration)
     keep_versions(settings.state, world)
     runtime = Runtime(
         generation=generation(world, settings.environment),
@@ -44,7 +45,7 @@ def build(settings: Settings) -> App:
         environment=settings.environment,
     )
     keys = KeyStore(settings.state, time.monotonic) if settings.auth == "keys" else None
-    return App(runtime, sources, keys, CLASSIFIERS["heuristic"], time.time)
+    return App(runtime, sources, keys, judge_by("heuristic", calibration), time.time)
 
 
 def listen(host: str, port: int) -> socket.socket:

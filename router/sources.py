@@ -8,6 +8,8 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
+
 import yamlfile
 from backends import files
 from backends.catalogue import Catalogue
@@ -15,6 +17,8 @@ from policies.fitting import fitted
 from policies.model import Policy
 from policies.names import Names
 from policies.parse import parse
+from router.classify import Calibration
+from router.classify.calibration import from_json
 from router.faults import MissingKey
 from router.record import keep_versions
 from router.runtime import LOG, Runtime
@@ -76,6 +80,16 @@ def policy(path: Path | None, catalogue: Catalogue) -> Policy:
             f"{baseline.model.id}@{baseline.id}",
         )
         return parse(text, "the policy fitted to these fleets", names)
+
+
+def calibration(path: Path | None) -> Calibration | None:
+    """Read what `sluice calibrate` wrote; raise yamlfile.Invalid or OSError."""
+    if path is None:
+        return None
+    try:
+        return from_json(orjson.loads(path.read_bytes()))
+    except ValueError as exc:
+        raise yamlfile.Invalid([yamlfile.Problem(f"{path}:1", str(exc))]) from None
 
 
 async def watch(sources: Sources, runtime: Runtime) -> None:

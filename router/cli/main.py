@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("router.cli.serve", "Start the router."),
     "route": ("router.cli.route", "Show where a request would go, and why."),
     "classify": ("router.cli.classify", "Judge requests: task, complexity, tier."),
+    "calibrate": ("router.cli.calibrate", "Learn from labels how far the small model goes."),
     "fleet": ("router.cli.fleet", "Show, audit, import and measure what fleets cost and do."),
     "policy": ("router.cli.policy", "Check policies and run their cases."),
     "keys": ("router.cli.keys", "Create API keys."),

@@ -40,5 +40,10 @@ def router_on(command: Command) -> Command:
     return option(command)
 
 
+def calibration(command: Command) -> Command:
+    said = "Apply what `sluice calibrate` wrote."
+    return click.option("--calibration", type=FILE, help=said)(command)
+
+
 def as_json(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)

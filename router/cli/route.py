@@ -13,7 +13,7 @@ import orjson
 from backends import parse as backends_parse
 from policies import compiled as policies_compiled
 from router import wire
-from router.classify import CLASSIFIERS
+from router.classify import Calibration, judge_by
 from router.cli import options
 from router.cli.errors import FAILED, INVALID, Ends, told
 from router.cli.table import decision_table
@@ -24,6 +24,7 @@ from router.features import read
 from router.identity import NOBODY
 from router.receipt import RECOMPUTED, Outcome, decision_part, facts_from, load_from, receipt
 from router.sources import Sources
+from router.sources import calibration as calibration_of
 from router.tracker import Tracker
 from router.world import World, world
 
@@ -40,6 +41,7 @@ from router.world import World, world
 @options.fleets
 @options.policy
 @options.state
+@options.calibration
 @options.router_on
 @options.as_json
 def command(
@@ -54,6 +56,7 @@ def command(
     fleets: Path | None,
     policy: Path | None,
     state: Path,
+    calibration: Path | None,
     router_on: str,
     as_json: bool,
 ) -> None:
@@ -66,6 +69,7 @@ def command(
         return
     with told():
         now = sources.load()
+        learnt = calibration_of(calibration)
         text = sys.stdin.read() if text == "-" else text
     body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": text}]}
     if system:
@@ -77,20 +81,25 @@ def command(
         headers[b"x-sluice-max-usd"] = repr(max_usd).encode()
     if tags:
         headers[b"x-sluice-tags"] = ",".join(tags).encode()
-    decision = _decide(now, body, headers)
+    decision = _decide(now, body, headers, learnt)
     click.echo(receipt("", now, decision, Outcome()) if as_json else decision_table(now, decision))
     if not decision.plan.attempts:
         raise SystemExit(FAILED)
 
 
-def _decide(now: World, body: dict[str, Any], headers: dict[bytes, bytes]) -> Decision:
+def _decide(
+    now: World,
+    body: dict[str, Any],
+    headers: dict[bytes, bytes],
+    learnt: Calibration | None,
+) -> Decision:
     try:
         request = wire.parse_chat(json.dumps(body).encode())
         hints = wire.parse_hints(headers)
     except Refusal as refusal:
         raise Ends(refusal.message, INVALID) from None
     features = read(request.body)
-    judged = CLASSIFIERS["heuristic"](features)
+    judged = judge_by("heuristic", learnt)(features, request.body)
     at = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
     facts = facts_of(request, features, judged, NOBODY, hints, at)
     return decide(now, facts, Tracker(now.fleets).loads(0.0))

@@ -30,6 +30,7 @@ from router.settings import DEFAULT_PORT, Settings, environment
     show_default=True,
     help="`none` asks nobody for a key, on loopback only.",
 )
+@options.calibration
 @options.router_on
 def command(
     fleets: Path | None,
@@ -38,11 +39,12 @@ def command(
     host: str,
     port: int,
     auth: Literal["keys", "none"],
+    calibration: Path | None,
     router_on: str,
 ) -> None:
     """Start the router and serve until it is stopped."""
     settings = Settings(
-        state, fleets, policy, host, port, auth, router_on, environment=environment()
+        state, fleets, policy, host, port, auth, calibration, router_on, environment()
     )
     with told():
         app = entry.build(settings)

@@ -109,6 +109,12 @@ def read(body: Mapping[str, Any]) -> Features:
     )
 
 
+def last_text(body: Mapping[str, Any]) -> str:
+    """Return the text of the last user turn."""
+    messages: Sequence[Message] = body["messages"]
+    return _text(messages[_last_user(messages)])
+
+
 def _text(message: Message) -> str:
     content = message.get("content")
     if isinstance(content, str):

@@ -1,0 +1,54 @@
+"""Files of requests: JSON lines of {"id", "prompt"} or {"id", "messages"}, and more."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from router import wire
+from router.errors import Refusal
+
+FIELDS = ("prompt", "messages")
+
+
+def lines(file: str) -> Iterator[tuple[str, bytes]]:
+    """Return the lines that aren't blank, each with its place; `-` is standard input."""
+    if file == "-":
+        yield from _numbered(sys.stdin.buffer, "standard input")
+        return
+    with Path(file).open("rb") as stream:
+        yield from _numbered(stream, file)
+
+
+def _numbered(stream: IO[bytes], name: str) -> Iterator[tuple[str, bytes]]:
+    for n, line in enumerate(stream, 1):
+        if line.strip():
+            yield f"{name}:{n}", line
+
+
+def row(line: bytes) -> dict[str, Any]:
+    """Return the object of a line; raise ValueError, which never repeats the line."""
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as exc:
+        raise ValueError(f"not JSON: {exc.msg}") from None
+    if not isinstance(value, dict) or sum(field in value for field in FIELDS) != 1:
+        raise ValueError('an object with "id" and either "prompt" or "messages" is expected')
+    return value
+
+
+def body(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the chat request of a row, checked as the API checks it; raise ValueError."""
+    messages = value.get("messages")
+    if "prompt" in value:
+        if not isinstance(value["prompt"], str):
+            raise ValueError("`prompt` must be a text")
+        messages = [{"role": "user", "content": value["prompt"]}]
+    try:
+        asked = json.dumps({"model": "auto", "messages": messages}).encode()
+        return dict(wire.parse_chat(asked).body)
+    except Refusal as refusal:
+        raise ValueError(refusal.message) from None

@@ -1,0 +1,115 @@
+"""`sluice calibrate`, as typed, and what a router makes of it."""
+
+import json
+import random
+
+import pytest
+from support import catalogue, fleet, policy, sluice
+
+
+def written(path, count):
+    draw = random.Random(3)
+    rows = []
+    for i in range(count):
+        hard = i % 2
+        prompt = f"{'定理' if hard else 'refund'} {draw.choice('abc')} {i % 5}"
+        weak = float(draw.random() < (0.2 if hard else 0.95))
+        rows.append({"id": i, "prompt": prompt, "weak": weak, "strong": 1.0})
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n")
+    return path
+
+
+def test_labels_become_a_calibration_that_classify_route_and_serve_apply(
+    tmp_path, start_router, upstream
+):
+    labels, out = written(tmp_path / "labels.jsonl", 240), tmp_path / "deep" / "calibration.json"
+    run = sluice("calibrate", labels, "--out", out, "--json")
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert found["labels"] == 240
+    assert found["orderings"]["calibrated"]["low"] > 0.6
+    assert found["orderings"]["random"]["apgr"] == pytest.approx(0.5)
+    assert found["orderings"]["oracle"]["apgr"] > found["orderings"]["calibrated"]["apgr"]
+    assert found["chosen"]["acceptable_low"] >= 0.85
+    assert found["warnings"] == []
+    assert sum(row["labels"] for row in found["languages"].values()) == 240
+    assert "refund" not in out.read_text()  # hashes, no words
+
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text('{"id": 1, "prompt": "refund a"}\n{"id": 2, "prompt": "定理 a"}\n')
+    plain, learnt = (
+        [json.loads(line)["p_small"] for line in sluice("classify", lines, *more).stdout.split()]
+        for more in ((), ("--calibration", out))
+    )
+    assert plain != learnt
+    assert learnt[0] > 0.8
+    assert learnt[1] < 0.5
+
+    shown = sluice("route", "refund a", "--calibration", out, "--json", "--state", tmp_path)
+    assert json.loads(shown.stdout)["facts"]["p_small"] == learnt[0]
+
+    text = catalogue(fleet("one", upstream.url))
+    router = start_router(text, policy(), "--calibration", out)
+    body = {"model": "auto", "messages": [{"role": "user", "content": "定理 a"}]}
+    receipt = router.http.post("/v1/route", json=body).json()
+    assert receipt["facts"]["p_small"] == learnt[1]
+
+
+def test_the_text_shows_the_ordering_beside_random_length_and_oracle(tmp_path):
+    labels = written(tmp_path / "labels.jsonl", 120)
+    run = sluice("calibrate", labels, "--out", tmp_path / "c.json", "--quality-floor", "0.5")
+    assert run.returncode == 0, run.stderr
+    for word in ("calibrated", "complexity", "length", "random", "oracle", "quality_floor: "):
+        assert word in run.stdout
+    assert "120 labels are few" in run.stderr
+    strict = sluice("calibrate", labels, "--out", tmp_path / "c.json", "--quality-floor", "1")
+    assert "no threshold keeps 100% acceptable" in strict.stdout
+
+
+def test_too_few_labels_are_refused(tmp_path):
+    run = sluice("calibrate", written(tmp_path / "l", 49), "--out", tmp_path / "c.json")
+    assert run.returncode == 2
+    assert "49 labels are too few to learn from: at least 50" in run.stderr
+    assert not (tmp_path / "c.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "not JSON"),
+        ('{"id": 1, "weak": 1, "strong": 1}', 'either "prompt" or "messages"'),
+        ('{"id": 1, "prompt": "SECRET", "weak": 1}', "`strong` must be a number from 0 to 1"),
+        ('{"id": 1, "prompt": "SECRET", "weak": 2, "strong": 1}', "`weak` must be a number"),
+        ('{"id": 1, "prompt": "SECRET", "weak": true, "strong": 1}', "`weak` must be a number"),
+        ('{"id": 1, "prompt": "SECRET", "weak": NaN, "strong": 1}', "not JSON"),
+        ('{"id": 1, "prompt": 7, "weak": 1, "strong": 1}', "`prompt` must be a text"),
+    ],
+)
+def test_a_label_that_is_wrong_is_told_with_its_line_and_nothing_is_learnt(tmp_path, line, said):
+    labels = written(tmp_path / "labels.jsonl", 60)
+    labels.write_text(labels.read_text() + line + "\n")
+    run = sluice("calibrate", labels, "--out", tmp_path / "c.json")
+    assert run.returncode == 3
+    assert f"{labels}:61: " in run.stderr
+    assert said in run.stderr
+    assert "SECRET" not in run.stderr
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_a_strong_model_that_is_not_stronger_is_told(tmp_path):
+    labels = tmp_path / "labels.jsonl"
+    rows = [{"id": i, "prompt": f"p {i}", "weak": 1, "strong": 1} for i in range(60)]
+    labels.write_text("\n".join(map(json.dumps, rows)))
+    run = sluice("calibrate", labels, "--out", tmp_path / "c.json")
+    assert run.returncode == 0, run.stderr
+    assert "not stronger on these labels" in run.stderr
+    assert "unknown" in run.stdout
+
+
+def test_a_file_that_is_no_calibration_is_told(tmp_path):
+    wrong = tmp_path / "c.json"
+    for text in ("{", "[]", '{"version": 9}'):
+        wrong.write_text(text)
+        run = sluice("route", "hi", "--calibration", wrong, "--state", tmp_path)
+        assert run.returncode == 3
+        assert str(wrong) in run.stderr

@@ -1,0 +1,197 @@
+"""Calibrating on labels: what is learnt, how it is judged, and that a shuffled model fails."""
+
+import json
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.calibrate.fit import Label, fit
+from router.calibrate.report import floors, ordering, reliability, threshold_for
+from router.calibrate.ridge import ridge
+from router.classify import CLASSIFIERS, judge_by
+from router.classify.calibration import from_json, to_json
+from router.classify.words import HEAD, TAIL, size, words
+from router.features import read
+
+EASY = ["refund", "parcel", "invoice", "发票", "物流"]
+HARD = ["eigenvalue", "theorem", "integral", "矩阵", "定理"]
+
+
+def labels(count=240, seed=1):
+    """Return labels of two topics: of one the small model knows most, of the other little."""
+    draw = random.Random(seed)
+    made = []
+    for i in range(count):
+        hard = draw.random() < 0.5
+        topic = draw.choice(HARD if hard else EASY)
+        other = draw.choice(["today", "please", "again", "一下", "吗"])
+        weak = float(draw.random() < (0.2 if hard else 0.9))
+        text = f"{topic} {other} question {i % 7}"
+        made.append(Label(str(i), text, "en", 0.5, weak, max(weak, float(draw.random() < 0.9))))
+    return made
+
+
+LABELS = labels()
+FITTED = fit(LABELS)
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def test_english_is_read_by_words_and_chinese_by_characters_with_their_pairs():
+    assert len(words("Refund my order")) == 3 + 2
+    assert len(words("退款订单")) == 4 + 3
+    assert words("REFUND, my order!") == words("refund my order")
+    assert words("退款 订单") == words("退款订单")
+    assert words("") == frozenset()
+
+
+def test_of_a_long_text_the_beginning_and_the_end_are_read():
+    long = "a " * HEAD + "middle " + "b " * TAIL
+    assert words("middle") & words(long) == frozenset()
+    assert words("b") <= words(long)
+    assert size("x" * 1_000_000) < 3
+
+
+# -- ridge -----------------------------------------------------------------------------------------
+
+small = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0])
+
+
+@given(
+    st.lists(st.tuples(small, small, small), min_size=1, max_size=6),
+    st.lists(small, min_size=6, max_size=6),
+    st.sampled_from([0.1, 1.0, 10.0]),
+)
+def test_ridge_solves_its_normal_equations(dense, target, penalty):
+    rows = [[(i, x) for i, x in enumerate(row) if x] for row in dense]
+    target = target[: len(rows)]
+    found = ridge(rows, target, 3, penalty)
+    for column in range(3):
+        off = penalty * found[column]
+        for row, wanted in zip(dense, target, strict=True):
+            off += row[column] * (sum(x * w for x, w in zip(row, found, strict=True)) - wanted)
+        assert off == pytest.approx(0, abs=0.05)
+
+
+# -- what is learnt --------------------------------------------------------------------------------
+
+
+def test_prompts_that_were_not_seen_are_ordered_by_what_was_learnt():
+    found = ordering(LABELS, [-p for p in FITTED.p_small])
+    assert found.low > 0.6
+    assert found.low <= found.apgr <= found.high
+    assert ordering(LABELS, [label.complexity for label in LABELS]).apgr == pytest.approx(0.5)
+
+
+def test_a_model_of_shuffled_labels_orders_nothing():
+    draw = random.Random(7)
+    outcomes = [(label.weak, label.strong) for label in LABELS]
+    draw.shuffle(outcomes)
+    shuffled = [
+        Label(label.id, label.text, label.language, label.complexity, *outcome)
+        for label, outcome in zip(LABELS, outcomes, strict=True)
+    ]
+    found = ordering(shuffled, [-p for p in fit(shuffled).p_small])
+    assert found.low < 0.5
+    assert found.apgr < 0.58
+
+
+def test_p_small_is_as_often_acceptable_as_it_says():
+    bins = reliability(LABELS, FITTED.p_small)
+    assert sum(row.count for row in bins) == len(LABELS)
+    for half in (bins[:5], bins[5:]):
+        foretold, found = (
+            sum(getattr(row, name) for row in half) / 5 for name in ("foretold", "found")
+        )
+        assert foretold == pytest.approx(found, abs=0.1)
+    mean = sum(FITTED.p_small) / len(LABELS)
+    acceptable = sum(label.acceptable for label in LABELS) / len(LABELS)
+    assert mean == pytest.approx(acceptable, abs=0.02)
+
+
+def test_a_fit_is_the_same_every_time_and_survives_its_file():
+    again = fit(LABELS)
+    assert again == FITTED
+    kept = from_json(json.loads(json.dumps(to_json(FITTED.calibration))))
+    for label in LABELS[:20]:
+        ours, theirs = (c.gain(label.text, 0.5) for c in (kept, FITTED.calibration))
+        assert ours == pytest.approx(theirs, abs=1e-3)
+
+
+def test_a_calibration_changes_p_small_alone():
+    body = {"model": "auto", "messages": [{"role": "user", "content": "theorem today"}]}
+    features = read(body)
+    plain = CLASSIFIERS["heuristic"](features)
+    assert judge_by("heuristic")(features, body) == plain
+    learnt = judge_by("heuristic", FITTED.calibration)(features, body)
+    assert learnt.p_small != plain.p_small
+    assert (learnt.tier, learnt.task, learnt.complexity) == (
+        plain.tier,
+        plain.task,
+        plain.complexity,
+    )
+    easy = {"model": "auto", "messages": [{"role": "user", "content": "refund today"}]}
+    assert judge_by("heuristic", FITTED.calibration)(read(easy), easy).p_small > learnt.p_small
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {"version": 2},
+        {"version": 1},
+        {**to_json(FITTED.calibration), "idf": [1.0]},
+        {**to_json(FITTED.calibration), "mean": "x"},
+        {**to_json(FITTED.calibration), "words": 3},
+    ],
+)
+def test_what_is_no_calibration_is_refused(value):
+    with pytest.raises(ValueError, match=r"calibration|lists of one length|not a number"):
+        from_json(value)
+
+
+# -- how it is judged ------------------------------------------------------------------------------
+
+
+def apgr_by_hand(rows, scores):
+    """Return the area under the gain won, every prompt a threshold, over all orders of ties."""
+    total, n = sum(row.gain for row in rows), len(rows)
+    expected = [0.0]
+    for calls in range(1, n + 1):
+        cut = sorted(scores, reverse=True)[calls - 1]
+        above = [r.gain for r, s in zip(rows, scores, strict=True) if s > cut]
+        tied = [r.gain for r, s in zip(rows, scores, strict=True) if s == cut]
+        expected.append(sum(above) + sum(tied) * (calls - len(above)) / len(tied))
+    return sum((a + b) / 2 for a, b in pairwise(expected)) / n / total
+
+
+outcomes = st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.0, 1.0]))
+
+
+@given(st.lists(st.tuples(outcomes, st.sampled_from([0.1, 0.5, 0.9])), min_size=1, max_size=8))
+def test_apgr_is_the_area_under_every_threshold(drawn):
+    rows = [Label(str(i), "", "en", 0.5, *pair) for i, (pair, _) in enumerate(drawn)]
+    scores = [score for _, score in drawn]
+    found = ordering(rows, scores)
+    if sum(row.gain for row in rows) <= 0:
+        assert found.apgr is None
+    else:
+        assert found.apgr == pytest.approx(apgr_by_hand(rows, scores))
+        assert 0 < found.cpt50 <= found.cpt80 <= 1
+
+
+def test_thresholds_tell_what_stays_small_and_how_surely():
+    rows = floors(LABELS, FITTED.p_small)
+    assert [row.small for row in rows] == pytest.approx([i / 20 for i in range(1, 21)])
+    assert all(row.acceptable_low <= row.acceptable for row in rows)
+    assert [row.threshold for row in rows] == sorted((r.threshold for r in rows), reverse=True)
+    assert rows[-1].quality == pytest.approx(
+        sum(label.weak for label in LABELS) / sum(label.strong for label in LABELS)
+    )
+    chosen = threshold_for(rows, 0.8)
+    assert chosen.acceptable_low >= 0.8
+    assert threshold_for(rows, 1.0) is None

@@ -12,6 +12,7 @@ from router.classify.weights import (
     COMPLEXITY,
     COPIES,
     FALLBACK,
+    FALLS,
     JSON_ASKED,
     P_SMALL,
     SHORT,
@@ -42,11 +43,19 @@ def heuristic(features: Features) -> Judgement:
         task=task,
         complexity=complexity,
         tier="simple" if complexity < THRESHOLDS[features.language] else "heavy",
-        p_small=round(_between(P_SMALL[task], complexity), DECIMALS),
+        p_small=round(_between(P_SMALL[task], _hardness(complexity)), DECIMALS),
         language=features.language,
         tokens_out=_tokens_out(features, task, complexity),
         reasons=reasons,
     )
+
+
+def _hardness(complexity: float) -> float:
+    """Return how far p_small has fallen: with complexity, then to its end, and no further."""
+    begins, ends = FALLS
+    if complexity <= begins:
+        return complexity
+    return min(1.0, begins + (complexity - begins) * (1 - begins) / (ends - begins))
 
 
 def _task(features: Features, signals: Mapping[str, float]) -> str:

@@ -8,10 +8,12 @@ What a report holds besides its figures may be somebody's prompts: no text of it
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from backends.importers.measurement import Percentiles
 
+MOST = 1e15  # no benchmark counts further; infinity and numbers of 400 digits don't either
 UNITS_MS: Mapping[str, float] = {
     "ns": 1e-6,
     "nanosecond": 1e-6,
@@ -60,7 +62,7 @@ class Fields:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.wrong(key, f"is not a number: {expected} is expected")
-        if math.isinf(value) or value <= least:
+        if not least < value < MOST:
             raise self.wrong(key, f"can't be: {expected} is expected")
         return float(value)
 
@@ -69,13 +71,23 @@ class Fields:
         value = self.values.get(key)
         if value is None:
             return 0
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        known = isinstance(value, int | float) and not isinstance(value, bool)
+        if not known or not 0 <= value < MOST:
             raise self.wrong(key, "is not a count: a whole number is expected")
         return int(value)
 
     def text(self, key: str) -> str | None:
         value = self.values.get(key)
         return value if isinstance(value, str) and value else None
+
+    def day(self, key: str) -> str | None:
+        """Return the date that a text begins with, as YYYY-MM-DD; None where it is none."""
+        text = self.text(key) or ""
+        shown = f"{text[:4]}-{text[4:6]}-{text[6:8]}" if text[:8].isdigit() else text[:10]
+        try:
+            return date.fromisoformat(shown).isoformat()
+        except ValueError:
+            return None
 
     def inside(self, key: str) -> "Fields":
         """Return the mapping under this key; one that isn't there is empty."""

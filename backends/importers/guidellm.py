@@ -18,6 +18,7 @@ NAMES = {
     "itl_ms": "metrics.inter_token_latency_ms",
     "e2e_ms": "metrics.request_latency",
 }
+LAST = 4e9  # seconds since 1970, in the year 2096
 NEARLY = 0.8  # of the streams were busy on average: the rest is starting up and running out
 
 
@@ -150,7 +151,9 @@ def _model(report: Fields) -> str | None:
 
 def _date(benchmark: Fields) -> str | None:
     at = benchmark.maybe("start_time", "seconds since 1970")
-    return None if at is None else datetime.fromtimestamp(at, UTC).date().isoformat()
+    if at is None or at > LAST:
+        return None
+    return datetime.fromtimestamp(at, UTC).date().isoformat()
 
 
 def _is_object(fields: Fields, key: str) -> bool:

@@ -67,7 +67,7 @@ def _paired(
 ) -> Iterator[Measurement]:
     """Return a decode rate with the prompts that were measured beside it."""
     tok_s = row.number("avg_ts", "tokens/s")
-    itl, date = Percentiles(p50=1000 / tok_s), _date(row)
+    itl, date = Percentiles(p50=1000 / tok_s), row.day("test_time")
     if depth or not prompts:
         yield Measurement(1, depth or None, gen, tok_s, itl_ms=itl, date=date)
         return
@@ -79,7 +79,7 @@ def _paired(
 
 def _mix(row: Fields, prompt: int, gen: int) -> Measurement:
     seconds = row.number("avg_ns", "nanoseconds above 0") / 1e9
-    return Measurement(1, prompt, gen, mix_tok_s=gen / seconds, date=_date(row))
+    return Measurement(1, prompt, gen, mix_tok_s=gen / seconds, date=row.day("test_time"))
 
 
 def read_batched(rows: Sequence[Fields]) -> list[BenchmarkReport]:
@@ -123,11 +123,6 @@ def _noise(row: Fields) -> list[str]:
     if spread is None or spread <= NOISY * mean:
         return []
     return [f"{row.where}: noisy: {mean:.4g} tokens/s with a standard deviation of {spread:.4g}"]
-
-
-def _date(row: Fields) -> str | None:
-    text = row.text("test_time")
-    return text[:10] if text else None
 
 
 def _build(row: Fields) -> str | None:

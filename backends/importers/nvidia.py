@@ -6,7 +6,7 @@ of all users together, `..._per_user` is not.
 
 from collections.abc import Mapping, Sequence
 
-from backends.importers.fields import Fields, NotReadable, grouped
+from backends.importers.fields import MOST, Fields, NotReadable, grouped
 from backends.importers.measurement import BenchmarkReport, Measurement
 from backends.importers.sanity import checked
 
@@ -88,7 +88,7 @@ def _run(report: Fields, warnings: list[str]) -> Measurement:
         e2e_ms=e2e_ms,
         completed=completed,
         failed=failed,
-        date=_date(report),
+        date=report.day("start_time"),
     )
     return checked(measured, report.where, NAMES)
 
@@ -111,7 +111,7 @@ def _count(report: Fields, key: str) -> int | None:
 def _concurrency(config: Fields) -> float | None:
     """Return the first `concurrency` of the settings, wherever this version keeps it."""
     own = config.values.get("concurrency")
-    if isinstance(own, int | float) and not isinstance(own, bool) and own > 0:
+    if isinstance(own, int | float) and not isinstance(own, bool) and 0 < own < MOST:
         return float(own)
     for key, value in config.values.items():
         if isinstance(value, Mapping):
@@ -136,8 +136,3 @@ def _model(report: Fields) -> str:
 
 def _is_object(fields: Fields, key: str) -> bool:
     return isinstance(fields.values.get(key), dict)
-
-
-def _date(report: Fields) -> str | None:
-    text = report.text("start_time")
-    return text[:10] if text else None

@@ -81,7 +81,7 @@ def _run(row: Fields, e2e: str, warnings: list[str]) -> Measurement:
         e2e_ms=e2e_ms,
         completed=completed,
         failed=failed,
-        date=_date(row),
+        date=row.day("date"),
     )
     names = {
         "concurrency": "max_concurrency",
@@ -132,14 +132,6 @@ def _model(row: Fields) -> str:
 def _engine(row: Fields) -> str | None:
     backend = row.text("backend") or row.text("endpoint_type") or ""
     return next((name for name in ("vllm", "sglang") if backend.startswith(name)), None)
-
-
-def _date(row: Fields) -> str | None:
-    """Return the day of ``20261120-214850``."""
-    text = row.text("date") or ""
-    if len(text) < 8 or not text[:8].isdigit():  # noqa: PLR2004  (YYYYMMDD)
-        return None
-    return f"{text[:4]}-{text[4:6]}-{text[6:8]}"
 
 
 def _mean(percentiles: Percentiles) -> float:

@@ -485,6 +485,32 @@ def test_what_is_of_another_kind_is_told(tmp_path, name, keys, wrong, said):
     assert said in refused(tmp_path, values)
 
 
+@pytest.mark.parametrize("told", ["x", "2026", 5, "2026-13-45T00:00:00Z", None])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("vllm-serve.json", "date"),
+        ("profile_export_aiperf.json", "start_time"),
+        ("llama-bench.jsonl", "test_time"),
+    ],
+)
+def test_a_date_that_is_none_is_left_out(tmp_path, name, key, told):
+    values = [{**value, key: told} for value in objects(name)[:2]]
+    if name == "llama-bench.jsonl":
+        assert read_one(tmp_path, *values).measurements[0].date is None
+    else:
+        assert read_one(tmp_path, values[0]).measurements[0].date is None
+
+
+@pytest.mark.parametrize("huge", [10**400, 1e308, -(10**400)])
+def test_a_number_that_counts_nothing_is_refused(tmp_path, huge):
+    for key in ("output_throughput", "completed"):
+        assert f"`{key}`" in refused(tmp_path, changed("vllm-serve.json", [key], lambda _: huge))
+    (value,) = objects("guidellm-0.4.json")
+    value["benchmarks"][0]["start_time"] = 1e14
+    assert read_one(tmp_path, value).measurements[0].date is None
+
+
 def test_more_streams_than_anybody_has_are_refused(tmp_path):
     (value,) = objects("llama-batched-bench.jsonl")[:1]
     value.update(pl=1e7, speed_tg=1e6, t_tg=640.0)

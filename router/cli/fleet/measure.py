@@ -100,7 +100,10 @@ def command(
     state: Path,
     as_json: bool,
 ) -> None:
-    """Measure a live fleet and keep the result as the profile `<instance>/<model>`."""
+    """Measure a live fleet and keep the result as the profile `<instance>/<model>`.
+
+    Of several urls the first is measured: a profile is of one replica.
+    """
     with told():
         catalogue = files.catalogue(fleets, state)
     fleet = catalogue.fleet(name)
@@ -118,7 +121,7 @@ def command(
         raise Ends(f"the environment variable `{fleet.api_key_env}` is not set", INVALID)
     most_s = len(loads) * max_seconds
     click.echo(
-        f"{len(loads)} loads on {fleet.id} ({', '.join(fleet.urls)}): up to {most_s:.0f} s "
+        f"{len(loads)} loads on {fleet.id} ({fleet.urls[0]}): up to {most_s:.0f} s "
         "and the time that its last requests take",
         err=True,
     )
@@ -147,7 +150,7 @@ class _Run:
 
     async def own(self, fleet: Fleet, key: str | None, loads: Sequence[Load]) -> None:
         """Measure with our own loop."""
-        backend = KINDS[fleet.kind](Endpoint(fleet.urls, key))
+        backend = KINDS[fleet.kind](Endpoint(fleet.urls[:1], key))
         headers = {"authorization": f"Bearer {key}"} if key else {}
         try:
             self.engine_version = await about.engine_version(fleet.urls[0], headers)
@@ -179,7 +182,7 @@ class _Run:
 
 async def _words(fleet: Fleet, key: str | None, loads: Sequence[Load]) -> list[int]:
     """Return how many words make the prompt of each load on this fleet."""
-    backend = KINDS[fleet.kind](Endpoint(fleet.urls, key))
+    backend = KINDS[fleet.kind](Endpoint(fleet.urls[:1], key))
     try:
         loop = Loop(backend, fleet.upstream_model)
         await loop.calibrate()

@@ -124,7 +124,7 @@ def _between(low: tuple[float, Speed], high: tuple[float, Speed], concurrency: f
 
 
 def line(low: float, high: float, share: float) -> float:
-    return low + share * (high - low)
+    return (1 - share) * low + share * high  # never below the lower of the two
 
 
 def _maybe_line(low: float | None, high: float | None, share: float) -> float | None:

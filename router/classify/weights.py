@@ -132,7 +132,10 @@ SHORT: Final = (32, 0.5)  # tokens, and for short_answer at 0 tokens, 0 at so ma
 JSON_ASKED: Final = 0.5  # for structured_output
 FALLBACK: Final = ("other", 0.2)
 
-FALLS: Final = (0.3, 0.6)  # complexity at which p_small begins to fall faster, and at which it ends
+FALLS: Final = (
+    0.3,
+    0.45,
+)  # complexity at which p_small begins to fall faster, and at which it ends
 P_SMALL: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
     {  # assumed: at complexity 0, at 1
         "classification": (0.98, 0.60),

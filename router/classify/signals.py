@@ -9,7 +9,7 @@ from math import log2
 from typing import Final
 
 from router.features import Features
-from router.features.lexicon import LIGHT
+from router.features.lexicon import HEAVY, LIGHT
 
 SHORT_QUESTION: Final = 24  # tokens from which on a question is not short
 SHORT_LOOKUP: Final = 40  # likewise for `who is`, which says less the more stands beside it
@@ -25,7 +25,12 @@ _TOPICS: Final = LIGHT | {"lookup", "suggest", "close", "continue"}
 def signals_of(features: Features) -> dict[str, float]:
     """Return the signals that speak."""
     cues = dict(features.cues)
-    return cues | _of_topic(features, cues) | _of_form(features, cues) | _of_request(features)
+    found = cues | _of_topic(features, cues) | _of_form(features, cues) | _of_request(features)
+    if "numbers" in found and HEAVY.isdisjoint(cues):
+        # Where the system prompt sets a light task, and the user asks for no other, the text is
+        # what the task is done to.
+        found["numbers"] *= 1 - min(found.get("system_light", 0.0), 1.0)
+    return found
 
 
 def _of_topic(features: Features, cues: Mapping[str, float]) -> dict[str, float]:

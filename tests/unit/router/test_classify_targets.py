@@ -1,7 +1,8 @@
 """How well each classifier tells simple from heavy, on requests of our own writing.
 
 `parity.jsonl`: the same request in three languages; the even half was seen while the weights were
-fitted, the odd half was not (a dozen phrases of the lexicon come from both). `requests.jsonl`: what the weights were fitted on, among other things.
+fitted, the odd half was not (a dozen phrases of the lexicon come from both). `requests.jsonl`: what
+the weights were fitted on, among other things.
 The targets: few heavy requests on the small model, in every language.
 """
 

@@ -90,9 +90,8 @@ def merged(old: Mapping[str, Any], new: Row) -> tuple[Row, list[str]]:
             guessed += 1
         else:
             kept.append(point)
-    row = {**new, "points": [*kept, *new["points"]]}
-    if "cached_share" in old:
-        row["cached_share"] = old["cached_share"]
+    stays = {key: old[key] for key in (*ONE_OF_A_KIND, "cached_share") if key in old}
+    row = {**stays, **new, "points": [*kept, *new["points"]]}
     said = []
     if replaced:
         said.append(f"{replaced} older points at the same loads and lengths are replaced")
@@ -132,10 +131,35 @@ def rows_in(path: Path) -> list[Row]:
 
 
 def put(path: Path, rows: Sequence[Row]) -> list[str]:
-    """Put rows into the file, merged with those of the same id; return what is worth telling.
+    """Put rows into the file, merged with those of the same id; return what is worth telling."""
+    return put_all({path: rows})
 
-    The file is replaced whole, and only if it reads back: nothing is half imported.
-    """
+
+def put_all(places: Mapping[Path, Sequence[Row]]) -> list[str]:
+    """Put rows into several files, each replaced whole, and none unless all of them read back."""
+    texts, told = {}, []
+    for path, rows in places.items():
+        texts[path], said = _text(path, rows)
+        told += said
+    parts = {path: path.with_name(f"{path.name}.{os.getpid()}.part") for path in texts}
+    try:
+        for path, part in parts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("w", encoding="utf-8") as stream:
+                stream.write(texts[path])
+                stream.flush()
+                os.fsync(stream.fileno())
+        for path, part in parts.items():
+            part.replace(path)
+    finally:
+        for part in parts.values():
+            with contextlib.suppress(OSError):  # it is in its place, or never was
+                part.unlink()
+    return told
+
+
+def _text(path: Path, rows: Sequence[Row]) -> tuple[str, list[str]]:
+    """Return the file's new text, read back once, and what is worth telling of it."""
     there = {row["id"]: row for row in rows_in(path)}
     told: list[str] = []
     for row in rows:
@@ -153,18 +177,7 @@ def put(path: Path, rows: Sequence[Row]) -> list[str]:
         width=140,
     )
     _read(Source(str(path), text))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
-    return told
+    return text, told
 
 
 class _Dumper(yaml.SafeDumper):

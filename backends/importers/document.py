@@ -4,7 +4,9 @@ Reports hold every single request and token time; what no importer reads is drop
 so that a file of many MB takes the memory of its figures.
 """
 
+import codecs
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,10 @@ import ijson
 from backends.importers.fields import Fields, NotReadable
 
 SMALL = 4_000_000  # bytes that are read at once, by a parser that takes NaN and tells the line
+# What Python's own JSON writes, as sglang does for a rate without limit, and no parser of streams
+# takes. In a text, which nobody reads, the exchange does no harm.
+NO_JSON = re.compile(rb"(?<=[:,\[\s])(NaN|-?Infinity)(?=[,\]}\s])")
+HELD = 16  # bytes: more than the longest of them and its neighbours
 DROPPED = frozenset(
     {
         "requests",  # guidellm: each request with its prompt and every token
@@ -50,7 +56,8 @@ def load(path: Path) -> ReportFile:
             f"{path}: the file is empty: a benchmark's JSON or JSON lines is expected"
         )
     with path.open("rb") as stream:
-        values = list(_streamed(stream, str(path)) if size > SMALL else _whole(stream, str(path)))
+        read = _streamed if size > SMALL else _whole
+        values = list(read(stream, str(path)))
     objects: list[Fields] = []
     for where, value in values:
         if isinstance(value, list) and len(values) == 1:
@@ -101,7 +108,7 @@ def _streamed(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
     depth = skipping = count = 0
     key = ""
     try:
-        for _, event, value in ijson.parse(stream, multiple_values=True, use_float=True):
+        for _, event, value in ijson.parse(_Plain(stream), multiple_values=True, use_float=True):
             opens, closes = event in ("start_map", "start_array"), event in ("end_map", "end_array")
             if skipping:
                 skipping += opens - closes
@@ -124,7 +131,31 @@ def _streamed(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
     except ijson.JSONError as exc:  # its message repeats the text around
         cut = any(sign in str(exc) for sign in ("premature EOF", "ncomplete"))
         said = "ends in the middle (truncated?)" if cut else "is not JSON"
-        raise NotReadable(f"{name}: {said}, after {count} whole results") from None
+        where = f"before byte {stream.tell()}, after {count} whole results"
+        raise NotReadable(f"{name}: {said}, {where}") from None
+
+
+class _Plain:
+    """A stream of JSON without a byte order mark: null for NaN, a number too large for infinity."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._held = stream.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8)
+
+    def read(self, size: int) -> bytes:
+        """Return about `size` bytes, none at the end only; what may go on is held back."""
+        if size == 0:  # asks whether these are bytes
+            return b""
+        found = self._stream.read(max(size, 2 * HELD))
+        known = NO_JSON.sub(_number, self._held + found)
+        cut = len(known) - HELD if found else len(known)
+        self._held = known[cut:]
+        return known[:cut]
+
+
+def _number(match: re.Match[bytes]) -> bytes:
+    """Return what stands for a number that JSON doesn't have; `Fields` refuses the large one."""
+    return b"null" if match[1] == b"NaN" else match[1].replace(b"Infinity", b"1e300")
 
 
 def _pruned(value: Any) -> Any:  # noqa: ANN401  (whatever JSON holds)

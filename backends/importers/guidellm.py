@@ -54,9 +54,10 @@ def read_guidellm(reports: Sequence[Fields]) -> list[BenchmarkReport]:
 
 def _benchmark(benchmark: Fields, warnings: list[str]) -> Measurement | None:
     metrics = benchmark.inside("metrics")
-    totals = metrics.inside("request_totals") if _is_object(metrics, "request_totals") else None
+    holder = metrics if "request_totals" in metrics.values else benchmark  # 0.4 on, 0.2 and 0.3
+    totals = holder.inside("request_totals") if _is_object(holder, "request_totals") else None
     if totals is None:
-        completed, failed = metrics.count("request_totals"), 0
+        completed, failed = holder.count("request_totals"), 0
     else:
         completed = totals.count("successful")
         failed = totals.count("errored")
@@ -92,7 +93,8 @@ def _benchmark(benchmark: Fields, warnings: list[str]) -> Measurement | None:
 
 def _streams(benchmark: Fields, metrics: Fields) -> float:
     """Return the streams that the run kept up, else those at once on average."""
-    strategy = benchmark.inside("config").inside("strategy")
+    holder = "config" if "config" in benchmark.values else "args"  # 0.4 on, 0.2 and 0.3
+    strategy = benchmark.inside(holder).inside("strategy")
     kept = strategy.maybe("streams", "streams")
     mean = _successful(metrics, "request_concurrency").maybe("mean", "streams")
     if mean is None:
@@ -145,7 +147,8 @@ def _model(report: Fields) -> str | None:
         first.inside("config"),
         args,
     ]
-    named = [place.text("model") for place in places] + [args.text("processor")]
+    named = [place.text("model") for place in places]
+    named += [first.inside("worker").text("backend_model"), args.text("processor")]
     return next((name for name in named if name), None)
 
 

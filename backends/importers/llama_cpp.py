@@ -13,6 +13,7 @@ from backends.importers.sanity import checked
 
 NOISY = 0.2  # standard deviation over mean
 AGREES = 0.05
+FAR = 30.0  # runs that vary make the mean of rates another than the rate of means
 NAMES = {"concurrency": "pl", "tok_s": "speed_tg", "ttft_ms": "t_pp", "itl_ms": "t_tg"}
 SETTINGS = ("model_filename", "n_threads", "n_gpu_layers", "type_k", "type_v")  # make a setting
 
@@ -36,6 +37,7 @@ def _bench(rows: Sequence[Fields]) -> BenchmarkReport:
     prompts, decodes, mixes = [], [], []
     for row in rows:
         prompt, gen, depth = (row.count(key) for key in ("n_prompt", "n_gen", "n_depth"))
+        _rate_agrees(row, prompt + gen)
         if prompt and gen:
             mixes.append(_mix(row, prompt, gen))
         elif gen:
@@ -60,6 +62,16 @@ def _bench(rows: Sequence[Fields]) -> BenchmarkReport:
         measurements=tuple(checked(m, first.where, names) for m in found),
         warnings=tuple(warnings),
     )
+
+
+def _rate_agrees(row: Fields, tokens: int) -> None:
+    """Raise NotReadable where the rate isn't what the time says."""
+    rate, time_ns = row.number("avg_ts", "tokens/s"), row.maybe("avg_ns", "nanoseconds above 0")
+    if time_ns is None or not tokens:
+        return
+    follows = tokens * 1e9 / time_ns
+    if not 1 / FAR < rate / follows < FAR:
+        raise row.wrong("avg_ts", f"can't be: {follows:.4g} tokens/s follow from `avg_ns`")
 
 
 def _paired(
@@ -94,6 +106,8 @@ def read_batched(rows: Sequence[Fields]) -> list[BenchmarkReport]:
         if shared:
             warnings.append(f"{row.where}: the prompt is shared: prefill and TTFT are left out")
         known = not shared and t_pp is not None
+        if known:
+            _prefill_agrees(row, streams)
         found.append(
             checked(
                 Measurement(
@@ -116,6 +130,13 @@ def read_batched(rows: Sequence[Fields]) -> list[BenchmarkReport]:
         warnings=tuple(warnings),
     )
     return [report]
+
+
+def _prefill_agrees(row: Fields, streams: float) -> None:
+    prompts, speed_pp = row.count("pp") * streams, row.maybe("speed_pp", "tokens/s")
+    follows = prompts / row.number("t_pp", "seconds")
+    if prompts and speed_pp is not None and abs(follows / speed_pp - 1) > AGREES:
+        raise row.wrong("speed_pp", f"can't be: pp x pl / t_pp is {follows:.4g}")
 
 
 def _noise(row: Fields) -> list[str]:

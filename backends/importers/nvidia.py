@@ -20,7 +20,7 @@ NAMES = {
 
 
 def is_aiperf(first: Fields) -> bool:
-    return _is_export(first) and "aiperf_version" in first.values
+    return {"aiperf_version", "input_config"} <= set(first.values)
 
 
 def is_genai_perf(first: Fields) -> bool:
@@ -60,8 +60,10 @@ def _read(tool: str, reports: Sequence[Fields]) -> list[BenchmarkReport]:
 def _run(report: Fields, warnings: list[str]) -> Measurement:
     completed = _count(report, "request_count")
     failed = _count(report, "error_request_count") or 0
-    if completed == 0:
+    if not completed and (completed == 0 or failed):
         raise NotReadable(f"{report.where}: `request_count` is 0: no request was answered")
+    if report.values.get("is_complete") is False or report.values.get("was_cancelled") is True:
+        warnings.append(f"{report.where}: the run was ended before it was complete")
     if failed:
         warnings.append(f"{report.where}: {failed} requests failed")
     tokens_in, tokens_out = (
@@ -109,10 +111,19 @@ def _count(report: Fields, key: str) -> int | None:
 
 
 def _concurrency(config: Fields) -> float | None:
-    """Return the first `concurrency` of the settings, wherever this version keeps it."""
+    """Return the `concurrency` of the settings, wherever this version keeps it.
+
+    aiperf from 0.9 has a list of phases, of which the warm-up is not what was measured.
+    """
     own = config.values.get("concurrency")
     if isinstance(own, int | float) and not isinstance(own, bool) and 0 < own < MOST:
         return float(own)
+    phases = config.values.get("phases")
+    for phase in phases if isinstance(phases, list) else []:
+        if isinstance(phase, Mapping) and "warmup" not in (phase.get("kind"), phase.get("name")):
+            found = _concurrency(Fields(f"{config.where}.phases", phase))
+            if found is not None:
+                return found
     for key, value in config.values.items():
         if isinstance(value, Mapping):
             found = _concurrency(Fields(f"{config.where}.{key}", value))
@@ -126,12 +137,21 @@ def _model(report: Fields) -> str:
     places = [config, *(config.inside(k) for k in ("endpoint", "models") if _is_object(config, k))]
     for place in places:
         for key in ("model_names", "models", "model"):
-            value = place.values.get(key)
-            if isinstance(value, list) and value and isinstance(value[0], str):
-                return value[0]
-            if isinstance(value, str) and value:
-                return value
+            name = _name(place.values.get(key))
+            if name:
+                return name
     return ""
+
+
+def _name(value: object) -> str:
+    """Return the first name of ``"m"``, ``["m"]`` or ``{"items": [{"name": "m"}]}``."""
+    if isinstance(value, Mapping):
+        value = value.get("items")
+    if isinstance(value, list) and value:
+        value = value[0]
+    if isinstance(value, Mapping):
+        value = value.get("name")
+    return value if isinstance(value, str) else ""
 
 
 def _is_object(fields: Fields, key: str) -> bool:

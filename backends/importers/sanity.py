@@ -7,9 +7,11 @@ from backends.importers.measurement import Measurement, Percentiles
 
 FAR = 30.0  # a factor that no way of counting explains; units are 1,000 apart
 PREFILL_HEAVY = 300.0  # decoding may be that small a part of a request
+ROUNDED = 1.01
 MOST_PREFILL_TOK_S = 2e6  # of one prompt
 MOST_TOK_S = 1e7
 MOST_MS = 3_600_000.0
+LEAST_ITL_MS = 0.02  # 50,000 tokens/s of one stream
 MOST_STREAMS = 1e6
 UNIT = " (is it in another unit?)"
 
@@ -20,7 +22,9 @@ def checked(measured: Measurement, where: str, names: Mapping[str, str]) -> Meas
     `names`: what the report calls `concurrency`, `tok_s`, `ttft_ms`, `itl_ms` and `e2e_ms`.
     """
     for field, value, said in (*_absurd(measured), *_inconsistent(measured)):
-        raise NotReadable(f"{where}: `{names.get(field, field)}` {value:g} can't be: {said}")
+        unit = " ms" if field.endswith("_ms") else ""  # theirs may be another, the value is ours
+        shown = f"`{names.get(field, field)}` {value:g}{unit}"
+        raise NotReadable(f"{where}: {shown} can't be: {said}")
     return measured
 
 
@@ -38,6 +42,9 @@ def _absurd(measured: Measurement) -> Objections:
         ms = _middle(getattr(measured, field))
         if ms is not None and ms > MOST_MS:
             yield field, ms, f"more than an hour{UNIT}"
+    itl_ms = _middle(measured.itl_ms)
+    if itl_ms is not None and itl_ms < LEAST_ITL_MS:
+        yield "itl_ms", itl_ms, f"no stream makes {1000 / itl_ms:,.0f} tokens/s{UNIT}"
 
 
 def _inconsistent(measured: Measurement) -> Objections:
@@ -56,8 +63,10 @@ def _inconsistent(measured: Measurement) -> Objections:
             yield "e2e_ms", e2e_ms, said
         if ttft_ms is not None and ttft_ms > usual_ms * FAR:
             yield "ttft_ms", ttft_ms, said
-    if ttft_ms is not None and e2e_ms is not None and ttft_ms > 2 * e2e_ms:
-        yield "ttft_ms", ttft_ms, f"requests end after {e2e_ms:g} ms"
+    for name in ("mean", "p50", "p90", "p95", "p99"):  # of the same requests, so none is above
+        first, last = (getattr(of, name, None) for of in (measured.ttft_ms, measured.e2e_ms))
+        if first is not None and last is not None and first > ROUNDED * last:
+            yield "ttft_ms", first, f"at {name} requests end after {last:g} ms"
     if ttft_ms is not None and measured.tokens_in:
         rate = 1000 * measured.tokens_in / ttft_ms
         if rate > MOST_PREFILL_TOK_S:

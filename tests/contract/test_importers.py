@@ -1,16 +1,18 @@
 """Every benchmark format: its own samples, nobody else's, the right units, and clear refusals."""
 
 import copy
+import io
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from backends import importers
 from backends.importers import IMPORTERS, NotReadable
-from backends.importers.document import SMALL, load
+from backends.importers.document import SMALL, _Plain, load
 
 BENCH = Path(__file__).parents[1] / "data" / "bench"
 SECRET = "a text that no importer may repeat"
@@ -82,6 +84,11 @@ SAMPLES = {
         "guidellm",
         "Qwen/Qwen3-8B",
         [(4, 300, 100, None, 197.04, 50, 20, 2030)],
+    ),
+    "guidellm-0.3.1.json": (  # totals, strategy and model elsewhere than later
+        "guidellm",
+        "Qwen/Qwen3-8B",
+        [(4, 300, 100, None, 800 / 4.061, 50, 20, 2030)],
     ),
     "profile_export_genai_perf.json": (
         "genai-perf",
@@ -180,6 +187,10 @@ UNITS = [
     ("profile_export_genai_perf.json", ["inter_token_latency", "p50"], "inter_token_latency"),
     ("profile_export_genai_perf.json", ["request_latency", "p50"], "request_latency"),
     ("llama-batched-bench.jsonl", ["t_tg"], "speed_tg"),
+    ("llama-batched-bench.jsonl", ["t_pp"], "speed_pp"),
+    ("llama-batched-bench.jsonl", ["speed_pp"], "speed_pp"),
+    ("llama-bench.json", ["avg_ts"], "avg_ts"),
+    ("llama-bench.json", ["avg_ns"], "avg_ts"),
 ]
 
 
@@ -201,6 +212,26 @@ def test_a_time_in_another_unit_is_caught_and_named(tmp_path, name, keys, said, 
 )
 def test_a_ttft_in_another_unit_is_caught_and_named(tmp_path, name, keys, said, factor):
     assert said in refused(tmp_path, changed(name, keys, lambda value: value * factor))
+
+
+def test_a_tpot_in_seconds_is_caught_though_the_concurrency_follows_from_it(tmp_path):
+    (value,) = objects("vllm-serve.json")
+    value.update({key: value[key] / 1000 for key in value if key.endswith("_tpot_ms")})
+    said = refused(tmp_path, [value])
+    assert "`median_tpot_ms` 0.01164 ms can't be: no stream makes 85,911 tokens/s" in said
+
+
+def test_the_figure_that_was_looked_at_is_named_with_its_unit(tmp_path):
+    (value,) = changed("vllm-serve.json", ["median_ttft_ms"], lambda _: None)
+    value["mean_ttft_ms"] = 95_000
+    assert "`mean_ttft_ms` 95000 ms can't be" in refused(tmp_path, [value])
+
+
+@pytest.mark.parametrize("name", ["mean", "median", "p99"])
+def test_an_answer_that_ends_before_its_first_token_is_refused(tmp_path, name):
+    (value, *_) = objects("sglang-serving.jsonl")
+    value[f"{name}_ttft_ms"] = value[f"{name}_e2e_latency_ms"] * 1.05
+    assert "requests end after" in refused(tmp_path, [value])
 
 
 @pytest.mark.parametrize("unit", ["minutes", "tokens", None, 3])
@@ -259,11 +290,25 @@ def test_a_run_without_an_answer_is_refused(tmp_path, name, keys, none):
     assert "answered" in refused(tmp_path, changed(name, keys, lambda _: none))
 
 
+def test_an_aiperf_run_of_failures_has_no_latencies_and_is_refused_as_aiperf(tmp_path):
+    (value,) = objects("profile_export_aiperf.json")
+    kept = ("aiperf_version", "input_config", "error_request_count")
+    assert "no request was answered" in refused(tmp_path, [{key: value[key] for key in kept}])
+
+
+@pytest.mark.parametrize("ended", [{"is_complete": False}, {"was_cancelled": True}])
+def test_a_run_that_was_ended_early_is_told(tmp_path, ended):
+    (value,) = objects("profile_export_aiperf.json")
+    assert "before it was complete" not in " ".join(read_one(tmp_path, value).warnings)
+    assert "before it was complete" in read_one(tmp_path, {**value, **ended}).warnings[0]
+
+
 @pytest.mark.parametrize(
     ("name", "failed"),
     [
         ("vllm-serve-rate.json", "3 of 67 requests failed"),
         ("guidellm-0.4.json", "1 of 41 requests failed"),
+        ("guidellm-0.3.1.json", "1 of 9 requests failed"),
         ("profile_export_aiperf.json", "2 requests failed"),
     ],
 )
@@ -290,6 +335,29 @@ def test_an_itl_of_chunks_gives_way_to_tpot(tmp_path):
     (report,) = importers.read(file)
     assert report.measurements[0].itl_ms.p50 == pytest.approx(11.64)
     assert "is of chunks" in report.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "backend", "engine"),
+    [
+        ("vllm-serve.json", "openai-chat", "vllm"),
+        ("sglang-serving.jsonl", "truss", "sglang"),
+    ],
+)
+def test_an_engine_that_the_report_does_not_name_is_told_as_assumed(
+    tmp_path, name, backend, engine
+):
+    values = [{**value, "backend": backend, "endpoint_type": None} for value in objects(name)]
+    report = read_one(tmp_path, *values)
+    assert report.engine == engine
+    assert f"taken for {engine}: see `--engine`" in report.warnings[0]
+    assert read_one(tmp_path, *objects(name)).warnings == ()
+
+
+def test_an_sglang_client_may_measure_vllm(tmp_path):
+    values = [{**value, "backend": "vllm-chat"} for value in objects("sglang-serving.jsonl")]
+    report = read_one(tmp_path, *values)
+    assert (report.engine, report.warnings) == ("vllm", ())
 
 
 def test_results_of_two_models_are_two_reports(tmp_path):
@@ -413,13 +481,61 @@ def test_a_large_report_reads_like_a_small_one(tmp_path):
     small = importers.read(BENCH / "guidellm-0.8.1.json")
     assert importers.read(path) == small
     whole = path.read_bytes()
-    for cut, said in ((len(whole) // 2, "truncated"), (len(whole) - 2, "truncated")):
+    for cut in (len(whole) // 2, len(whole) - 2):
         path.write_bytes(whole[:cut])
-        with pytest.raises(NotReadable, match=said):
+        with pytest.raises(NotReadable, match=rf"truncated\?\), before byte {cut}, after 0 whole"):
             importers.read(path)
     path.write_bytes(whole.replace(b'"tokens": [0', b'"tokens": :[0', 1))
     with pytest.raises(NotReadable, match="is not JSON"):
         importers.read(path)
+
+
+def test_the_requests_of_a_large_report_are_never_built(tmp_path):
+    path = large(tmp_path / "large.json", 2 * SMALL)
+    tracemalloc.start()
+    try:
+        (report,) = load(path).objects
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "requests" not in report.values["benchmarks"][0]
+    assert peak < path.stat().st_size / 4
+
+
+def large_sglang(path, mark=b""):
+    """Write runs without a limit of the rate, which stands as a bare ``Infinity``, in detail."""
+    rows = [{**row, "request_rate": float("inf")} for row in objects("sglang-serving.jsonl")]
+    rows[0] |= {"generated_texts": [SECRET, "NaN, NaN", "缓存"] * (SMALL // 50)}
+    rows[1] |= {"accept_length": float("nan"), "cached_tokens": [float("-inf")]}
+    path.write_bytes(mark + "\n".join(map(json.dumps, rows)).encode())
+    assert path.stat().st_size > SMALL
+    return path
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_large_report_may_hold_numbers_that_json_does_not_have(tmp_path, mark):
+    found = importers.read(large_sglang(tmp_path / "large.jsonl", mark))
+    assert found == importers.read(BENCH / "sglang-serving.jsonl")
+
+
+def test_infinity_is_refused_in_a_large_report_as_in_a_small_one(tmp_path):
+    path = large_sglang(tmp_path / "large.jsonl")
+    bare = path.read_bytes().replace(b'"duration": 23.76', b'"duration": Infinity', 1)
+    path.write_bytes(bare)
+    with pytest.raises(NotReadable, match="`duration` 1e\\+300 can't be"):
+        importers.read(path)
+
+
+BARE = b'{"a": [NaN,Infinity , -Infinity], "NaN": "Infinity, NaNcy", "b":NaN}\n{"c": 1234567890123}'
+PLAIN = b'{"a": [null,1e300 , -1e300], "NaN": "Infinity, NaNcy", "b":null}\n{"c": 1234567890123}'
+
+
+def test_a_number_that_json_does_not_have_is_exchanged_wherever_reads_are_cut():
+    for before in range(80):
+        blanks = b" " * before
+        stream = _Plain(io.BytesIO(blanks + BARE))
+        assert stream.read(0) == b""
+        assert b"".join(iter(lambda of=stream: of.read(1), b"")) == blanks + PLAIN
 
 
 def test_fifty_megabytes_are_read_in_a_small_part_of_400(tmp_path):
@@ -459,6 +575,21 @@ def test_without_a_concurrency_streams_are_requests_a_second_times_their_time(tm
     assert "is no rate" in refused(tmp_path, [value])
 
 
+def test_aiperf_keeps_its_phases_in_a_list_of_which_the_warmup_is_not_meant(tmp_path):
+    (value,) = objects("profile_export_aiperf.json")
+    del value["request_throughput"]  # else streams could follow from it
+    warmup = {"name": "warmup", "kind": "warmup", "type": "concurrency", "concurrency": 2}
+    profiling = {"name": "profiling", "kind": "profiling", "type": "concurrency", "concurrency": 8}
+    for phases in ([warmup, profiling], [{**warmup, "name": "first"}, profiling], [profiling]):
+        value["input_config"] = {
+            "models": {"strategy": "round_robin", "items": [{"name": "qwen3-8b"}]},
+            "endpoint": {"urls": ["http://127.0.0.1:8000"], "type": "chat"},
+            "phases": phases,
+        }
+        report = read_one(tmp_path, value)
+        assert (report.model, report.measurements[0].concurrency) == ("qwen3-8b", 8)
+
+
 def test_a_model_that_no_setting_names_is_unknown(tmp_path):
     (value,) = objects("profile_export_genai_perf.json")
     value["input_config"] = {"concurrency": 8}
@@ -481,7 +612,7 @@ def test_a_model_that_no_setting_names_is_unknown(tmp_path):
 def test_what_is_of_another_kind_is_told(tmp_path, name, keys, wrong, said):
     values = changed(name, keys, lambda _: wrong)
     if name == "llama-bench.json":
-        values = [{**value, "avg_ts": wrong} for value in values[:3]]
+        values = [{**value, "avg_ts": wrong, "avg_ns": 1280} for value in values[:3]]
     assert said in refused(tmp_path, values)
 
 
@@ -513,13 +644,13 @@ def test_a_number_that_counts_nothing_is_refused(tmp_path, huge):
 
 def test_more_streams_than_anybody_has_are_refused(tmp_path):
     (value,) = objects("llama-batched-bench.jsonl")[:1]
-    value.update(pl=1e7, speed_tg=1e6, t_tg=640.0)
+    value.update(pl=1e7, speed_tg=1e6, t_tg=640.0, speed_pp=1e6, t_pp=1280.0)
     assert "up to 1e+06 streams" in refused(tmp_path, [value])
 
 
 def test_more_than_an_hour_to_the_first_token_is_refused(tmp_path):
     (value,) = objects("llama-batched-bench.jsonl")[:1]
-    assert "more than an hour" in refused(tmp_path, [{**value, "t_pp": 1e5}])
+    assert "more than an hour" in refused(tmp_path, [{**value, "t_pp": 1e5, "speed_pp": 1.28e-3}])
 
 
 def test_a_run_at_a_rate_without_any_latency_tells_no_concurrency(tmp_path):

@@ -136,6 +136,59 @@ def test_another_engine_is_not_mixed_into_a_profile(tmp_path):
     assert other.returncode == 0
 
 
+def test_of_a_file_with_several_profiles_none_is_written_unless_all_can_be(tmp_path):
+    told(imported(tmp_path, "vllm-serve.json", "--model", "qwen3-0.6b-q8_0", "--json"))
+    run = imported(tmp_path, "llama-bench.json")  # of Q4_0, which is free, and of Q8_0
+    assert run.returncode == 2
+    assert "nothing is written" in run.stderr
+    names = [path.name for path in (tmp_path / "profiles").iterdir()]
+    assert names == ["c8g.xlarge--qwen3-0.6b-q8_0.yaml"]
+
+
+def test_an_engine_stays_though_a_later_report_does_not_name_it(tmp_path):
+    told(imported(tmp_path, "vllm-serve.json", "--model", "m", "--json"))
+    told(imported(tmp_path, "guidellm-0.4.json", "--model", "m", "--json"))
+    assert imported(tmp_path, "sglang-serving.jsonl", "--model", "m").returncode == 2
+
+
+def test_of_two_runs_at_one_load_the_earlier_is_left_out_and_told(tmp_path):
+    line = (BENCH / "vllm-serve.json").read_text()
+    file = tmp_path / "twice.jsonl"
+    file.write_text(f"{line}\n{line}")
+    found = told(imported(tmp_path, file, "--model", "m", "--json"))
+    assert found["points"] == 1
+    said = "1 runs at the load and lengths of a later one are left out"
+    assert found["warnings"] == [f"profile c8g.xlarge/m: {said}"]
+
+
+SECRET = "a text of somebody's"
+VLLM = (BENCH / "vllm-serve.json").read_text().replace("{", f'{{"generated_texts": ["{SECRET}"], ')
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is empty"),
+        (b"\x89PNG\xff\xfe", "not UTF-8"),
+        (b'{"choices": [{"text": "%b"}]}' % SECRET.encode(), "no tool that is known"),
+        (VLLM.encode()[:-9], "report.json:1: "),
+        (VLLM.replace("1264.97", "-1264.97").encode(), "`output_throughput` -1264.97"),
+        (VLLM.encode() + b'\n{"prompt": "%b"}' % SECRET.encode(), "report.json:2: an unknown one"),
+    ],
+)
+def test_a_file_that_is_no_report_ends_with_3_and_repeats_none_of_its_texts(
+    tmp_path, content, said
+):
+    file = tmp_path / "report.json"
+    file.write_bytes(content)
+    run = imported(tmp_path, file, "--model", "m")
+    assert run.returncode == 3
+    assert f"{file}" in run.stderr
+    assert said in run.stderr
+    assert SECRET not in run.stderr + run.stdout
+    assert not (tmp_path / "profiles").exists()
+
+
 def test_a_profile_file_that_was_broken_by_hand_is_told_and_kept(tmp_path):
     path = tmp_path / "profiles" / "c8g.xlarge--m.yaml"
     path.parent.mkdir()

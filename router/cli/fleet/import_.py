@@ -54,13 +54,13 @@ def command(
             raise Ends(str(exc), INVALID) from None
     rows = _rows(reports, file, instance, region, model, engine)
     warnings = [warning for report in reports for warning in report.warnings]
+    warnings += [warning for pair in zip(rows, reports, strict=True) for warning in _twice(*pair)]
     places: dict[Path, list[Row]] = {}
     for row in rows:
         places.setdefault(out or profile_file.default_path(state, row["id"]), []).append(row)
     with told():
         try:
-            for path, mine in places.items():
-                warnings += profile_file.put(path, mine)
+            warnings += profile_file.put_all(places)
         except profile_file.Conflict as exc:
             raise Ends(f"{exc}; nothing is written", REFUSED) from None
     if as_json:
@@ -102,6 +102,14 @@ def _rows(
             raise Ends(f"{said}: run the benchmark once for each", INVALID)
         rows.append(row)
     return rows
+
+
+def _twice(row: Row, report: BenchmarkReport) -> list[str]:
+    left_out = len(report.measurements) - len(row["points"])
+    if not left_out:
+        return []
+    said = f"{left_out} runs at the load and lengths of a later one are left out"
+    return [f"profile {row['id']}: {said}"]
 
 
 def _slug(model: str | None) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 import yamlfile
 from backends.importers.measurement import BenchmarkReport, Measurement, Percentiles
-from backends.profile_file import Conflict, default_path, merged, put, row_of, rows_in
+from backends.profile_file import Conflict, default_path, merged, put, put_all, row_of, rows_in
 
 OLD = {
     "id": "box/m",
@@ -58,7 +58,10 @@ def test_a_guess_gives_way_to_what_was_measured_but_not_the_other_way_round():
 def test_one_profile_is_of_one_engine_and_quantisation(key):
     with pytest.raises(Conflict, match=f"is of {key} `a`, this is of `b`"):
         merged({**OLD, key: "a"}, {**NEW, key: "b"})
-    assert merged({**OLD, key: "a"}, NEW)[0]["points"]
+    row, _ = merged({**OLD, key: "a"}, NEW)  # which says nothing of it
+    assert row[key] == "a"
+    with pytest.raises(Conflict):
+        merged(row, {**NEW, key: "b"})
 
 
 def test_a_table_read_by_littles_law_takes_no_measured_points():
@@ -110,3 +113,24 @@ def test_what_does_not_read_back_is_not_written(tmp_path):
         put(path, [row(measured(2, -1.0))])
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_of_several_files_none_is_written_unless_all_can_be(tmp_path):
+    good, bad = (default_path(tmp_path, name) for name in ("box/a", "box/m"))
+    put(bad, [row(measured(1, 10.0))])
+    before = bad.read_bytes()
+    other = {**row(measured(1, 5.0)), "id": "box/a"}
+    with pytest.raises(Conflict):
+        put_all({good: [other], bad: [{**row(measured(2, 20.0)), "engine": "sglang"}]})
+    with pytest.raises(yamlfile.Invalid):
+        put_all({good: [other], bad: [row(measured(2, -1.0))]})
+    assert [entry.name for entry in bad.parent.iterdir()] == [bad.name]
+    assert bad.read_bytes() == before
+
+
+def test_a_folder_that_is_none_leaves_nothing_behind(tmp_path):
+    (tmp_path / "file").write_text("")
+    good, bad = tmp_path / "good.yaml", tmp_path / "file" / "bad.yaml"
+    with pytest.raises(OSError, match="file"):
+        put_all({good: [row(measured(1, 5.0))], bad: [row(measured(1, 5.0))]})
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

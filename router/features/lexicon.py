@@ -2,19 +2,14 @@
 """The words that tell what a request asks for, in English and both Chinese scripts side by side.
 
 A cue is a row: its name, then English, simplified and traditional phrases, parted by `|`. English
-phrases are matched by their longest whole word and then as a text, Chinese ones as a text; all
-lower case. Phrases are common ways to ask, not topics: a topic belongs to the words of the material.
+phrases are matched as whole words, Chinese ones as a text (router.features.phrases); all lower case. Phrases are common ways to ask, not topics: a topic belongs to the words of the material.
 Traditional columns use Taiwan's terms beside the mainland's (`程式碼` and `代碼`).
 
 To add a cue: one row with all three columns; to add a phrase, add its counterparts. That a row means
 something is said in `classify/weights.py`, by its name.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from operator import add
-from types import MappingProxyType
 from typing import Final
 
 
@@ -164,72 +159,3 @@ LIGHT: Final = frozenset(
 HEAVY: Final = frozenset(
     ("prove", "math", "code", "debug", "reason", "plan", "agent", "create", "document")
 )  # and after one of these, more of the task
-
-LEAD_CHARACTERS: Final = 60  # an instruction mostly starts with what it asks for
-HEAD_CHARACTERS: Final = 400
-TAIL_CHARACTERS: Final = 200
-STRENGTH_MAX: Final = 2.5
-_ALPHANUMERIC: Final = b"abcdefghijklmnopqrstuvwxyz0123456789"
-_KEPT: Final = bytes(c if c in _ALPHANUMERIC else 0x20 for c in range(256))
-
-Entry = tuple[str, str]
-"""A phrase and the name of the cue it belongs to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """Where to look: by a word for phrases with ASCII words, by two characters for the others."""
-
-    words: Mapping[str, tuple[Entry, ...]]
-    pairs: Mapping[str, tuple[Entry, ...]]
-    known_words: frozenset[str]
-    known_pairs: frozenset[str]
-
-
-@cache
-def _index() -> Index:
-    words: dict[str, dict[Entry, None]] = {}
-    pairs: dict[str, dict[Entry, None]] = {}
-    for cue in CUES:
-        for phrase in f"{cue.en}|{cue.hans}|{cue.hant}".split("|"):
-            if phrase.isascii():
-                words.setdefault(max(words_of(phrase), key=len), {})[(phrase, cue.name)] = None
-            else:
-                pairs.setdefault(phrase[:2], {})[(phrase, cue.name)] = None
-    return Index(
-        MappingProxyType({anchor: tuple(entries) for anchor, entries in words.items()}),
-        MappingProxyType({anchor: tuple(entries) for anchor, entries in pairs.items()}),
-        frozenset(words),
-        frozenset(pairs),
-    )
-
-
-def words_of(text: str) -> list[str]:
-    """Return the ASCII words and numbers of a lower-case text."""
-    return text.encode("ascii", "replace").translate(_KEPT).decode("ascii").split()
-
-
-def cues_in(text: str, words: list[str]) -> dict[str, float]:
-    """Return the strength, 0 to STRENGTH_MAX, of each cue that speaks in a lower-case ``text``."""
-    index = _index()
-    found: dict[str, float] = {}
-    for anchor in index.known_words.intersection(words):
-        _add(found, text, index.words[anchor])
-    if not text.isascii():
-        for anchor in index.known_pairs.intersection(map(add, text, text[1:])):
-            _add(found, text, index.pairs[anchor])
-    return found
-
-
-def _add(found: dict[str, float], text: str, entries: tuple[Entry, ...]) -> None:
-    for phrase, name in entries:
-        at = text.find(phrase)
-        if at < 0:
-            continue
-        if at < LEAD_CHARACTERS:
-            strength = 1.0
-        elif at < HEAD_CHARACTERS or at >= len(text) - TAIL_CHARACTERS:
-            strength = 0.5
-        else:
-            strength = 0.25
-        found[name] = min(found.get(name, 0.0) + strength, STRENGTH_MAX)

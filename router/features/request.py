@@ -8,11 +8,11 @@ the time is bounded for any length, but for counting bytes.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from router.features.language import language_of
-from router.features.lexicon import LIGHT, cues_in, words_of
+from router.features.lexicon import LIGHT
+from router.features.phrases import cues_in, words_of
 from router.features.signs import code_signs_in, math_signs_in, numbers_in, tokens_asked_in
 from router.features.tokens import rough_tokens, tokens_in_text
 from router.features.zones import Zones, window, without_begging, zones_of
@@ -34,8 +34,7 @@ Message = Mapping[str, Any]
 Cues = Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
+class Features(NamedTuple):
     """Counts and the names of cues, nothing that was written: fit to be recorded.
 
     ``cues`` and ``system_cues`` are (name, strength) pairs of ``lexicon``, by name. ``carried``
@@ -142,7 +141,7 @@ def _system_cues(roles: Sequence[str], texts: Sequence[str]) -> dict[str, float]
     if len(roles) == 1 or roles[0] not in {"system", "developer"}:
         return {}
     text = window(texts[0], SYSTEM_CHARACTERS // 2, SYSTEM_CHARACTERS // 2).lower()
-    return cues_in(text, words_of(text))
+    return cues_in(text)
 
 
 def _sets_the_task(system: Cues) -> bool:
@@ -173,7 +172,7 @@ def _with_history(own: Cues, instruction: str, earlier: Sequence[str]) -> tuple[
         return own, 0.0
     text = without_begging("\n".join(earlier).lower())
     cues = dict(own)
-    for name, strength in cues_in(text, words_of(text)).items():
+    for name, strength in cues_in(text).items():
         if name not in _OF_THE_TURN:
             cues[name] = max(cues.get(name, 0.0), carried * strength)
     return cues, carried

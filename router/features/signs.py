@@ -1,6 +1,6 @@
 """Counts that tell of the work in an instruction: numbers, formulas, code, the length asked for.
 
-All take a lower-case text and its words (router.features.lexicon.words_of), and run in linear time.
+All take a lower-case text and its words (router.features.phrases.words_of), and run in linear time.
 """
 
 import re

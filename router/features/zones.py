@@ -8,10 +8,10 @@ long text the head and the tail are read: WINDOW_HEAD + WINDOW_TAIL characters, 
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from router.features.lexicon import HEAVY, LIGHT, cues_in, words_of
+from router.features.lexicon import HEAVY, LIGHT
+from router.features.phrases import cues_in, cues_of, hits_in, words_of
 
 WINDOW_HEAD: Final = 1_200
 WINDOW_TAIL: Final = 600
@@ -48,8 +48,7 @@ _BEGGING_SIGNS: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Zones:
+class Zones(NamedTuple):
     """The ``instruction`` in lower case, its ASCII ``words`` and ``cues``; what was ``seen`` of the
     text without begging; and how many characters of it are ``material``, beyond the window too.
     """
@@ -93,19 +92,16 @@ def _instruction(text: str) -> tuple[str, list[str], dict[str, float]]:
     """Return the part that sets a light task for the rest, else the whole, with words and cues."""
     if _asks_about_below(text):
         text = text.partition("\n")[0]
-        return _read(text)
-    whole = _read(text)
-    if not LIGHT.isdisjoint(whole[2]):
-        for part in _commands(text):
-            read = _read(part)
-            if _sets_a_light_task(read[2]):
-                return read
-    return whole
-
-
-def _read(text: str) -> tuple[str, list[str], dict[str, float]]:
-    words = words_of(text)
-    return text, words, cues_in(text, words)
+        return text, words_of(text), cues_in(text)
+    hits = hits_in(text)
+    whole = cues_of(hits, 0, len(text))
+    if not LIGHT.isdisjoint(whole):
+        for begin, end in _commands(text):
+            cues = cues_of(hits, begin, end)
+            if _sets_a_light_task(cues):
+                part = text[begin:end]
+                return part, words_of(part), cues
+    return text, words_of(text), whole
 
 
 def _asks_about_below(text: str) -> bool:
@@ -119,21 +115,24 @@ def _asks_about_below(text: str) -> bool:
     )
 
 
-def _commands(text: str) -> Iterator[str]:
-    """Yield what may set a task for the rest: a head, the first line, the last line."""
-    line, _, below = text.partition("\n")
-    colon = _COLON.search(line, HEAD_MIN)
-    if colon and line[colon.end() :].strip() and not _LIST.match(line, colon.end()):
-        yield line[: colon.end()]
-    sentence = _SENTENCE_END.search(line, HEAD_MIN)
-    if sentence:
-        first = line[: sentence.end()]
-        if POINTER_TIMES * len(first) < len(line) and _POINTS.search(first):
-            yield first
+def _commands(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the places of what may set a task for the rest: a head, the first line, the last."""
+    below = text.find("\n") + 1
+    ends = below - 1 if below else len(text)
+    colon = _COLON.search(text, HEAD_MIN, ends)
+    if colon and text[colon.end() : ends].strip() and not _LIST.match(text, colon.end(), ends):
+        yield 0, colon.end()
+    sentence = _SENTENCE_END.search(text, HEAD_MIN, ends)
+    if (
+        sentence
+        and POINTER_TIMES * sentence.end() < ends
+        and _POINTS.search(text, 0, sentence.end())
+    ):
+        yield 0, sentence.end()
     if below:
-        if not _LIST.match(below.lstrip()):
-            yield line
-        yield text.rpartition("\n")[2]
+        if not _LIST.match(text, below):  # which takes the blank lines above it along
+            yield 0, ends
+        yield text.rfind("\n") + 1, len(text)
 
 
 def _sets_a_light_task(cues: Mapping[str, float]) -> bool:

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from policies.conditions import LANGUAGES, TASKS
@@ -170,8 +168,8 @@ def test_a_greeting_is_simple(text):
 # -- what a feature adds ---------------------------------------------------------------------------
 
 PLAIN = Features(tokens_in=40, tokens_bound=150, language="en", instruction_tokens=20)
-ASKING = replace(PLAIN, cues=(("lookup", 1.0),), questions=1)
-COUNTING = replace(PLAIN, cues=(("quantity", 1.0),), numbers=2)
+ASKING = PLAIN._replace(cues=(("lookup", 1.0),), questions=1)
+COUNTING = PLAIN._replace(cues=(("quantity", 1.0),), numbers=2)
 
 
 @pytest.mark.parametrize(
@@ -191,17 +189,17 @@ COUNTING = replace(PLAIN, cues=(("quantity", 1.0),), numbers=2)
         (PLAIN, {"instruction_tokens": 0}),
         (PLAIN, {"cues": (("prove", 1.0),)}),
         (ASKING, {"instruction_tokens": 30}),
-        (replace(PLAIN, system_cues=(("classify", 1.0),)), {"system_cues": (("agent", 1.0),)}),
-        (replace(PLAIN, system_cues=(("brief", 1.0),)), {"system_cues": (("agent", 1.0),)}),
+        (PLAIN._replace(system_cues=(("classify", 1.0),)), {"system_cues": (("agent", 1.0),)}),
+        (PLAIN._replace(system_cues=(("brief", 1.0),)), {"system_cues": (("agent", 1.0),)}),
     ],
 )
 def test_a_feature_makes_a_request_heavier(base, change):
-    assert judge(replace(base, **change)).complexity > judge(base).complexity + 0.005
+    assert judge(base._replace(**change)).complexity > judge(base).complexity + 0.005
 
 
 def test_numbers_in_a_longer_story_are_a_word_problem():
     def added(size):
-        base = replace(COUNTING, instruction_tokens=size)
+        base = COUNTING._replace(instruction_tokens=size)
         return dict(judge(base).reasons).get("word_problem", 0.0)
 
     assert added(12) == 0
@@ -209,7 +207,7 @@ def test_numbers_in_a_longer_story_are_a_word_problem():
 
 
 def test_a_system_prompt_without_a_task_adds_nothing_for_one():
-    reasons = dict(judge(replace(PLAIN, system_cues=(("translate", 1.5),))).reasons)
+    reasons = dict(judge(PLAIN._replace(system_cues=(("translate", 1.5),))).reasons)
 
     assert reasons["system_light"] == 1.5 * COMPLEXITY["system_light"]
     assert "unclear" not in reasons
@@ -217,23 +215,23 @@ def test_a_system_prompt_without_a_task_adds_nothing_for_one():
 
 def test_looking_something_up_says_less_the_more_stands_beside_it():
     spoken = [
-        dict(judge(replace(ASKING, instruction_tokens=size)).reasons) for size in (10, 30, 50)
+        dict(judge(ASKING._replace(instruction_tokens=size)).reasons) for size in (10, 30, 50)
     ]
 
     assert spoken[0]["lookup"] < spoken[1]["lookup"] < spoken[2]["lookup"] == 0
 
 
 def test_material_beyond_some_size_adds_nothing():
-    assert judge(replace(PLAIN, material_tokens=300)) == judge(
-        replace(PLAIN, material_tokens=10**6)
+    assert judge(PLAIN._replace(material_tokens=300)) == judge(
+        PLAIN._replace(material_tokens=10**6)
     )
 
 
 def test_a_short_turn_that_leans_on_the_others_is_multi_turn():
-    leaning = replace(PLAIN, language="en", instruction_tokens=32, turns=2, carried=0.0)
+    leaning = PLAIN._replace(language="en", instruction_tokens=32, turns=2, carried=0.0)
 
-    assert judge(replace(leaning, cues=(("create", 0.8),))).task == "creative"
-    assert judge(replace(leaning, cues=(("create", 0.8),), carried=1.0)).task == "multi_turn"
+    assert judge(leaning._replace(cues=(("create", 0.8),))).task == "creative"
+    assert judge(leaning._replace(cues=(("create", 0.8),), carried=1.0)).task == "multi_turn"
 
 
 # -- conversations ---------------------------------------------------------------------------------

@@ -2,7 +2,7 @@ import pytest
 
 from policies.conditions import LANGUAGES as POLICY_LANGUAGES
 from router.features.language import LANGUAGES, language_of
-from router.features.lexicon import words_of
+from router.features.phrases import words_of
 
 
 def language(text):

@@ -2,7 +2,8 @@ from collections import Counter
 
 import pytest
 
-from router.features.lexicon import CUES, HEAVY, LIGHT, STRENGTH_MAX, cues_in, words_of
+from router.features.lexicon import CUES, HEAVY, LIGHT
+from router.features.phrases import STRENGTH_MAX, cues_in, words_of
 
 NAMES = {cue.name for cue in CUES}
 
@@ -12,7 +13,7 @@ def phrases(column):
 
 
 def found(text):
-    return cues_in(text, words_of(text))
+    return cues_in(text)
 
 
 @pytest.mark.parametrize("cue", CUES, ids=lambda cue: cue.name)

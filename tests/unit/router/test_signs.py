@@ -1,6 +1,6 @@
 import pytest
 
-from router.features.lexicon import words_of
+from router.features.phrases import words_of
 from router.features.signs import (
     chinese_number,
     code_signs_in,

@@ -1,4 +1,4 @@
-"""Which phrases of the lexicon stand in a text, found in one pass, and how strongly each cue speaks.
+"""Which phrases of the lexicon stand in a text, found in one pass, and how strongly cues speak.
 
 All phrases are sought at once by one automaton (Aho-Corasick), so that the time doesn't grow with
 the lexicon. What begins or ends with a letter or digit of ASCII must begin or end a word there.

@@ -48,8 +48,11 @@ def build(settings: Settings) -> App:
     return App(runtime, sources, keys, judge_by("heuristic", calibration), time.time)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Bind before anything else is started, so that a port in use is told at once."""
+def listen(host: str, port: int, other: str = "`--port`") -> socket.socket:
+    """Bind before anything else is started, so that a port in use is told at once.
+
+    `other` says how another port is chosen.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -61,7 +64,7 @@ def listen(host: str, port: int) -> socket.socket:
         reason = exc.strerror if isinstance(exc, OSError) else "no such port"
         raise CannotListen(
             f"can't listen on {host}:{port}: {reason}; stop what is there, or choose another "
-            "port with `--port`"
+            f"port with {other}"
         ) from None
     sock.setblocking(False)
     return sock

@@ -51,6 +51,17 @@ class Lane:
                 self.process.wait()
 
 
+def check_port(port: int, what: str, other: str) -> None:
+    """Raise LaneFailed where `what` can't listen on the port; `other` says how to choose one."""
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError as exc:
+        raise LaneFailed(
+            f"port {port} can't be used for {what}: {exc.strerror}; stop what listens there, "
+            f"or choose another port with {other}"
+        ) from None
+
+
 def start_cpu(engine: Path, port: int, threads: int, logs: Path) -> Lane:
     """Start the real llama-server with the tiny model; it is ready when this returns."""
     server = llama_cpp.start(
@@ -68,13 +79,6 @@ def start_cpu(engine: Path, port: int, threads: int, logs: Path) -> Lane:
 
 def start_accelerator(fleets: Path, port: int, state: Path, logs: Path) -> Lane:
     """Start the emulated fleets of this catalogue; they are ready when this returns."""
-    try:
-        socket.create_server((HOST, port)).close()
-    except OSError as exc:
-        raise LaneFailed(
-            f"port {port} can't be used for the emulated fleets: {exc.strerror}; stop what listens "
-            "there or use `--accelerator-port`"
-        ) from None
     command = [sys.executable, "-m", "backends.engines.emulator"]
     command += ["--fleets", str(fleets), "--state", str(state), "--port", str(port)]
     setpriv = shutil.which("setpriv")  # ends the child with its parent, however that dies

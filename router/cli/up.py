@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from backends import files
 from backends.engines import EngineError
 from router import entry, lanes
-from router.cli import options
+from router.cli import lock, options
 from router.cli.engine import engine
 from router.cli.errors import FAILED, INVALID, Ends, told
 from router.identity import RIGHTS, Key
@@ -41,6 +41,8 @@ PROOF = "Prove that there are infinitely many primes congruent to 3 mod 4, then 
 @options.fleets
 @options.policy
 @options.state
+@options.calibration
+@options.router_on
 def command(
     port: int,
     cpu_port: int,
@@ -49,14 +51,18 @@ def command(
     fleets: Path | None,
     policy: Path | None,
     state: Path,
+    calibration: Path | None,
+    router_on: str,
 ) -> None:
     """Start the embedded lanes (or use those of --fleets) and the router, until Ctrl-C."""
     if fleets is not None:
         _refuse_lane_options(click.get_current_context())
     with ExitStack() as running, told():
-        sock = running.enter_context(entry.listen("127.0.0.1", port))
         if fleets is None:
-            fleets = _own_catalogue(state, cpu_port, accelerator_port)
+            running.enter_context(lock.held(state))
+        sock = running.enter_context(entry.listen("127.0.0.1", port, _another("--port")))
+        if fleets is None:
+            fleets = state / "fleets.yaml"
             started = _start_lanes(running, fleets, cpu_port, accelerator_port, threads, state)
             stopped = threading.Event()
             running.callback(stopped.set)
@@ -64,7 +70,16 @@ def command(
                 target=lanes.watch, args=(started, _say, stopped), daemon=True
             )
             watcher.start()
-        app = entry.build(Settings(state, fleets, policy, port=port, environment=environment()))
+        settings = Settings(
+            state,
+            fleets,
+            policy,
+            port=port,
+            calibration=calibration,
+            router_on=router_on,
+            environment=environment(),
+        )
+        app = entry.build(settings)
         key = _demo_key(state)
         entry.serve(app, sock, lambda: _hello(entry.address(sock), key, state), DRAIN_S)
         click.echo("stopping")
@@ -89,11 +104,17 @@ def _start_lanes(
 ) -> list[lanes.Lane]:
     logs = state / "logs"
     logs.mkdir(parents=True, exist_ok=True)
+    if cpu_port == accelerator_port:
+        raise Ends("`--cpu-port` and `--accelerator-port` are the same: two servers start", INVALID)
     try:
+        lanes.check_port(cpu_port, "the llama-server", _another("--cpu-port"))
+        lanes.check_port(accelerator_port, "the emulated fleets", _another("--accelerator-port"))
         binary = engine()
         cpu = lanes.start_cpu(binary, cpu_port, threads or max(1, cores() // 2), logs)
         running.callback(cpu.stop)
         click.echo(f"lane cpu: llama-server with the tiny Qwen3 on port {cpu_port}")
+        # Only now: a start that fails must not change what a running router reads.
+        _write_catalogue(fleets, cpu_port, accelerator_port)
         accelerator = lanes.start_accelerator(fleets, accelerator_port, state, logs)
     except (EngineError, lanes.LaneFailed) as exc:
         raise Ends(str(exc), FAILED) from None
@@ -104,15 +125,19 @@ def _start_lanes(
     return [cpu, accelerator]
 
 
-def _own_catalogue(state: Path, cpu_port: int, accelerator_port: int) -> Path:
+def _another(option: str) -> str:
+    """Return how another port is chosen; `make` hands options on by ARGS."""
+    if "MAKELEVEL" not in environment():
+        return f"`{option}`"
+    return f"`{option}` (make up ARGS='--port N --cpu-port N --accelerator-port N')"
+
+
+def _write_catalogue(path: Path, cpu_port: int, accelerator_port: int) -> None:
     """Write the embedded catalogue with the chosen ports; the router watches that file."""
     ports = {lanes.CPU_PORT: cpu_port, lanes.ACCELERATOR_PORT: accelerator_port}
     pattern = re.compile(rf"(?<=127\.0\.0\.1:)({'|'.join(map(str, ports))})\b")
     text = pattern.sub(lambda port: str(ports[int(port[0])]), files.embedded_fleets().text)
-    state.mkdir(parents=True, exist_ok=True)
-    path = state / "fleets.yaml"
     path.write_text(text, "utf-8")
-    return path
 
 
 def _demo_key(state: Path) -> str:
@@ -152,7 +177,8 @@ def _hello(address: str, key: str, state: Path) -> None:
 
 
 def _curl(address: str, key: str, text: str) -> str:
-    body = {"model": "auto", "messages": [{"role": "user", "content": text}]}
+    messages = [{"role": "user", "content": text}]
+    body = {"model": "auto", "temperature": 0, "messages": messages}  # 0: the same label each time
     data = shlex.quote(json.dumps(body, ensure_ascii=False))
     return (
         f"\ncurl -i -w '\\n' {address}/v1/chat/completions -H 'Authorization: Bearer {key}' "

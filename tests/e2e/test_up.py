@@ -12,7 +12,7 @@ import sys
 import httpx
 import openai
 import pytest
-from support import Router, process, sluice, wait_until
+from support import Router, catalogue, fleet, process, sluice, wait_until
 
 from backends.engines.llama_cpp import free_port
 
@@ -68,6 +68,7 @@ def test_both_printed_curls_come_back_with_the_right_label_from_the_real_engine(
     curls = re.findall(r"^curl .*$", up.said, re.MULTILINE)
     assert len(curls) == 2
     assert TICKETS["zh-Hans"] in curls[1]
+    assert all('"temperature": 0' in curl for curl in curls)
     for curl in curls:
         ran = subprocess.run(curl, shell=True, capture_output=True, text=True, check=True)
         head, _, body = ran.stdout.replace("\r\n", "\n").partition("\n\n")
@@ -162,12 +163,53 @@ def test_doctor_finds_everything_in_order(up):
 
 def test_a_second_up_is_told_that_the_port_is_in_use(up, tmp_path):
     port = up.url.rpartition(":")[2]
-    ran = sluice("up", "--port", port, "--state", tmp_path)
+    by_make = {**os.environ, "MAKELEVEL": "1"}
+    ran = sluice("up", "--port", port, "--state", tmp_path, env=by_make)
     assert ran.returncode == 1
-    assert "--port" in ran.stderr
+    assert "make up ARGS='--port N" in ran.stderr
     ran = sluice("up", "--port", free_port(), "--cpu-port", up.cpu_port, "--state", tmp_path)
     assert ran.returncode == 1
     assert f"port {up.cpu_port}" in ran.stderr
+    assert "`--cpu-port`" in ran.stderr
+    assert not (tmp_path / "fleets.yaml").exists()
+
+
+def test_a_second_up_on_the_same_folder_is_refused_and_leaves_the_first_as_it_is(up):
+    before = (up.state / "fleets.yaml").read_bytes()
+    ports = ["--port", free_port(), "--cpu-port", free_port(), "--accelerator-port", free_port()]
+    ran = sluice("up", *ports, "--state", up.state)
+    assert ran.returncode == 1
+    assert f"in use by another `sluice up` (process {up.process.pid})" in ran.stderr
+    assert "--state" in ran.stderr
+    assert (up.state / "fleets.yaml").read_bytes() == before
+
+
+def test_two_servers_of_up_on_one_port_are_refused_before_anything_starts(tmp_path):
+    same = free_port()
+    ports = ["--port", free_port(), "--cpu-port", same, "--accelerator-port", same]
+    ran = sluice("up", *ports, "--state", tmp_path)
+    assert ran.returncode == 3
+    assert "are the same" in ran.stderr
+
+
+def test_up_takes_what_serve_takes(tmp_path, upstream):
+    (tmp_path / "fleets.yaml").write_text(catalogue(fleet("one", upstream.url)), "utf-8")
+    command = [sys.executable, "-m", "router.cli", "up", "--state", tmp_path, "--port", free_port()]
+    command += ["--fleets", tmp_path / "fleets.yaml", "--router-on", "lambda"]
+    with process(*command) as running:
+        lines = [running.stdout.readline() for _ in range(2)]
+        url = next(line for line in lines if "is up" in line).split()[-1]
+        key = (tmp_path / "demo.key").read_text().strip()
+        headers = {"authorization": f"Bearer {key}"}
+        body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
+        receipt = httpx.post(f"{url}/route", json=body, headers=headers).json()
+    assert receipt["candidates"][0]["usd_router"] > 0
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text("{}", "utf-8")
+    ran = sluice("up", "--state", tmp_path, "--fleets", tmp_path / "fleets.yaml",
+                 "--port", free_port(), "--calibration", wrong)  # fmt: skip
+    assert ran.returncode == 3
+    assert "wrong.json" in ran.stderr
 
 
 def test_a_killed_lane_is_told_with_the_command_that_starts_it_again(up):

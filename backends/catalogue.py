@@ -9,6 +9,8 @@ from backends.quality import QualityTable
 from backends.router_cost import LOCAL, RouterCost
 from backends.tariff import Tariff, Tranche, single
 
+STAND_IN = "stand_in"  # a mark: the fleet is priced as its instance, and runs on another machine
+
 
 @dataclass(frozen=True, slots=True)
 class Model:

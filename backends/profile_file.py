@@ -27,8 +27,13 @@ class Conflict(ValueError):  # noqa: N818  (it reads as what it says)
     """What is imported doesn't belong to the profile that is there."""
 
 
+def folder(state: Path) -> Path:
+    """Return where profiles of one's own are read."""
+    return state / "profiles"
+
+
 def default_path(state: Path, profile: str) -> Path:
-    return state / "profiles" / (profile.replace("/", "--").replace(":", "-") + ".yaml")
+    return folder(state) / (profile.replace("/", "--").replace(":", "-") + ".yaml")
 
 
 def row_of(

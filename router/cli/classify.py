@@ -28,18 +28,27 @@ def command(file: str | None, explain: str | None, calibration: Path | None) -> 
     with told():
         learnt = calibration_of(calibration)
     if explain is not None:
-        features, judged, _ = judge(requests_file.body({"prompt": explain}), learnt)
+        try:
+            body = requests_file.body({"prompt": explain})
+        except ValueError as exc:
+            raise Ends(str(exc), INVALID) from None
+        features, judged, _ = judge(body, learnt)
         click.echo(_explained(features, judged))
         return
     assert file is not None
     wrong = 0
+    ids = requests_file.Ids()
     with told():
         for where, line in requests_file.lines(file):
             try:
-                click.echo(orjson.dumps(_answer(line, learnt)))
+                answer = _answer(line, learnt)
+                click.echo(orjson.dumps(answer))
+                ids.add(answer["id"])
             except ValueError as exc:
                 wrong += 1
                 click.echo(f"{where}: {exc}", err=True)
+    if ids.again:
+        click.echo(f"warning: {ids.again} lines bear an id that an earlier line bears", err=True)
     if wrong:
         raise Ends(f"{wrong} lines could not be judged", INVALID)
 

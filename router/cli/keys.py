@@ -8,11 +8,15 @@ from pathlib import Path
 import click
 import orjson
 
+from backends import files
 from router.cli import options
 from router.cli.errors import INVALID, Ends, told
 from router.identity import RIGHTS, Key
 from router.keys import KeyStore
+from router.sources import names_of
+from yamlfile import suggest
 
+LONGEST = 100  # characters of a name: it stands in every receipt
 _SPAN = re.compile(r"(\d+)([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 
@@ -34,6 +38,7 @@ def command() -> None:
 )
 @click.option("--expires", metavar="D", help="A span (12h, 30d, 8w) or a date (2027-01-31).")
 @click.option("--admin", is_flag=True, help="May read metrics.")
+@options.fleets
 @options.state
 @options.as_json
 def create(
@@ -46,10 +51,16 @@ def create(
     may: tuple[str, ...],
     expires: str | None,
     admin: bool,
+    fleets: Path | None,
     state: Path,
     as_json: bool,
 ) -> None:
     """Create a key and print it, once: only its hash is kept."""
+    for option, text in (("tenant", tenant), ("team", team), *(("allow-tag", t) for t in allowed)):
+        if text is not None:
+            _check_name(f"--{option}", text)
+    with told():
+        _check_known(lanes, models, fleets, state)
     now = datetime.fromtimestamp(time.time(), UTC)
     key = Key(
         id="",
@@ -63,6 +74,9 @@ def create(
         expires=None if expires is None else _expiry(expires, now),
         admin=admin,
     )
+    if not state.exists():
+        said = f"note: `{state}` is new: only a router of the same `--state` knows this key"
+        click.echo(said, err=True)
     with told():
         store = KeyStore(state, time.monotonic)
         text = store.create(key, now.isoformat(timespec="seconds"))
@@ -74,7 +88,35 @@ def _pair(tag: str) -> tuple[str, str]:
     name, equals, value = tag.partition("=")
     if not name or not equals or "," in tag:
         raise Ends(f"`--tag {tag}` is not of the form `name=value` (without commas)", INVALID)
+    _check_name("--tag", name)
+    _check_name(f"--tag {name}=", value)
     return name, value
+
+
+def _check_name(option: str, text: str) -> None:
+    """Refuse a name that no policy could mean, or that would break a line of a log."""
+    plain = text and text == text.strip() and text.isprintable() and len(text) <= LONGEST
+    if not plain or ("*" in text and (option, text) != ("--allow-tag", "*")):
+        said = f"1 to {LONGEST} printable characters, no `*`, no blank at either end"
+        raise Ends(f"`{option}`: not a name (valid: {said})", INVALID)
+
+
+def _check_known(
+    lanes: tuple[str, ...], models: tuple[str, ...], fleets: Path | None, state: Path
+) -> None:
+    """Refuse what `fleets` doesn't have. Without it the router may have other fleets: warn."""
+    if not lanes and not models:
+        return
+    names = names_of(files.catalogue(fleets, state))
+    for option, given, known in (("lane", lanes, names.lanes), ("model", models, names.models)):
+        for name in given:
+            if name in known:
+                continue
+            if fleets is not None:
+                said = f"unknown {option} `{name}` {suggest(name, known)}"
+                raise Ends(f"`--{option}`: {said}", INVALID)
+            said = f"no embedded fleet has {option} `{name}` {suggest(name, known)}"
+            click.echo(f"warning: {said}; `--fleets` checks it against yours", err=True)
 
 
 def _expiry(text: str, now: datetime) -> str:

@@ -29,6 +29,21 @@ def _numbered(stream: IO[bytes], name: str) -> Iterator[tuple[str, bytes]]:
             yield f"{name}:{n}", line
 
 
+class Ids:
+    """Which ids were there. `again` counts those that came before; null and none are no id."""
+
+    def __init__(self) -> None:
+        self.again = 0
+        self._seen: set[bytes] = set()
+
+    def add(self, found: object) -> None:
+        if found is None:
+            return
+        key = orjson.dumps(found)  # an id may be any JSON: 1 and "1" are two
+        self.again += key in self._seen
+        self._seen.add(key)
+
+
 def row(line: bytes) -> dict[str, Any]:
     """Return the object of a line; raise ValueError, which never repeats the line."""
     try:

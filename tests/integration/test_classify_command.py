@@ -76,6 +76,24 @@ def test_explain_says_which_signals_spoke():
     assert "+" in run.stdout
 
 
+@pytest.mark.parametrize("text", ["", "   "])
+def test_nothing_to_explain_is_told(text):
+    run = sluice("classify", "--explain", text)
+    assert run.returncode == 3
+    assert "is empty" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_ids_that_stand_twice_are_told_and_those_that_only_look_alike_are_not(tmp_path):
+    file = tmp_path / "lines.jsonl"
+    rows = [{"id": i, "prompt": "hi"} for i in (1, "1", 1, None, None, {"a": [1]})]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    run = sluice("classify", file)
+    assert run.returncode == 0
+    assert len(run.stdout.splitlines()) == 6
+    assert "warning: 1 lines bear an id that an earlier line bears" in run.stderr
+
+
 def test_neither_file_nor_text_is_told(tmp_path):
     assert "give either a FILE or `--explain TEXT`" in sluice("classify").stderr
     missing = sluice("classify", tmp_path / "no.jsonl")

@@ -111,6 +111,13 @@ def test_what_is_no_receipt_is_told(tmp_path, text):
         (["keys", "create", "--tenant", "a", "--expires", "2020-01-01"], 3, "past"),
         (["keys", "create", "--tenant", "a", "--tag", "x"], 3, "name=value"),
         (["keys", "create", "--tenant", "a", "--may", "everything"], 3, "pin_model"),
+        (["keys", "create", "--tenant", ""], 3, "`--tenant`: not a name"),
+        (["keys", "create", "--tenant", " a"], 3, "no blank at either end"),
+        (["keys", "create", "--tenant", "a\nb"], 3, "printable"),
+        (["keys", "create", "--tenant", "a", "--team", "x" * 101], 3, "1 to 100"),
+        (["keys", "create", "--tenant", "a", "--team", "*"], 3, "no `*`"),
+        (["keys", "create", "--tenant", "a", "--tag", "k=a\tb"], 3, "printable"),
+        (["keys", "create", "--tenant", "a", "--allow-tag", ""], 3, "`--allow-tag`"),
         (["policy", "check"], 3, "POLICIES"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -217,3 +224,32 @@ def test_keys_are_printed_once_as_text_or_json(tmp_path):
     as_json = sluice("keys", "create", "--tenant", "a", "--state", tmp_path, "--json")
     assert list(json.loads(as_json.stdout)) == ["key"]
     assert isinstance(plain, subprocess.CompletedProcess)
+
+
+def test_names_of_a_key_may_be_chinese_and_it_may_add_any_tag(tmp_path):
+    names = ["--tenant", "商店", "--team", "客服", "--tag", "数据=隐私", "--allow-tag", "*"]
+    ran = sluice("keys", "create", *names, "--state", tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+
+
+def test_a_keys_lanes_and_models_are_looked_up(tmp_path, upstream):
+    (tmp_path / "fleets.yaml").write_text(catalogue(fleet("one", upstream.url)), "utf-8")
+    create = ["keys", "create", "--tenant", "a", "--state", tmp_path]
+    for option, right in [("--lane", "cpu"), ("--model", "m")]:
+        ours = sluice(*create, option, "nope", "--fleets", tmp_path / "fleets.yaml")
+        assert ours.returncode == 3
+        assert f"unknown {option[2:]} `nope` (known: {right})" in ours.stderr
+        assert ours.stdout == ""
+        assert sluice(*create, option, right, "--fleets", tmp_path / "fleets.yaml").stderr == ""
+    # The router may be started with fleets that nobody named here.
+    embedded = sluice(*create, "--lane", "nope")
+    assert embedded.returncode == 0
+    assert embedded.stdout.startswith("sk-sluice-")
+    assert "no embedded fleet has lane `nope` (known: accelerator, cpu)" in embedded.stderr
+
+
+def test_a_key_of_a_folder_that_no_router_has_yet_is_told(tmp_path):
+    create = ["keys", "create", "--tenant", "a", "--state", tmp_path / "new"]
+    assert "is new: only a router of the same `--state` knows this key" in sluice(*create).stderr
+    assert sluice(*create).stderr == ""

@@ -43,7 +43,9 @@ def test_a_real_server_is_measured_and_its_profile_predicts_it(tmp_path, tiny):
     found = json.loads(run.stdout)
     assert found["profile"] == "here/qwen3-tiny"
     assert found["points"] == 4
-    assert found["warnings"] == []
+    assert found["warnings"] == [
+        "p95 and p99 of 4 requests are their slowest ones: `--requests 20` or more makes a p95"
+    ]
     row = yaml.safe_load(Path(found["written"]).read_text())["profiles"][0]
     assert row["engine"] == "llama.cpp"
     assert row["engine_version"]
@@ -101,6 +103,40 @@ def test_a_running_routers_decisions_change_because_of_what_was_measured(tmp_pat
     assert winner() == "f"
 
 
+@pytest.mark.engine
+def test_a_stand_in_is_measured_as_what_it_is_and_predicted_from_that(tmp_path, tiny):
+    """The demo's fleet is priced as a c8g.xlarge; what this machine does is no figure of one."""
+    catalogue = tmp_path / "fleets.yaml"
+    text = files.embedded_fleets().text.replace("http://127.0.0.1:8081/v1", tiny)
+    catalogue.write_text(text)
+    before = files.catalogue(catalogue, tmp_path).fleet("local-qwen3-tiny").profile
+    run = sluice("fleet", "measure", "--fleet", "local-qwen3-tiny", "--fleets", catalogue,
+                 "--state", tmp_path, *SMALL)  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "local-qwen3-tiny is predicted from it from now on" in run.stdout
+    after = files.catalogue(catalogue, tmp_path).fleet("local-qwen3-tiny").profile
+    assert (before.mark, after.mark) == ("assumed", "measured")
+    assert (after.id, after.instance) == ("local/qwen3-tiny", "local")
+    shelf = files.library(tmp_path)
+    assert shelf.profiles["c8g.xlarge/qwen3-0.6b"].source == "S1"
+    assert not any(name == "c8g.xlarge/qwen3-tiny" for name in shelf.profiles)
+
+
+@pytest.mark.engine
+def test_a_profile_that_is_written_elsewhere_is_not_said_to_be_used(tmp_path, tiny):
+    catalogue = fleets(tmp_path, tiny, profile="profile: here/qwen3-tiny,")
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text(
+        "version: 1\nprofiles:\n  - {id: here/qwen3-tiny, model: qwen3-tiny, instance: here,"
+        " source: a guess, mark: assumed, points: [{concurrency: 1, tok_s: 1}]}\n"
+    )
+    run = sluice(*arguments(tmp_path, catalogue, *SMALL, "--out", tmp_path / "x.yaml"))
+    assert run.returncode == 0, run.stderr
+    assert "from now on" not in run.stdout
+    assert f"nothing is predicted from it there: profiles are read in {folder}" in run.stdout
+
+
 def test_an_emulated_fleet_takes_as_long_as_its_profile_says(tmp_path, emulator):
     catalogue = tmp_path / "fleets.yaml"
     text = files.embedded_fleets().text.replace("http://127.0.0.1:8082", emulator)
@@ -109,7 +145,7 @@ def test_an_emulated_fleet_takes_as_long_as_its_profile_says(tmp_path, emulator)
                  "--state", tmp_path, *SMALL, "--json")  # fmt: skip
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
-    assert "the fleet is emulated" in found["warnings"][0]
+    assert "the fleet is emulated" in found["warnings"][-1]
     row = yaml.safe_load(Path(found["written"]).read_text())["profiles"][0]
     assert row["mark"] == "estimated"
     profile = files.library(tmp_path).profiles["trn2.48xlarge/llama-4-scout"]

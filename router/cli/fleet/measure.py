@@ -14,7 +14,7 @@ import orjson
 
 from backends import files, profile_file
 from backends.base import BackendError, Endpoint
-from backends.catalogue import Fleet
+from backends.catalogue import STAND_IN, Fleet
 from backends.importers.measurement import BenchmarkReport, Measurement
 from backends.kinds import KINDS
 from backends.loadgen import about
@@ -29,6 +29,7 @@ from yamlfile import suggest
 
 CLEAR = "\r\x1b[K"  # a terminal's line, to be written anew
 SHORT = 0.9  # an answer with fewer of its tokens ended early
+FEW = 20  # requests; of fewer the slowest one is the p95
 
 
 class _Ladder(click.ParamType[tuple[int, ...]]):
@@ -102,6 +103,7 @@ def command(
 ) -> None:
     """Measure a live fleet and keep the result as the profile `<instance>/<model>`.
 
+    A fleet marked `stand_in` isn't on its instance: its profile is `local/<model>`.
     Of several urls the first is measured: a profile is of one replica.
     """
     with told():
@@ -245,7 +247,8 @@ def _keep(
     as_json: bool,
 ) -> None:
     """Write the profile and say what it is good for."""
-    profile = f"{fleet.instance}/{fleet.model.id}"
+    instance = "local" if STAND_IN in fleet.marks else fleet.instance
+    profile = f"{instance}/{fleet.model.id}"
     report = BenchmarkReport(
         tool="sluice" if loader == "own" else loader,
         measurements=tuple(run.measured),
@@ -259,13 +262,17 @@ def _keep(
         warnings.append(f"{failed} requests failed")
     if run.short:
         warnings.append(f"{run.short} answers ended early: the engine doesn't take `ignore_eos`")
+    fewest = min((measured.completed or 0 for measured in report.measurements), default=0)
+    if 0 < fewest < FEW:
+        said = f"p95 and p99 of {fewest} requests are their slowest ones"
+        warnings.append(f"{said}: `--requests {FEW}` or more makes a p95")
     if fleet.emulated:
         warnings.append("the fleet is emulated: its profile is marked `estimated`")
     row = profile_file.row_of(
         report,
         profile,
         fleet.model.id,
-        fleet.instance,
+        instance,
         fleet.region,
         f"sluice fleet measure --fleet {fleet.id} ({loader} load generator)",
         mark="estimated" if fleet.emulated else "measured",
@@ -284,9 +291,12 @@ def _keep(
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"written: {path} ({points} points)")
-    used = fleet.profile is not None and fleet.profile.id == profile
-    if used:
-        click.echo(f"{fleet.id} is predicted from it from now on; a running router takes it up")
+    watched = profile_file.folder(state)
+    if path.suffix != ".yaml" or path.parent.resolve() != watched.resolve():
+        click.echo(f"nothing is predicted from it there: profiles are read in {watched}")
+    elif fleet.profile is not None and fleet.profile.id == profile:
+        said = f"a running router of `--state {state}` takes it up"
+        click.echo(f"{fleet.id} is predicted from it from now on; {said}")
     else:
         click.echo(f"write `profile: {profile}` into the fleet catalogue to predict from it")
 

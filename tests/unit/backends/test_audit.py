@@ -162,7 +162,7 @@ def test_an_old_price_is_warned_of():
 
 
 def test_a_fleet_used_beyond_what_was_measured_is_warned_of():
-    (beyond,) = of(SHIPPED, "extrapolation", "c8g.xlarge/qwen3-0.6b")
+    (beyond,) = of(SHIPPED, "extrapolation", "local/qwen3-tiny")
     assert beyond.warning
     assert "4 streams a replica, measured up to 1" in beyond.note
     (within,) = of(SHIPPED, "extrapolation", "p5.48xlarge/llama-4-scout")

@@ -1,12 +1,14 @@
 """``sluice policy``: check policies, and run the cases written for them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 
+import yamlfile
 from backends import files
 from backends.catalogue import Catalogue
 from policies.cases import read_cases, run_cases
@@ -60,26 +62,40 @@ def check_command(
 
 
 def _checked(path: Path, catalogue: Catalogue, folder: Path | None) -> dict[str, Any]:
-    source = files.on_disk(path)
-    report = check(source.text, source.name, names_of(catalogue))
-    cases, failed = 0, []
-    case_file = folder / path.name if folder is not None else None
-    if report.policy is not None and case_file is not None and case_file.exists():
-        text = files.on_disk(case_file)
-        found = read_cases(text.text, text.name)
-        results = run_cases(report.policy, found, _candidates(report.policy, catalogue))
-        cases = len(results)
-        failed = [
-            f"{result.case.where}: {result.case.name}: {failure}"
-            for result in results
-            for failure in result.failures
-        ]
+    """Check one policy. A file that can't be read is its problem, not the end of the command."""
+    report, cases, failed = Report(None), 0, []
+    try:
+        source = files.on_disk(path)
+        report = check(source.text, source.name, names_of(catalogue))
+        if report.policy is not None and folder is not None:
+            cases, failed = _tried(report.policy, folder / path.name, catalogue)
+    except yamlfile.Invalid as exc:
+        report = replace(report, problems=(*report.problems, *exc.problems))
     return {
         "file": str(path),
         **_said(report),
         "cases": cases,
         "failed_cases": failed,
     }
+
+
+def _tried(policy: Policy, case_file: Path, catalogue: Catalogue) -> tuple[int, list[str]]:
+    """Return how many cases there are and what fails; raise yamlfile.Invalid.
+
+    None at all is a failure: who asked for cases would take silence for a pass.
+    """
+    if not case_file.exists():
+        return 0, [f"{case_file}: 0 cases: there is no such file"]
+    source = files.on_disk(case_file)
+    results = run_cases(
+        policy, read_cases(source.text, source.name), _candidates(policy, catalogue)
+    )
+    failed = [
+        f"{result.case.where}: {result.case.name}: {failure}"
+        for result in results
+        for failure in result.failures
+    ]
+    return len(results), failed or ([] if results else [f"{case_file}: 0 cases"])
 
 
 def _said(report: Report) -> dict[str, Any]:

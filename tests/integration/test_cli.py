@@ -179,6 +179,35 @@ def test_policy_check_runs_the_cases(tmp_path):
     assert "tickets: lane: expected accelerator, got cpu" in bad.stderr
 
 
+def test_cases_that_are_asked_for_and_not_there_are_a_failure(tmp_path):
+    text = "version: 1\nname: p\nbaseline: llama-4-scout@p5-scout\nrules:\n  - {id: a, use: cpu}\n"
+    (tmp_path / "p.yaml").write_text(text, "utf-8")
+    cases = tmp_path / "cases"
+    cases.mkdir()
+    options = ["--cases", cases, "--state", tmp_path]
+    ran = sluice("policy", "check", tmp_path / "p.yaml", *options)
+    assert ran.returncode == 1
+    assert f"{cases / 'p.yaml'}: 0 cases: there is no such file" in ran.stderr
+    (cases / "p.yaml").write_text("version: 1\ncases: []\n", "utf-8")
+    assert sluice("policy", "check", tmp_path / "p.yaml", *options).returncode != 0
+
+
+def test_a_file_that_cant_be_read_does_not_hide_the_mistakes_of_the_next(tmp_path):
+    (tmp_path / "a.yaml").write_bytes("# 策略\n".encode("gbk"))
+    (tmp_path / "b.yaml").write_text("version: 2\n", "utf-8")
+    good = "version: 1\nname: p\nbaseline: llama-4-scout@p5-scout\nrules: [{id: a, use: cpu}]\n"
+    (tmp_path / "c.yaml").write_text(good, "utf-8")
+    cases = tmp_path / "cases"
+    cases.mkdir()
+    (cases / "c.yaml").write_text("version: 1\ncases: 7\n", "utf-8")
+    named = [tmp_path / f"{name}.yaml" for name in "abc"]
+    ran = sluice("policy", "check", *named, "--cases", cases, "--state", tmp_path)
+    assert ran.returncode == 3
+    for said in ("a.yaml:1: not UTF-8", "b.yaml:1: ", "cases/c.yaml:2: "):
+        assert said in ran.stderr
+    assert ran.stderr.count(": refused") == 3
+
+
 def test_doctor_says_what_is_there_and_what_is_not(tmp_path, upstream, closed_port):
     dead = f"http://127.0.0.1:{closed_port}/v1"
     text = catalogue(fleet("one", upstream.url), fleet("two", dead))

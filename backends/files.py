@@ -58,6 +58,12 @@ def router(place: str) -> RouterCost:
     return router_cost.read(source.text, source.name, place)
 
 
+def router_places() -> list[str]:
+    """Return where a router may run, as far as what it costs there is known."""
+    source = packaged("backends", "data", "router.yaml")
+    return router_cost.places(source.text, source.name)
+
+
 def catalogue(path: Path | None, state: Path | None = None, place: str = LOCAL.place) -> Catalogue:
     """Return the fleets of this file, or the embedded ones, for a router that runs in `place`."""
     source = on_disk(path) if path else embedded_fleets()

@@ -53,6 +53,11 @@ def read(text: str, name: str, place: str) -> RouterCost:
     return of(document.value["places"][places[place]])
 
 
+def places(text: str, name: str) -> list[str]:
+    """Return the places that the file knows; raise yamlfile.Invalid."""
+    return [row["id"] for row in yamlfile.read(text, name, forms.ROUTER).value["places"]]
+
+
 def of(row: Mapping[str, Any]) -> RouterCost:
     """Return the costs of a place as the file (or a stored version) has it."""
     lines = tuple(Line(**line) for line in row["lines"])

@@ -27,11 +27,11 @@ from router.identity import NOBODY, Key
 from router.keys import KeyStore
 from router.metrics import CONTENT_TYPE
 from router.receipt import Outcome, receipt
+from router.requested import check_model, known_models
 from router.runtime import LOG, Generation, Runtime
 from router.sources import Sources, watch
 
 WRITE_S = 1.0  # what a caller has beyond the deadline to read what was written
-AUTO = ("auto", "auto:cheapest", "auto:fastest", "auto:best")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class App:
         _check_tags(key, hints)
         request = wire.parse_chat(await http.body())
         generation = self.runtime.generation
-        _check_model(request.model, key, generation)
+        check_model(request.model, key, generation.world.catalogue)
         features = read(request.body)
         facts = facts_of(request, features, self.judge(features, request.body), key, hints, at)
         loads = generation.tracker.loads(self.runtime.clock())
@@ -172,7 +172,7 @@ class App:
 
     async def models(self, http: Http, _request_id: str) -> None:
         key = self._key(http.headers, _rfc3339(self.now()))
-        names = known_models(key, self.runtime.generation)
+        names = known_models(key, self.runtime.generation.world.catalogue)
         listed = [{"id": n, "object": "model", "created": 0, "owned_by": "sluice"} for n in names]
         await http.answer(200, orjson.dumps({"object": "list", "data": listed}))
 
@@ -221,43 +221,6 @@ ROUTES: Mapping[str, tuple[str, Handler]] = {
 }
 
 
-def known_models(key: Key, generation: Generation) -> list[str]:
-    """Return every name that this key may send as `model`."""
-    names = [name for name in AUTO if _may(key, name)]
-    catalogue = generation.world.catalogue
-    fleets = [
-        fleet
-        for fleet in catalogue.fleets
-        if (key.lanes is None or fleet.lane in key.lanes)
-        and (key.models is None or fleet.model.id in key.models)
-    ]
-    if "pin_model" in key.may:
-        names += dict.fromkeys(fleet.model.id for fleet in fleets)
-    if "pin_fleet" in key.may:
-        names += [f"{fleet.model.id}@{fleet.id}" for fleet in fleets]
-    return names
-
-
-def _may(key: Key, name: str) -> bool:
-    right = name.partition(":")[2]
-    return right not in ("fastest", "best") or right in key.may
-
-
-def _check_model(name: str, key: Key, generation: Generation) -> None:
-    """Refuse a name that doesn't exist (404); one that exists is the policy's to judge."""
-    if name in AUTO:
-        return
-    catalogue = generation.world.catalogue
-    model, at, fleet_id = name.partition("@")
-    if not at and model in catalogue.models:
-        return
-    fleet = catalogue.fleet(fleet_id)
-    if at and fleet is not None and fleet.model.id == model:
-        return
-    known = ", ".join(known_models(key, generation))
-    raise Refusal(404, f"unknown model (known: {known})", "model_not_found", "model")
-
-
 def _check_tags(key: Key, hints: wire.Hints) -> None:
     for name in () if "*" in key.allowed_tags else hints.tags or ():
         if name not in key.allowed_tags and name not in key.tags:
@@ -281,6 +244,7 @@ def _handler(http: Http) -> Handler:
 def _headers(exchange: Exchange, served: Served[Reply] | Served[Opened]) -> Headers:
     decision, candidate = exchange.decision, served.attempt.candidate
     rule, policy = decision.verdict.rule, exchange.generation.world.policy
+    relaxed = decision.verdict.relaxed
     return [
         (b"x-sluice-request-id", exchange.request_id.encode()),
         (b"x-sluice-fleet", candidate.fleet.encode()),
@@ -290,6 +254,7 @@ def _headers(exchange: Exchange, served: Served[Reply] | Served[Opened]) -> Head
         (b"x-sluice-tier", decision.facts.tier.encode()),
         (b"x-sluice-complexity", b"%.3f" % decision.facts.complexity),
         (b"x-sluice-max-output-tokens", b"%d" % served.attempt.max_tokens),
+        *([(b"x-sluice-relaxed", ",".join(relaxed).encode())] if relaxed else []),
     ]
 
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -18,6 +18,9 @@ from router.world import World
 Json = dict[str, Any]
 
 _FACTS = frozenset(f.name for f in fields(Facts))
+_NEEDED_FACTS = [
+    f.name for f in fields(Facts) if f.default is MISSING and f.default_factory is MISSING
+]
 _LOAD = frozenset(f.name for f in fields(Load))
 RECOMPUTED = ("rule", "minimize", "candidates", "plan")
 
@@ -79,15 +82,17 @@ def facts_from(value: Mapping[str, Any]) -> Facts:
     unknown = set(value) - _FACTS
     if unknown:
         raise ValueError(f"unknown fact `{min(unknown)}`")
+    missing = [name for name in _NEEDED_FACTS if name not in value]
+    if missing:
+        raise ValueError(f"`facts` lacks {', '.join(f'`{name}`' for name in missing)}")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-    try:
-        return Facts(**values)
-    except TypeError as exc:
-        raise ValueError(str(exc).replace("Facts.__init__()", "facts")) from None
+    return Facts(**values)
 
 
 def load_from(value: Mapping[str, Any]) -> Load:
-    """Return one fleet's load of a receipt; raise ValueError on an unknown field."""
+    """Return one fleet's load of a receipt; raise ValueError saying what is wrong."""
+    if not isinstance(value, Mapping):
+        raise ValueError("what `load` says of a fleet must be an object")  # noqa: TRY004  (the file is wrong)
     unknown = set(value) - _LOAD
     if unknown:
         raise ValueError(f"unknown field of load `{min(unknown)}`")

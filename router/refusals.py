@@ -15,6 +15,7 @@ from router.flow import Failed
 
 PASSING = frozenset({"open_circuit", "cold", "draining", "slo_ttft", "slo_e2e"})
 OVER_CAP = frozenset({"max_usd", "unknown_cost"})
+TOO_LONG = frozenset({"context"})
 RETRY_LATER = 503
 
 
@@ -29,8 +30,13 @@ def no_candidate(decision: Decision, retry_after_s: float | None) -> Refusal:
         if r.code != "not_in_use"
     ]
     codes = frozenset(reason["code"] for reason in reasons)
-    told = "; ".join(f"{r['fleet']}: {r['detail']}" for r in reasons)
+    fleets_of: dict[str, list[str]] = {}
+    for reason in reasons:
+        fleets_of.setdefault(reason["detail"], []).append(reason["fleet"])
+    told = "; ".join(f"{', '.join(fleets)}: {detail}" for detail, fleets in fleets_of.items())
     status, code, param, said = _verdict(codes)
+    if codes == TOO_LONG and _fits_but_for_the_limit(decision):
+        param, said = "max_tokens", "prompt and `max_tokens` together are longer than every context"
     rule = f"rule `{verdict.rule.id}`"
     headers = _retry_after(retry_after_s) if status == RETRY_LATER else ()
     message = f"{said.format(rule=rule)}{': ' if told else ''}{told}"
@@ -49,7 +55,7 @@ def _verdict(codes: frozenset[str]) -> tuple[int, str, str | None, str]:
         ),
         (codes == {"not_allowed"}, 403, "key_not_allowed", None, "this key may not do that"),
         (
-            codes == {"context"},
+            codes == TOO_LONG,
             400,
             "context_length_exceeded",
             "messages",
@@ -74,6 +80,14 @@ def _verdict(codes: frozenset[str]) -> tuple[int, str, str | None, str]:
         if fits:
             return status, code, param, said
     return RETRY_LATER, "no_fleet", None, "no fleet of {rule} is feasible now"
+
+
+def _fits_but_for_the_limit(decision: Decision) -> bool:
+    """Tell whether the prompt alone has room somewhere: then the caller's limit is at fault."""
+    if decision.facts.max_tokens is None:
+        return False
+    rooms = [r.candidate.context_tokens for r in decision.verdict.refused if r.code in TOO_LONG]
+    return decision.facts.tokens_in < max(rooms)
 
 
 def all_failed(failed: Failed) -> Refusal:

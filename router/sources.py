@@ -109,7 +109,7 @@ async def watch(sources: Sources, runtime: Runtime) -> None:
 def reload(sources: Sources, runtime: Runtime) -> None:
     """Adopt what the files say now, or say what is wrong with them and go on as before."""
     try:
-        new = sources.load()
+        old, new = runtime.generation.world, sources.load()
         keep_versions(sources.state, new)
         runtime.adopt(new)
     except (yamlfile.Invalid, MissingKey, OSError) as exc:
@@ -121,7 +121,21 @@ def reload(sources: Sources, runtime: Runtime) -> None:
     runtime.stale = False
     runtime.metrics.stale.set(0)
     runtime.metrics.reloads.labels("adopted").inc()
-    LOG.warning("adopted policy %s", _running(runtime))
+    said = ", ".join(changed(old, new)) or "nothing that is decided by"
+    LOG.warning("adopted: %s changed (policy %s)", said, _running(runtime))
+
+
+def changed(old: World, new: World) -> list[str]:
+    """Return which parts differ: the profiles stand in the catalogue's compiled form."""
+    was, now = old.catalogue, new.catalogue
+    rest = [{k: v for k, v in c.compiled.items() if k != "profiles"} for c in (was, now)]
+    parts = (
+        ("policy", old.policy.hash != new.policy.hash),
+        ("catalogue", rest[0] != rest[1]),
+        ("profiles", was.compiled["profiles"] != now.compiled["profiles"]),
+        ("prices", was.prices_version != now.prices_version),
+    )
+    return [name for name, differs in parts if differs]
 
 
 def _running(runtime: Runtime) -> str:

@@ -14,6 +14,7 @@ from router.errors import Refusal
 
 Body = dict[str, Any]
 SERVICE_CLASSES = ("interactive", "standard", "deferrable")
+MOST_FIELDS = 100  # of a body; OpenAI has about 40. Over 100,000 an engine sat for a minute
 DEPTH = 200  # of nested brackets; Python's parser and writer give up at about 970
 _NO_BRACKET = bytes(set(range(256)) - set(b"{}[]"))
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -119,6 +120,8 @@ def _json_object(raw: bytes) -> Body:
         _wrong(None, "the body holds a number that JSON doesn't know, or one too large to be read")
     if not isinstance(body, dict):
         _wrong(None, "the body must be a JSON object")
+    if len(body) > MOST_FIELDS:
+        _wrong(None, f"the body has {len(body):,} fields, at most {MOST_FIELDS} are passed on")
     return body
 
 

@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 
 import click
 
+from backends import files
 from router.settings import DEFAULT_STATE
+from yamlfile import suggest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,8 +38,17 @@ def policy(command: Command) -> Command:
 
 def router_on(command: Command) -> Command:
     said = "Where the router runs; what it costs there is added to every estimate: local, lambda."
-    option = click.option("--router-on", default="local", show_default=True, help=said)
+    option = click.option(
+        "--router-on", default="local", show_default=True, callback=_known_place, help=said
+    )
     return option(command)
+
+
+def _known_place(_ctx: click.Context, _param: click.Parameter, place: str) -> str:
+    """Refuse an unknown place as the flag's mistake, not as one of the file with the places."""
+    if place != "local" and place not in (known := files.router_places()):
+        raise click.BadParameter(f"unknown place `{place}` {suggest(place, known)}")
+    return place
 
 
 def calibration(command: Command) -> Command:

@@ -63,7 +63,8 @@ def check_command(
 
 def _checked(path: Path, catalogue: Catalogue, folder: Path | None) -> dict[str, Any]:
     """Check one policy. A file that can't be read is its problem, not the end of the command."""
-    report, cases, failed = Report(None), 0, []
+    report, cases = Report(None), 0
+    failed: list[str] = []
     try:
         source = files.on_disk(path)
         report = check(source.text, source.name, names_of(catalogue))

@@ -1,6 +1,8 @@
 """``sluice route``: what would be decided, without sending anything."""
 
+import io
 import json
+import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -23,10 +25,13 @@ from router.facts import facts_of
 from router.features import read
 from router.identity import NOBODY
 from router.receipt import RECOMPUTED, Outcome, decision_part, facts_from, load_from, receipt
+from router.requested import check_model
 from router.sources import Sources
 from router.sources import calibration as calibration_of
 from router.tracker import Tracker
 from router.world import World, world
+
+NEEDED = {"policy": dict, "catalogue_hash": str, "prices_version": str, "facts": dict, "load": dict}
 
 
 @click.command("route")
@@ -70,7 +75,7 @@ def command(
     with told():
         now = sources.load()
         learnt = calibration_of(calibration)
-        text = sys.stdin.read() if text == "-" else text
+        text = _text(text or "")
     body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": text}]}
     if system:
         body["messages"].insert(0, {"role": "system", "content": system})
@@ -87,6 +92,15 @@ def command(
         raise SystemExit(FAILED)
 
 
+def _text(given: str) -> str:
+    """Return the text, of standard input for `-`; raise UnicodeError where it is not UTF-8."""
+    if given == "-":
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="strict")
+        return sys.stdin.read()
+    return os.fsencode(given).decode("utf-8")  # an argument keeps what isn't UTF-8 as surrogates
+
+
 def _decide(
     now: World,
     body: dict[str, Any],
@@ -95,6 +109,7 @@ def _decide(
 ) -> Decision:
     try:
         request = wire.parse_chat(json.dumps(body).encode())
+        check_model(request.model, NOBODY, now.catalogue)
         hints = wire.parse_hints(headers)
     except Refusal as refusal:
         raise Ends(refusal.message, INVALID) from None
@@ -107,15 +122,22 @@ def _decide(
 
 def _recompute(path: Path, sources: Sources, *, as_json: bool) -> None:
     """Decide again from a receipt's facts and loads; every byte of the decision must agree."""
+    with told():
+        stored = _receipt_of(path)
+        now = _world_of(stored, sources)
+    missing = [on.fleet.id for on in now.fleets if on.fleet.id not in stored["load"]]
+    if missing:
+        raise Ends(f"{path}: not a receipt: `load` lacks fleet {', '.join(missing)}", INVALID)
     try:
-        with told():
-            stored = _receipt_of(path)
-            now = _world_of(stored, sources)
         facts = facts_from(stored["facts"])
         loads = [load_from(stored["load"][on.fleet.id]) for on in now.fleets]
-        decision = decide(now, facts, loads)
-    except (KeyError, TypeError, ValueError) as exc:
+    except ValueError as exc:
         raise Ends(f"{path}: not a receipt: {exc}", INVALID) from None
+    try:
+        decision = decide(now, facts, loads)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        said = "a value in `facts` or `load` is of the wrong kind"
+        raise Ends(f"{path}: not a receipt: {said}", INVALID) from None
     again = decision_part(decision)
     differing = [
         name for name in RECOMPUTED if orjson.dumps(again[name]) != orjson.dumps(stored.get(name))
@@ -140,9 +162,14 @@ def _receipt_of(path: Path) -> dict[str, Any]:
             whole = orjson.loads(lines[-1]) if lines else None
         except orjson.JSONDecodeError as exc:
             raise Ends(f"{path}: not JSON: {exc.msg}", INVALID) from None
-    needed = {"policy", "catalogue_hash", "prices_version", "facts", "load"}
-    if not isinstance(whole, dict) or not needed <= set(whole):
-        raise Ends(f"{path}: not a receipt", INVALID)
+    if not isinstance(whole, dict):
+        raise Ends(f"{path}: not a receipt: a JSON object is expected", INVALID)
+    for name, kind in NEEDED.items():
+        if not isinstance(whole.get(name), kind):
+            wanted = "a text" if kind is str else "an object"
+            raise Ends(f"{path}: not a receipt: `{name}` must be {wanted}", INVALID)
+    if not isinstance(whole["policy"].get("hash"), str):
+        raise Ends(f"{path}: not a receipt: `policy.hash` must be a text", INVALID)
     return whole
 
 
@@ -150,16 +177,7 @@ def _world_of(stored: dict[str, Any], sources: Sources) -> World:
     """Return the world that the receipt was decided in: from its versions, or from the files."""
     wanted = (stored["policy"]["hash"], stored["catalogue_hash"], stored["prices_version"])
     if sources.policy is None and sources.fleets is None:
-        versions = sources.state / "versions"
-        paths = [versions / f"{name}.json" for name in wanted]
-        missing = [str(path) for path in paths if not path.exists()]
-        if missing:
-            said = f"{', '.join(missing)}: not there (give `--policy` and `--fleets`, or `--state`)"
-            raise Ends(said, INVALID)
-        policy, catalogue, prices = (orjson.loads(path.read_bytes()) for path in paths)
-        return world(
-            policies_compiled.from_compiled(policy), backends_parse.from_compiled(catalogue, prices)
-        )
+        return _stored_world(sources.state / "versions", wanted)
     now = sources.load()
     found = (now.policy.hash, now.catalogue.hash, now.catalogue.prices_version)
     names = ("policy", "catalogue", "prices")
@@ -168,3 +186,18 @@ def _world_of(stored: dict[str, Any], sources: Sources) -> World:
             said = f"the receipt was decided with {name} {want}, not with this one ({have})"
             raise Ends(said, INVALID)
     return now
+
+
+def _stored_world(versions: Path, wanted: tuple[str, ...]) -> World:
+    paths = [versions / f"{name}.json" for name in wanted]
+    try:
+        missing = [str(path) for path in paths if not path.exists()]
+        if missing:
+            said = f"{', '.join(missing)}: not there (give `--policy` and `--fleets`, or `--state`)"
+            raise Ends(said, INVALID)
+        policy, catalogue, prices = (orjson.loads(path.read_bytes()) for path in paths)
+        return world(
+            policies_compiled.from_compiled(policy), backends_parse.from_compiled(catalogue, prices)
+        )
+    except (AttributeError, LookupError, TypeError, ValueError):  # whatever else the files hold
+        raise Ends(f"{versions}: the receipt's versions can't be read", INVALID) from None

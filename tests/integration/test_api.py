@@ -5,7 +5,18 @@ import socket
 
 import httpx
 import pytest
-from support import ANSWER, BOTH, catalogue, fleet, plain, policy, wait_until
+from support import (
+    ANSWER,
+    BOTH,
+    DONE,
+    EVENTS,
+    USAGE_EVENT,
+    catalogue,
+    fleet,
+    plain,
+    policy,
+    wait_until,
+)
 
 from router.http import BODY_LIMIT_BYTES
 
@@ -37,6 +48,17 @@ def test_an_answer_comes_back_as_the_fleet_gave_it_with_its_receipt_in_the_heade
     assert receipt["attempts"][0]["outcome"] == "ok"
     assert (receipt["charge"]["tokens_in"], receipt["charge"]["tokens_out"]) == (12, 3)
     assert upstream.bodies[0]["model"] == "m"
+
+
+def test_a_limit_that_gave_way_is_said_in_the_answer(start_router, upstream):
+    defaults = ", relax: [slo.ttft, quality_floor]"
+    rules = "  - {id: all, use: cpu, quality_floor: 9, slo: {ttft_p95_ms: 1}}\n"
+    fleets = catalogue(fleet("one", upstream.url))
+    router = start_router(fleets, policy(rules=rules, defaults=defaults))
+    assert router.chat().headers["x-sluice-relaxed"] == "slo.ttft,quality_floor"
+    upstream.streams(*EVENTS, USAGE_EVENT, DONE)
+    streamed = router.chat(stream=True)
+    assert streamed.headers["x-sluice-relaxed"] == "slo.ttft,quality_floor"
 
 
 def test_the_receipt_has_the_contracts_fields_in_its_order(router):

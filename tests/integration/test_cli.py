@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 
 import pytest
 from support import catalogue, fleet, policy, sluice
@@ -96,6 +97,43 @@ def test_what_is_no_receipt_is_told(tmp_path, text):
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"facts": None}, "`facts` must be an object"),
+        ({"policy": "x"}, "`policy` must be an object"),
+        ({"policy": {}}, "`policy.hash` must be a text"),
+        ({"catalogue_hash": 7}, "`catalogue_hash` must be a text"),
+        ({"facts": {}}, "`facts` lacks `at`, `tenant`"),
+        ({"load": {}}, "`load` lacks fleet one"),
+        ({"load": {"one": None}}, "must be an object"),
+        ({"load": {"one": {"in_flight": "many"}}}, "of the wrong kind"),
+        ({"prices_version": "gone"}, "not there"),
+        ({"prices_version": "../../receipt"}, "can't be read"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_a_receipt_is_told_in_its_own_words(
+    start_router, upstream, tmp_path, change, said
+):
+    router = start_router(catalogue(fleet("one", upstream.url)), policy())
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps({**router.receipt(router.chat()), **change}), "utf-8")
+    ran = sluice("route", "--receipt", path, "--state", router.state)
+    assert ran.returncode == 3
+    assert said in ran.stderr
+    for python in ("Traceback", "positional", "NoneType", "__init__", "object is not"):
+        assert python not in ran.stderr
+
+
+def test_a_text_that_is_not_utf_8_is_told(tmp_path):
+    command = [sys.executable, "-m", "router.cli", "route", "--state", tmp_path]
+    for given, piped in [(b"-", b"caf\xe9"), (b"caf\xe9", b"")]:
+        ran = subprocess.run([*command, given], input=piped, capture_output=True, check=False)
+        assert ran.returncode == 3
+        assert b"not a UTF-8 text" in ran.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["serve", "--prot", "1"], 3, "--port"),
@@ -103,6 +141,9 @@ def test_what_is_no_receipt_is_told(tmp_path, text):
         (["route"], 3, "give either"),
         (["route", "  "], 3, "is empty"),
         (["route", "x", "--max-usd", "-1"], 3, "must be a number above 0"),
+        (["route", "hi", "--model", "gpt-4"], 3, "unknown model (known: auto, "),
+        (["route", "hi", "--model", "llama-4-scout@p5"], 3, "unknown model (known: auto, "),
+        (["route", "hi", "--router-on", "mars"], 3, "'--router-on': unknown place `mars`"),
         (["serve", "--policy", "missing.yaml"], 3, "does not exist"),
         (["serve", "--host", "0.0.0.0", "--auth", "none"], 2, "loopback"),
         (["serve", "--port", "99999"], 3, "65535"),

@@ -111,6 +111,26 @@ def test_a_profile_of_ones_own_is_adopted_when_it_changes(router, upstream):
         "mark: measured, prefill_tok_s: 1000, points: [{concurrency: 1, tok_s: 3622}]}\n"
     )
     write(folder, "own.yaml", own)
-    wait_until(lambda: "adopted" in router.log())
+    wait_until(lambda: "adopted: profiles changed (policy test" in router.log())
     after = router.receipt(router.chat())
     assert after["candidates"][0]["usd_average"] < before["candidates"][0]["usd_average"] / 10
+
+
+def test_the_log_says_what_changed(router, upstream, tmp_path):
+    write(tmp_path, "policy.yaml", policy(rules="  - {id: new, use: cpu}\n"))
+    wait_until(lambda: "adopted: policy changed (policy test" in router.log())
+    write(tmp_path, "fleets.yaml", catalogue(fleet("one", upstream.url), context=5000))
+    wait_until(lambda: "adopted: catalogue changed (" in router.log())
+    write(
+        tmp_path,
+        "fleets.yaml",
+        "# a comment\n" + catalogue(fleet("one", upstream.url), context=5000),
+    )
+    wait_until(lambda: "adopted: nothing that is decided by changed (" in router.log())
+    write(
+        router.state,
+        "prices.yaml",
+        "version: 1\ncurrency: USD\nprices:\n  - {instance: c8g.xlarge, region: us-east-1, "
+        "purchase: on_demand, usd_per_hour: 0.5, as_of: 2026-11-01, source: us, mark: stated}\n",
+    )
+    wait_until(lambda: "adopted: prices changed (" in router.log())

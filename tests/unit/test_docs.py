@@ -41,7 +41,7 @@ from policies.parse import NOT_ENFORCED
 from policies.parse import parse as parse_policy
 from policies.schema import schema
 from router import refusals, wire
-from router.app import AUTO, ROUTES
+from router.app import ROUTES
 from router.classify import CLASSIFIERS
 from router.decide import Decision, decide
 from router.estimate import estimate
@@ -51,6 +51,7 @@ from router.identity import NOBODY, RIGHTS
 from router.meter import Meter
 from router.metrics import Metrics
 from router.receipt import Outcome, receipt
+from router.requested import AUTO
 from router.runtime import Runtime, generation
 from router.sources import Sources, names_of
 
@@ -428,14 +429,14 @@ def errors_of_the_code():
 
 
 def errors_of_verdicts():
-    found = set()
+    found, asked = set(), SimpleNamespace(max_tokens=None)
     codes_of_fleets = sorted(refusal_codes() - {"no_rule"})
     for size in (0, 1, 2):
         for chosen in itertools.combinations(codes_of_fleets, size):
             refused = tuple(Refused(SimpleNamespace(fleet="f"), code, "") for code in chosen)
             rule = SimpleNamespace(id="r")
             verdict = Verdict(rule, "marginal_cost", (), refused)
-            refusal = refusals.no_candidate(Decision(None, verdict, (), None), None)
+            refusal = refusals.no_candidate(Decision(asked, verdict, (), None), None)
             found.add((refusal.status, refusal.code))
     return found
 

@@ -17,13 +17,18 @@ from router.flow import Failed, Failure
 from router.refusals import all_failed, no_candidate, rejected
 
 
-def decision(*codes, rule="r"):
+def decision(*codes, rule="r", details=None, tokens_in=100, max_tokens=None):
     refused = [
-        SimpleNamespace(candidate=SimpleNamespace(fleet=f"f{i}"), code=code, detail=f"d{i}")
+        SimpleNamespace(
+            candidate=SimpleNamespace(fleet=f"f{i}", context_tokens=50 + 50 * i),
+            code=code,
+            detail=details[i] if details else f"d{i}",
+        )
         for i, code in enumerate(codes)
     ]
     rule = SimpleNamespace(id=rule) if rule else None
-    return SimpleNamespace(verdict=SimpleNamespace(rule=rule, refused=refused))
+    facts = SimpleNamespace(tokens_in=tokens_in, max_tokens=max_tokens)
+    return SimpleNamespace(verdict=SimpleNamespace(rule=rule, refused=refused), facts=facts)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +55,31 @@ def test_a_request_that_no_fleet_may_serve(codes, status, code):
     told = [reason["code"] for reason in refusal.extra.get("reasons", [])]
     assert told == [code for code in codes if code != "not_in_use"]
     assert (refusal.headers == ((b"retry-after", b"5"),)) == (status == 503)
+
+
+@pytest.mark.parametrize(
+    ("tokens_in", "max_tokens", "param"),
+    [
+        (99, 100_000, "max_tokens"),
+        (99, None, "messages"),  # no limit of the caller's
+        (100, 100_000, "messages"),  # no room for a single token of an answer
+        (200, 1, "messages"),
+    ],
+)
+def test_too_long_a_request_blames_what_is_too_long(tokens_in, max_tokens, param):
+    found = decision("context", "context", tokens_in=tokens_in, max_tokens=max_tokens)
+    refusal = no_candidate(found, None)
+    assert (refusal.status, refusal.code) == (400, "context_length_exceeded")
+    assert refusal.param == param
+    assert ("`max_tokens`" in refusal.message) == (param == "max_tokens")
+
+
+def test_a_reason_that_several_fleets_share_is_told_once():
+    same, other = "the key lacks the right `best`", "too weak"
+    codes = ("not_allowed", "quality_floor", "not_allowed")
+    refusal = no_candidate(decision(*codes, details=(same, other, same)), None)
+    assert refusal.message.endswith(f": f0, f2: {same}; f1: {other}")
+    assert [reason["fleet"] for reason in refusal.extra["reasons"]] == ["f0", "f1", "f2"]
 
 
 def test_a_request_that_no_rule_matches():

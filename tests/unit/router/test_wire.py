@@ -56,6 +56,13 @@ def test_a_plain_request_is_read():
     assert (request.model, request.stream, request.max_tokens, request.n) == ("auto", False, 9, 2)
 
 
+def test_a_body_of_very_many_fields_is_refused_with_the_number_allowed():
+    most = wire.MOST_FIELDS - 2  # beside `model` and `messages`
+    assert wire.parse_chat(raw(**{f"x{i}": i for i in range(most)}))
+    refusal = refused(raw(**{f"x{i}": i for i in range(most + 1)}))
+    assert refusal.message == "the body has 101 fields, at most 100 are passed on"
+
+
 def test_the_newer_name_of_the_output_limit_counts_too():
     assert wire.parse_chat(raw(max_completion_tokens=5)).max_tokens == 5
 

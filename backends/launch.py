@@ -132,7 +132,10 @@ def _llama_notes(found: Fit) -> Iterator[str]:
     cores = _cores(found)
     steady = max(1, int(cores * STEADY_SHARE))
     if steady < cores:
-        yield f"--threads {steady}, about 3/4 of the cores, is the most stable under load (S3)"
+        yield (
+            f"--threads {cores} is the fastest (S0); --threads {steady}, about 3/4 of the cores, "
+            "the most stable under load (S3): measure both with your load"
+        )
     yield "locking needs `ulimit -l unlimited` (LimitMEMLOCK=infinity, --ulimit memlock=-1)"
     yield "build with -mcpu=native (Arm) or -march=native (x86) (S0)"
     if found.ask.quantisation.note:

@@ -17,6 +17,7 @@ from backends.hardware import GIB, Family, Instance, Model, Models, Overhead, Pr
 from backends.points import Mark
 
 Verdict = Literal["fits", "sharded", "no"]
+SHORT_STREAM = 256  # tokens, prompt and answer
 NO_LIMIT = 2**40  # no search for a largest value goes further
 
 
@@ -214,6 +215,16 @@ def fits_any(model: Model, instance: Instance, ask: Ask) -> bool:
     """Return whether one device, or the most that it can be split over, take it."""
     sizes = shardings(model, instance)
     return any(_fits(model, instance, ask, size) for size in (sizes[0], sizes[-1]))
+
+
+def fits_somehow(model: Model, instance: Instance, known: Models) -> bool:
+    """Return whether some quantisation with a single short stream fits the machine."""
+    kv_type = min(offered(known.kv_types, instance.family), key=lambda each: each.bits)
+    asks = (
+        Ask(each, kv_type, SHORT_STREAM, 1)
+        for each in offered(known.quantisations, instance.family)
+    )
+    return any(fits_any(model, instance, ask) for ask in asks)
 
 
 def _largest(holds: Callable[[int], bool], limit: int) -> int:

@@ -49,6 +49,8 @@ TASKS = (
 )
 TIME_OF_DAY = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 MINUTES_A_DAY = 24 * 60
+# The database names China's time after one city; spelling would lead to others.
+MEANT = MappingProxyType({f"Asia/{city}": "Asia/Shanghai" for city in ("Beijing", "Peking")})
 
 
 def _no_objection(_: Written) -> Iterator[Objection]:
@@ -216,7 +218,8 @@ def _known_zone(name: str) -> bool:
 
 def _unknown_zone(name: str) -> str:
     name = name[:40]
-    close = difflib.get_close_matches(name, available_timezones(), n=1)
+    close = [MEANT[name]] if name in MEANT else []
+    close = close or difflib.get_close_matches(name, available_timezones(), n=1)
     return f"unknown time zone `{name}` (such as `{close[0] if close else 'Asia/Shanghai'}`)"
 
 

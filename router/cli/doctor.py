@@ -2,6 +2,7 @@
 
 import asyncio
 import platform
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,10 +47,10 @@ def command(fleets: Path | None, policy: Path | None, state: Path, as_json: bool
     if as_json:
         click.echo(orjson.dumps([asdict(finding) for finding in findings]))
     else:
-        for finding in findings:
+        for finding, after in zip(findings, [*findings[1:], None], strict=True):
             click.echo(f"{finding.verdict:<8} {finding.what}: {finding.detail}")
-            if finding.advice:
-                click.echo(f"         -> {finding.advice}")
+            if finding.advice and (after is None or finding.advice != after.advice):
+                click.echo(f"         -> {finding.advice}")  # of several with the same, once
     if any(finding.verdict == "failed" for finding in findings):
         raise SystemExit(FAILED)
 
@@ -66,7 +67,7 @@ def _findings(sources: Sources) -> Iterator[Finding]:
     said = f"policy {world.policy.name} ({world.policy.hash}), {len(world.fleets)} fleets"
     yield Finding("policy and fleets", "ok", said)
     yield from _prices(world)
-    yield from asyncio.run(_fleets(world))
+    yield from asyncio.run(_fleets(world, embedded=sources.fleets is None))
 
 
 def _engine() -> Finding:
@@ -82,11 +83,12 @@ def _engine() -> Finding:
 
 
 def _state(state: Path) -> Finding:
-    probe = state / ".doctor"
+    """Say whether the folder can be written, without making one."""
+    if not state.exists():
+        return Finding("state folder", "ok", f"{state}: not there yet, `up` and `serve` make it")
     try:
-        state.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=state):
+            pass
     except OSError as exc:
         said = f"{state} can't be written: {exc.strerror}"
         return Finding("state folder", "failed", said, "choose another with `--state`")
@@ -107,14 +109,20 @@ def _prices(world: World) -> Iterator[Finding]:
             yield Finding(f"cost of {fleet.id}", "warning", said, advice)
 
 
-async def _fleets(world: World) -> list[Finding]:
+async def _fleets(world: World, *, embedded: bool) -> list[Finding]:
     env = environment()
-    probes = [_fleet(on.fleet, env.get(on.fleet.api_key_env or "")) for on in world.fleets]
+    advice = "start it, or mend its url in the fleet catalogue"
+    if embedded:
+        advice = "`sluice up` starts the embedded fleets; `--fleets FILE` checks yours"
+    probes = [_fleet(on.fleet, env.get(on.fleet.api_key_env or ""), advice) for on in world.fleets]
     return list(await asyncio.gather(*probes))
 
 
-async def _fleet(fleet: Fleet, key: str | None) -> Finding:
-    """Ask every url of the fleet for its models, which every OpenAI server can tell."""
+async def _fleet(fleet: Fleet, key: str | None, advice: str) -> Finding:
+    """Ask every url of the fleet for its models, which every OpenAI server can tell.
+
+    `advice`: what to do where none answers.
+    """
     what = f"fleet {fleet.id}"
     if fleet.api_key_env and not key:
         said = f"the environment variable `{fleet.api_key_env}` is not set"
@@ -125,12 +133,10 @@ async def _fleet(fleet: Fleet, key: str | None) -> Finding:
         try:
             response = await client.request("GET", "/models", timeout_s=PROBE_S)
         except BackendError as exc:
-            advice = "start it, or mend its url in the fleet catalogue"
             return Finding(what, "failed", f"{url}: {exc.detail}", advice)
         finally:
             await client.aclose()
         if response.status != OK:
             said = f"{url}/models answered {response.status}"
-            advice = "check its key and that the url ends with /v1"
-            return Finding(what, "failed", said, advice)
+            return Finding(what, "failed", said, "check its key and that the url ends with /v1")
     return Finding(what, "ok", ", ".join(fleet.urls))

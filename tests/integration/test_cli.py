@@ -264,6 +264,15 @@ def test_doctor_says_what_is_there_and_what_is_not(tmp_path, upstream, closed_po
     assert found["python"]["verdict"] == "ok"
 
 
+def test_doctor_in_an_empty_folder_makes_nothing_and_says_how_to_start(tmp_path, closed_port):
+    ran = sluice("doctor", cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert "state folder: .sluice: not there yet" in ran.stdout
+    if ran.returncode:  # else a demo runs on this machine
+        assert ran.stdout.count("`sluice up` starts the embedded fleets") >= 1
+        assert "mend its url" not in ran.stdout
+
+
 def test_doctor_warns_of_fleets_whose_cost_nobody_knows(tmp_path, closed_port):
     dead = f"http://127.0.0.1:{closed_port}/v1"
     unpriced = fleet("two", dead).replace("us-east-1", "mars-1")

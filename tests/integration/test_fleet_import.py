@@ -38,6 +38,19 @@ def test_a_report_becomes_a_profile_that_is_read_beside_the_packaged_ones(tmp_pa
     assert row["engine"] == "llama.cpp"
 
 
+def test_a_machine_that_the_model_fits_in_no_way_is_told(tmp_path):
+    scout = "Llama-4-Scout-17B-16E-Instruct"
+    for model in ("llama-4-scout", f"meta-llama/{scout}", scout.lower()):
+        warnings = told(imported(tmp_path, "vllm-serve.json", "--model", model, "--json"))[
+            "warnings"
+        ]
+        (said,) = [w for w in warnings if "fits c8g.xlarge in no quantisation" in w]
+        assert "is `--instance` where it ran?" in said
+    report = ["vllm-serve.json", "--model", "llama-4-scout", "--json"]
+    assert told(imported(tmp_path, *report, instance="p5.48xlarge"))["warnings"] == []
+    assert told(imported(tmp_path, *report, instance="our-own"))["warnings"] == []
+
+
 def test_an_import_of_a_packaged_profile_takes_its_place(tmp_path):
     told(imported(tmp_path, "llama-batched-bench.jsonl", "--model", "qwen3-0.6b", "--json"))
     profile = files.library(tmp_path).profiles["c8g.xlarge/qwen3-0.6b"]

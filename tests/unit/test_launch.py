@@ -62,7 +62,9 @@ def test_llama_cpp_has_a_thread_per_physical_core():
 
 
 def test_three_quarters_of_the_cores_are_told_as_a_note():
-    assert "--threads 12, about 3/4" in said(started("qwen3-0.6b", "c8g.4xlarge"))
+    notes = said(started("qwen3-0.6b", "c8g.4xlarge"))
+    assert "--threads 16 is the fastest" in notes
+    assert "--threads 12, about 3/4" in notes
 
 
 def test_the_context_of_llama_cpp_is_that_of_all_slots():

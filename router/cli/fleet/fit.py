@@ -64,7 +64,7 @@ def command(
 ) -> None:
     """Say what MODEL needs on INSTANCE and how to launch it; exit 1 if it doesn't fit."""
     with told():
-        known, machines = _read()
+        known, machines = read()
     machine = _instance(machines, instance)
     wanted = _custom(model, shape) or _listed(known, model)
     ask = memory.default_ask(
@@ -91,7 +91,8 @@ def command(
         raise SystemExit(FAILED)
 
 
-def _read() -> tuple[Models, Instances]:
+def read() -> tuple[Models, Instances]:
+    """Return the models and the machines that ship."""
     models = files.packaged("backends", "data", "models.yaml")
     instances = files.packaged("backends", "data", "instances.yaml")
     return read_models(models.text, models.name), read_instances(instances.text, instances.name)

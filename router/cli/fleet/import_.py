@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 import orjson
 
-from backends import importers, profile_file
+from backends import importers, memory, profile_file
 from backends.importers import BenchmarkReport
 from backends.profile_file import Row
 from router.cli import options
 from router.cli.errors import INVALID, REFUSED, Ends, told
+from router.cli.fleet import fit
 from router.cli.table import grid
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]*")
@@ -55,6 +56,7 @@ def command(
     rows = _rows(reports, file, instance, region, model, engine)
     warnings = [warning for report in reports for warning in report.warnings]
     warnings += [warning for pair in zip(rows, reports, strict=True) for warning in _twice(*pair)]
+    warnings += [warning for row in rows for warning in _too_large(row)]
     places: dict[Path, list[Row]] = {}
     for row in rows:
         places.setdefault(out or profile_file.default_path(state, row["id"]), []).append(row)
@@ -110,6 +112,18 @@ def _twice(row: Row, report: BenchmarkReport) -> list[str]:
         return []
     said = f"{left_out} runs at the load and lengths of a later one are left out"
     return [f"profile {row['id']}: {said}"]
+
+
+def _too_large(row: Row) -> list[str]:
+    """Warn where the model can't have run on the instance: one of the two is another one."""
+    known, machines = fit.read()
+    machine = machines.instances.get(row["instance"])
+    named = _slug(row["model"]).removesuffix(f"-{row.get('quantisation', '').lower()}")
+    model = next((m for m in known.models.values() if named in (m.id, _slug(m.repo))), None)
+    if machine is None or model is None or memory.fits_somehow(model, machine, known):
+        return []
+    said = f"{model.id} fits {machine.id} in no quantisation (see `sluice fleet fit`)"
+    return [f"profile {row['id']}: {said}: is `--instance` where it ran?"]
 
 
 def _slug(model: str | None) -> str:

@@ -155,3 +155,11 @@ def test_nothing_found_is_a_failure(tmp_path, aws):
     assert found.returncode == 1
     assert "not in the list" in found.stderr
     assert not (tmp_path / "prices.yaml").exists()
+
+
+def test_the_sources_behind_the_figures_are_spelled_out(tmp_path):
+    for command in (["prices"], ["audit", "p5.48xlarge/llama-4-scout"], ["show", "p5-scout"]):
+        shown = sluice("fleet", *command, "--state", tmp_path).stdout
+        assert "S2 = Llama 4 on vLLM, GPU against AWS silicon" in shown
+        assert "prints a date: a price bears the earliest month" in shown
+    assert "S3 = llama.cpp" in sluice("fleet", "fit", "qwen3-0.6b", "c8g.xlarge").stdout

@@ -12,6 +12,7 @@ import orjson
 from backends import files
 from backends.audit import CHECKS, MAX_PRICE_AGE_DAYS, Finding, audit
 from router.cli import options
+from router.cli.cited import legend
 from router.cli.errors import FAILED, INVALID, Ends, told
 from yamlfile import suggest
 
@@ -57,6 +58,9 @@ def command(
     else:
         _print(found)
         click.echo(f"{len(found)} checks: {failed} failed, {warned} warnings")
+        texts = [text for finding in found for text in (finding.source, finding.note)]
+        if named := legend(texts, prices=True):
+            click.echo(f"\n{named}")
     if failed:
         raise SystemExit(FAILED)
 

@@ -23,6 +23,7 @@ from backends.launch import Launch, launch
 from backends.memory import Fit, Unfit
 from backends.memory_ways import Way, ways_to_fit
 from router.cli import options
+from router.cli.cited import legend
 from router.cli.errors import FAILED, INVALID, Ends, told
 from yamlfile import suggest
 
@@ -86,7 +87,8 @@ def command(
         click.echo(orjson.dumps(_as_json(found, start, ways)))
     else:
         defaults = None if quantisation else machine.family.defaults
-        click.echo("\n".join(_text(found, start, ways, defaults)))
+        lines = _text(found, start, ways, defaults)
+        click.echo("\n".join([*lines, "", legend(lines)]).rstrip())
     if start is None:
         raise SystemExit(FAILED)
 

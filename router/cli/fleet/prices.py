@@ -16,6 +16,7 @@ from backends.audit import MAX_PRICE_AGE_DAYS
 from backends.price_list import SOURCE, Listed, PricesNotRead, fetch, listed
 from backends.prices import PriceBook
 from router.cli import options
+from router.cli.cited import legend
 from router.cli.errors import FAILED, Ends, told
 from router.cli.table import grid
 from yamlfile import Invalid
@@ -84,6 +85,8 @@ def show(
     ]
     left = {"instance", "region", "purchase", "mark", "source"}
     click.echo(grid(head, cells, left=left) if cells else "no price matches")
+    if named := legend((row["source"] for row in rows), prices=True):
+        click.echo(f"{named}\n")
     for pool in book.pools:
         where = ", ".join(pool.regions) or "all regions"
         click.echo(f"savings plan {pool.id}: ${pool.usd_per_hour:g}/h over "

@@ -14,6 +14,7 @@ from backends.catalogue import Catalogue
 from backends.fleet_model import FleetModel, prepare
 from backends.load import Load
 from router.cli import options
+from router.cli.cited import legend
 from router.cli.errors import INVALID, REFUSED, Ends, told
 from router.cli.fleet.lengths import LENGTHS, Lengths
 from router.cli.table import grid
@@ -143,6 +144,9 @@ def _print(
         f"+ ${router.usd_per_second * 3600:.4f} per hour that one is open"
     )
     click.echo(_crossings(economies, crossed, tokens))
+    shown = [s.source for on in chosen for s in (on.fleet.price, on.fleet.profile) if s is not None]
+    if named := legend(shown, prices=True):
+        click.echo(f"\n{named}")
 
 
 def _row(on: FleetModel) -> tuple[str, ...]:

@@ -43,6 +43,9 @@ from policies.schema import schema
 from router import refusals, wire
 from router.app import ROUTES
 from router.classify import CLASSIFIERS
+from router.cli.cited import SOURCES
+from router.cli.fleet import COMMANDS as fleet_commands  # noqa: N811  (two tables of this name)
+from router.cli.main import COMMANDS as commands  # noqa: N811  (two tables of this name)
 from router.decide import Decision, decide
 from router.estimate import estimate
 from router.facts import facts_of
@@ -508,6 +511,24 @@ def test_the_metrics_are_those_that_are_served():
     assert set(shown) == served
 
 
+# -- docs/commands.md ------------------------------------------------------------------------------
+
+
+def test_the_commands_with_exit_codes_are_those_that_exist():
+    shown = listed(table("commands.md", "command"))
+    groups = {"policy": {"check"}, "keys": {"create"}, "fleet": set(fleet_commands)}
+    exist = {name for name in commands if name not in groups}
+    exist |= {f"{group} {name}" for group, names in groups.items() for name in names}
+    assert {name.removesuffix(" refresh") for name in shown} == exist
+
+
+def test_the_sources_are_those_that_the_command_line_spells_out():
+    shown = {row[0]: row[1] for row in table("commands.md", "name", "source")}
+    assert shown.keys() == SOURCES.keys()
+    for name, source in shown.items():
+        assert SOURCES[name].startswith(source)
+
+
 # -- docs/cost-model.md ----------------------------------------------------------------------------
 
 LIBRARY = files.library()
@@ -609,6 +630,10 @@ WORKED = {
     "E3": lambda: maverick("summarization"),
     "E4": lambda: prior("math", 0.5),
     "E5": lambda: prior("math", 0.25),
+    "G1": lambda: C8G.card.charge_nano(200, 0, 200),
+    "G2": lambda: P5.card.charge_nano(200, 0, 200),
+    "G3": lambda: 1e-5 * (C8G.card.charge_nano(200, 0, 200) - P5.card.charge_nano(200, 0, 200)),
+    "G4": lambda: P5.usd_per_hour - 1e4 * c8g_usd(),
 }
 OPERATORS = {
     ast.Add: operator.add,

@@ -4,21 +4,20 @@ from collections import Counter
 from collections.abc import Sequence
 
 KEY_SHARE = 0.5  # of the weight of a fit, at most, from one key
+EXACT = 1e-9
 
 
 def fair_share(keys: Sequence[str | None], share: float) -> float:
     """Return the share that a key may have: what is asked for, or as much as each of too few
-    keys must have. None are labels of no key (a file's): the operator's own, never weighed down.
+    keys must have, so that the only one there is has no bound. None are labels of no key (a
+    file's): the operator's own, never weighed down.
     """
-    named = set(keys) - {None}
-    if not named or None in keys:
-        return share
-    return max(share, 1 / len(named))
+    return max(share, 1 / max(1, len(set(keys) - {None})))
 
 
 def weigh(keys: Sequence[str | None], share: float) -> list[float]:
     """Return a weight, 0 to 1, for each label, by the key that gave it: as large as can be while no
-    key's together exceed `share` of all. Where a key stands alone, with a share below 1, it is 0.
+    key's together exceed `share` of all. Of a key that stands alone, with a share below 1, it is 0.
     """
     sizes = Counter(key for key in keys if key is not None)
     most = _most(sorted(sizes.values(), reverse=True), len(keys) - sizes.total(), share)
@@ -31,7 +30,7 @@ def _most(sizes: Sequence[int], own: int, share: float) -> float:
     for cut, size in enumerate(sizes):
         # The `cut` largest weigh c, the others their size.
         c = share * (own + rest) / (1 - cut * share)
-        if size <= c:
+        if size <= c * (1 + EXACT):
             return c if cut else float(size)
         rest -= size
     return share * own / (1 - len(sizes) * share) if len(sizes) * share < 1 else 0.0

@@ -239,13 +239,13 @@ def _unproved(settings: Settings, facts: Facts) -> Reason | None:
         return None
     asked = f"{at_least:g} asked for with {settings.confidence:g} confidence"
     needed = enough(share, at_least, z)
-    if not labels:
-        found, more = "no labels", f"{needed} would do if all are acceptable"
-    else:
-        found = f"{good} of {labels} labels acceptable: at least {low:.3f}"
+    found = f"{good} of {labels} labels acceptable: at least {low:.3f}" if labels else "no labels"
+    if needed is None:
         more = "more would not do at this share"
-        if needed is not None:
-            more = f"about {max(needed, labels + 1)} labels would do at this share"
+    elif labels:
+        more = f"about {max(needed, labels + 1)} labels would do at this share"
+    else:
+        more = f"{needed} would do if all are acceptable"
     return "quality_unproved", f"task `{facts.task}`: {found}, {asked}; {more}"
 
 

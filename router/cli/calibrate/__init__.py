@@ -10,7 +10,7 @@ import orjson
 from click.core import ParameterSource
 
 from router.calibrate.fit import LEAST, Label, weighted
-from router.calibrate.weights import KEY_SHARE
+from router.calibrate.weights import KEY_SHARE, fair_share
 from router.classify.calibration import to_json
 from router.cli import options
 from router.cli.calibrate.found import Found, by_key, found_in, json_of, show
@@ -121,10 +121,11 @@ def _warnings(found: Sequence[Label], given: Sequence[Given], key_share: float) 
     others = len(given) - sum(one.by_p_small for one in given)
     left_out = f"{others} labels of feedback are left out: p_small is not their model's quality"
     weighed = weighted(found, key_share)
+    share = fair_share([label.key for label in found], key_share)
     weight = sum(label.weight for label in weighed)
     bounded = [
         f"key `{key}` gave {count} of {len(found)} labels, which count as {mine:.0f}: no key makes "
-        f"up more than {key_share:.0%} (`--key-share`)"
+        f"up more than {share:.0%} (`--key-share`)"
         for key, count, mine in by_key(weighed)
         if mine < count
     ]

@@ -47,8 +47,6 @@ def _find(file: int, request_id: str, made_s: float, slack_s: float) -> dict[str
     end = _first_from(file, size, _at(made_s + slack_s))
     head = b'{"id":"%b",' % request_id.encode()
     for offset in _occurrences(file, start, end, head):
-        if offset and os.pread(file, 1, offset - 1) != b"\n":
-            continue  # inside of a torn line
         with suppress(orjson.JSONDecodeError):
             found: dict[str, Any] = orjson.loads(_line(file, offset))
             return found

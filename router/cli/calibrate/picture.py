@@ -56,7 +56,8 @@ def _saving(axes: Axes, found: Found) -> None:
     else:
         axes.axvline(found.threshold, color="black", linestyle=":")
         axes.set_title(f"Saving by threshold: quality_floor {found.threshold:.3f}")
-    axes.set(ylim=(0, 1.02), xlabel="stays small from this p_small on", ylabel="share")
+    top = 1.0 if found.saved is None else max(1.0, *found.saved.relative)  # small can be dearer
+    axes.set(ylim=(0, 1.02 * top), xlabel="stays small from this p_small on", ylabel="share")
     axes.legend(frameon=False, fontsize=8)
 
 

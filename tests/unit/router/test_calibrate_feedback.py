@@ -244,6 +244,8 @@ def test_text_and_features_are_averaged_by_the_labels_behind_each():
         for name, fitted in (("both", both), ("text", alone), ("curve", FITTED))
     }
     assert by["text"] < by["both"] < by["curve"]
+    odds = {name: _odds(p) for name, p in by.items()}
+    assert odds["both"] == pytest.approx((100 * odds["text"] + 300 * odds["curve"]) / 400, abs=0.05)
     assert calibrated(judge_by("heuristic"), both.calibration)(features, body).p_small == by["both"]
 
 

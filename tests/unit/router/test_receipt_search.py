@@ -106,7 +106,7 @@ def test_a_request_that_was_decided_after_midnight_is_in_the_next_days_file(tmp_
     assert find(tmp_path, name, MADE_S + came, LONGEST_S)["id"] == name
 
 
-def test_an_id_inside_of_another_line_is_not_taken_for_a_receipt(tmp_path):
+def test_a_torn_line_of_it_is_passed_by_for_the_whole_one(tmp_path):
     name = name_of(1)
     torn = b'{"id":"req_torn","at":"20' + line(name, 0.0)[:40]
     written(tmp_path, [torn, line(name, 0.0, 5)])

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
-from policies.model import Candidate, Facts, Minimize, Policy, Rule, Soft
+from policies.model import Candidate, Facts, Minimize, Policy, Rule, Settings, Soft
+from policies.proof import enough, wilson_low, z_of
 
 C = TypeVar("C", bound=Candidate)
 Reason = tuple[str, str]
@@ -59,12 +60,16 @@ class _Wish(NamedTuple):
 
 
 class _Bounds(NamedTuple):
-    """The soft limits in force; None is no limit. `strict` refuses what is unknown."""
+    """The soft limits in force; None is no limit. `strict` refuses what is unknown.
+
+    `unproved`: why the labels don't bear out p_small, if they don't and must.
+    """
 
     ttft_ms: float | None
     e2e_ms: float | None
     floor: float
     strict: bool
+    unproved: Reason | None
 
 
 UNKNOWN = math.inf  # as a sort key only: after everything that is known
@@ -113,9 +118,12 @@ def evaluate(policy: Policy, facts: Facts, candidates: Sequence[C]) -> Verdict[C
         order = [place for _, place, _ in left]
     else:
         objective = OBJECTIVES[wish.minimize]
-        order = _ranked(objective, _bounds(rule, facts.slo_ttft_ms), left, reasons)
+        unproved = None if rule.settings.confidence is None else _unproved(rule.settings, facts)
+        in_force = _bounds(rule, facts.slo_ttft_ms, unproved)
+        order = _ranked(objective, in_force, left, reasons)
         if left and not order:
-            bounds, relaxed = _relaxed(rule, facts.slo_ttft_ms, [c for _, _, c in left])
+            found = [c for _, _, c in left]
+            bounds, relaxed = _relaxed(rule, facts.slo_ttft_ms, unproved, found)
             order = _ranked(objective, bounds, left, reasons)
     return Verdict(
         rule,
@@ -196,7 +204,7 @@ def _hard_limit(  # noqa: C901, PLR0911  (one paragraph a limit: this runs for e
 def _soft_limit(  # noqa: C901, PLR0911  (as above)
     bounds: _Bounds, candidate: Candidate
 ) -> Reason | None:
-    ttft_ms, e2e_ms, floor, strict = bounds
+    ttft_ms, e2e_ms, floor, strict, unproved = bounds
     if ttft_ms is not None:
         p95_ms = candidate.ttft_p95_ms
         if p95_ms is None:
@@ -213,9 +221,32 @@ def _soft_limit(  # noqa: C901, PLR0911  (as above)
             return "slo_e2e", f"last token after {p95_ms:.0f} ms (p95), {e2e_ms:g} allowed"
     if candidate.quality < floor:
         return "quality_floor", f"quality {candidate.quality:.3f}, {floor:g} asked for"
+    if unproved is not None and candidate.by_p_small:
+        return unproved
     if strict and (candidate.usd_marginal is None or candidate.usd_average is None):
         return "unknown_cost", "its cost is unknown"
     return None
+
+
+def _unproved(settings: Settings, facts: Facts) -> Reason | None:
+    """Return why the task's labels don't prove the floor with the confidence asked for, if so."""
+    at_least, labels, good = settings.quality_floor, facts.labels, facts.labels_acceptable
+    assert settings.confidence is not None
+    z = z_of(settings.confidence)
+    share = min(1.0, max(0.0, good / labels)) if labels else 1.0
+    low = wilson_low(share, labels, z)
+    if low >= at_least:
+        return None
+    asked = f"{at_least:g} asked for with {settings.confidence:g} confidence"
+    needed = enough(share, at_least, z)
+    found = f"{good} of {labels} labels acceptable: at least {low:.3f}" if labels else "no labels"
+    if needed is None:
+        more = "more would not do at this share"
+    elif labels:
+        more = f"about {max(needed, labels + 1)} labels would do at this share"
+    else:
+        more = f"{needed} would do if all are acceptable"
+    return "quality_unproved", f"task `{facts.task}`: {found}, {asked}; {more}"
 
 
 def _ranked(
@@ -232,7 +263,7 @@ def _ranked(
 
 
 def _relaxed(
-    rule: Rule, hint_ms: float | None, candidates: Sequence[Candidate]
+    rule: Rule, hint_ms: float | None, unproved: Reason | None, candidates: Sequence[Candidate]
 ) -> tuple[_Bounds, tuple[Soft, ...]]:
     """Return the soft limits that hold where nobody meets them all, and those that gave way."""
 
@@ -241,18 +272,21 @@ def _relaxed(
 
     relax = rule.settings.relax
     prefixes = (relax[:count] for count in range(len(relax) + 1))
-    dropped = next((prefix for prefix in prefixes if met(_bounds(rule, None, prefix))), None)
+    opened = ((prefix, _bounds(rule, None, unproved, prefix)) for prefix in prefixes)
+    dropped = next((prefix for prefix, bounds in opened if met(bounds)), None)
     if dropped is None:
-        return _bounds(rule, hint_ms), ()
-    hinted = _bounds(rule, hint_ms, dropped)
+        return _bounds(rule, hint_ms, unproved), ()
+    hinted = _bounds(rule, hint_ms, unproved, dropped)
     if met(hinted):
         return hinted, dropped
     if "slo.ttft" in relax:
-        return _bounds(rule, None, dropped), (*dropped, "slo.ttft")
-    return _bounds(rule, hint_ms), ()
+        return _bounds(rule, None, unproved, dropped), (*dropped, "slo.ttft")
+    return _bounds(rule, hint_ms, unproved), ()
 
 
-def _bounds(rule: Rule, hint_ms: float | None, dropped: Sequence[Soft] = ()) -> _Bounds:
+def _bounds(
+    rule: Rule, hint_ms: float | None, unproved: Reason | None, dropped: Sequence[Soft] = ()
+) -> _Bounds:
     settings = rule.settings
     ttft_ms, e2e_ms = settings.slo.ttft_p95_ms, settings.slo.e2e_p95_ms
     if "slo.ttft" in dropped:
@@ -264,6 +298,7 @@ def _bounds(rule: Rule, hint_ms: float | None, dropped: Sequence[Soft] = ()) -> 
         None if "slo.e2e" in dropped else e2e_ms,
         0.0 if "quality_floor" in dropped else settings.quality_floor,
         settings.strict,
+        None if "quality_floor" in dropped else unproved,
     )
 
 

@@ -121,10 +121,10 @@ class App:
         request = wire.parse_chat(await http.body())
         generation = self.runtime.generation
         _check_model(request.model, key, generation)
-        features = read(request.body)
-        judged = self.judge(features, request.body)
+        reading = read(request.body)
+        judged = self.judge(reading)
         counted = self.counts.get(judged.task, (0, 0))
-        facts = facts_of(request, features, judged, key, hints, at, counted)
+        facts = facts_of(request, reading.features, judged, key, hints, at, counted)
         loads = generation.tracker.loads(self.runtime.clock())
         return request, decide(generation.world, facts, loads, stream=request.stream), generation
 

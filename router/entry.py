@@ -12,7 +12,6 @@ import uvicorn
 from router import sources as file_sources
 from router.app import App
 from router.classify import judge_by
-from router.classify.calibration import calibrated
 from router.faults import CannotListen, Unsafe
 from router.feedback import Feedback
 from router.keys import KeyStore
@@ -53,7 +52,7 @@ def build(settings: Settings) -> App:
         runtime,
         sources,
         keys,
-        calibrated(judge_by("heuristic"), calibration),
+        judge_by(calibration=calibration),
         Feedback(settings.state, Labels(settings.state)),
         counts,
         time.time,

@@ -6,14 +6,13 @@ the probability that it gains nothing, by a logistic curve over that. From label
 are averaged by the labels behind each.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import exp, log, sqrt
 from typing import Any
 
 from router.classify.judgement import Judgement
 from router.classify.words import size, words
-from router.features import Features, last_text
 
 VERSION = 2
 READABLE = (1, VERSION)  # version 1 has neither curve nor counts
@@ -22,7 +21,6 @@ MIDDLE = 5.0  # log of the tokens (about 150) that count as 0 of a curve's `size
 
 Counts = Mapping[str, tuple[int, int]]
 """By task: labels, and how many of them were acceptable."""
-Judge = Callable[[Features, Mapping[str, Any]], Judgement]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +102,6 @@ class Calibration:
 def pooled(one: float, weight: float, other: float, others: float) -> float:
     """Return the mean of two log-odds by the labels behind each; one of them has some."""
     return (one * weight + other * others) / (weight + others)
-
-
-def calibrated(judge: Judge, calibration: Calibration | None) -> Judge:
-    """Return the judge with its p_small corrected by this calibration."""
-    if calibration is None:
-        return judge
-
-    def corrected(features: Features, body: Mapping[str, Any]) -> Judgement:
-        judged = judge(features, body)
-        return calibration.apply(judged, last_text(body), features.tokens_in)
-
-    return corrected
 
 
 def to_json(calibration: Calibration) -> dict[str, Any]:

@@ -98,7 +98,10 @@ def _tokens_out(
     length = artefact.lengths[task]
     material = features.material_tokens if task in COPIES else 0
     tokens = exp(
-        length.base + length.by_complexity * complexity + length.by_material * log(1 + material) + above
+        length.base
+        + length.by_complexity * complexity
+        + length.by_material * log(1 + material)
+        + above
     )
     if features.tokens_asked is not None:
         tokens = features.tokens_asked

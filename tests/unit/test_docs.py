@@ -43,7 +43,7 @@ from policies.proof import enough, z_of
 from policies.schema import schema
 from router import feedback, refusals, wire
 from router.app import AUTO, ROUTES
-from router.classify import CLASSIFIERS
+from router.classify import judge_by
 from router.decide import Decision, decide
 from router.estimate import estimate
 from router.facts import facts_of
@@ -380,9 +380,9 @@ def decided(text, *, model="auto"):
     world = embedded_world()
     body = orjson.dumps({"model": model, "messages": [{"role": "user", "content": text}]})
     request = wire.parse_chat(body)
-    features = read(request.body)
-    judged = CLASSIFIERS["heuristic"](features)
-    facts = facts_of(request, features, judged, NOBODY, wire.NO_HINTS, AT)
+    reading = read(request.body)
+    judged = judge_by()(reading)
+    facts = facts_of(request, reading.features, judged, NOBODY, wire.NO_HINTS, AT)
     return world, decide(world, facts, idle(world))
 
 

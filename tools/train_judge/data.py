@@ -81,7 +81,7 @@ def in_traditional(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 
 
 def ours() -> list[Example]:
-    """Return the prompts written for this project; simplified Chinese also in traditional script."""
+    """Return the prompts written for this project, simplified ones in traditional script too."""
     found: list[Example] = []
     tiers: dict[str, Row] = {}
     for path in OURS:
@@ -167,5 +167,5 @@ def outcomes(folder: Path) -> list[Outcome]:
     return found
 
 
-def _mean(value: Any) -> float:
+def _mean(value: float | list[float]) -> float:
     return sum(value) / len(value) if isinstance(value, list) else float(value)

@@ -12,24 +12,77 @@ from policies.conditions import TASKS
 from router.classify.artefact import WORD_UNIT, Length
 from router.classify.assumed import COPIES
 from router.classify.signals import gain_signals_of, signals_of, task_signals_of
-from tools.train_judge.data import Example, Outcome
-from tools.train_judge.solve import Rows, Vector, least_squares, logistic
+from router.features.lexicon import LIGHT
+from tools.train_judge.data import TIERS, Example, Outcome
+from tools.train_judge.solve import Rows, Vector, least_squares, logistic, softmax
 
-MAY_SPEAK_FOR_SIMPLE = frozenset(
-    "classify sentiment extract translate rewrite summarize moderate structure lookup close suggest "
-    "brief short_question system_light system_brief".split()
-)
+MAY_SPEAK_FOR_SIMPLE = LIGHT | {
+    "lookup",
+    "close",
+    "suggest",
+    "brief",
+    "short_question",
+    "system_light",
+    "system_brief",
+}
 ASSUMED = {"silent": 2.5, "images": 1.0, "tools": 0.6}  # no prompt has any of these
 AT_LEAST = {"tool_results": 0.3, "system_agent": 0.3, "long_output": 0.1, "material": 0.2}
 RIDGE = 1.0
 WORD_SEEN = 3  # times that a word must have been seen
-PULL = 0.05  # between versions of a request
+PULL = 0.1  # between versions of a request
 SOURCE_MOST = 40.0  # prompts that each source and tier counts as
 TEMPLATED_MOST = 25.0
 BETWEEN_MOST = 15.0
 OURS_EACH = 0.12  # of a prompt that was written to be hard to judge
 GAIN_RIDGE = 1000.0
 GAIN_EACH = 300.0  # prompts that each benchmark counts as
+BETWEEN = TIERS["medium"]
+LEAST_TASK_WEIGHT = 0.15
+TASK_RIDGE = 8.0
+SHARPNESS = 4.0  # of what was judged, as log-odds
+FALLBACK = ("other", 0.2)
+TASK_SIGNS: Mapping[
+    str, tuple[tuple[str, float], ...]
+] = {  # what a signal says for a task, by judgement
+    "sentiment": (("sentiment", 1.3),),
+    "moderate": (("moderation", 1.3),),
+    "translate": (("translation", 1.3),),
+    "classify": (("classification", 1.1),),
+    "rewrite": (("rewriting", 1.0),),
+    "summarize": (("summarization", 1.0),),
+    "extract": (("extraction", 0.95),),
+    "structure": (("structured_output", 0.7),),
+    "lookup": (("short_answer", 0.35),),
+    "short_question": (("short_answer", 0.55),),
+    "suggest": (("short_answer", 0.3),),
+    "close": (("short_answer", 0.5),),
+    "code": (("code", 0.8),),
+    "code_signs": (("code", 0.5),),
+    "debug": (("code", 0.6),),
+    "math": (("math", 0.7),),
+    "word_problem": (("math", 1.0),),
+    "prove": (("math", 0.6),),
+    "math_signs": (("math", 0.4),),
+    "numbers": (("math", 0.2),),
+    "plan": (("planning", 0.85),),
+    "agent": (("agentic", 0.7),),
+    "tools": (("agentic", 1.0),),
+    "tool_results": (("agentic", 1.0),),
+    "system_agent": (("agentic", 0.7),),
+    "create": (("creative", 0.75),),
+    "write": (("creative", 0.4),),
+    "document": (("creative", 0.3),),
+    "reason": (("reasoning", 0.8),),
+    "explain": (("reasoning", 0.35),),
+    "expert": (("reasoning", 0.6),),
+    "unclear": (("reasoning", 0.35),),
+    "turns": (("multi_turn", 0.35),),
+    "continue": (("multi_turn", 0.6),),
+    "carried": (("multi_turn", 0.3),),
+    "brevity": (("short_answer", 0.5),),
+    "json_asked": (("structured_output", 0.5),),
+}
+
 FIRST, LAST_HAN = 0x3400, 0xA000
 
 _simplified = OpenCC("t2s")
@@ -54,7 +107,7 @@ def weights_of(examples: Sequence[Example]) -> Vector:
             found.append(0.6)
         elif e.source.startswith("ours/"):
             found.append(OURS_EACH)
-        elif e.heavy == 0.5:  # noqa: PLR2004  (between simple and heavy)
+        elif e.heavy == BETWEEN:
             found.append(min(count, BETWEEN_MOST) / count)
         else:
             most = TEMPLATED_MOST if e.templated else SOURCE_MOST
@@ -110,7 +163,12 @@ class Complexity:
         ridge[0] = 1e-3
         targets = np.array([e.heavy for e in examples])
         return logistic(
-            Rows.of(rows, width), targets, weights_of(examples), ridge, _alike(examples, rows, width), PULL
+            Rows.of(rows, width),
+            targets,
+            weights_of(examples),
+            ridge,
+            _alike(examples, rows, width),
+            PULL,
         )
 
     def score(self, example: Example) -> float:
@@ -152,34 +210,35 @@ def with_traditional(words: Mapping[str, int]) -> dict[str, int]:
 def task_head(
     examples: Sequence[Example],
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Return bias by task, and weights by signal and task: a softmax as one regression each."""
-    known = [e for e in examples if e.task in TASKS and e.heavy != 0.5]  # noqa: PLR2004
+    """Return bias by task, and weights by signal and task, drawn towards TASK_SIGNS."""
+    known = [e for e in examples if e.task in TASKS and e.heavy != BETWEEN]
     counts = Counter((e.source, e.task) for e in known)
     weights = np.array(
         [min(counts[e.source, e.task], SOURCE_MOST) / counts[e.source, e.task] for e in known]
     )
     found = [task_signals_of(e.reading.features, signals_of(e.reading.features)) for e in known]
-    names = sorted({name for signals in found for name in signals})
+    names = sorted({name for signals in found for name in signals} | set(TASK_SIGNS))
     column = {name: at for at, name in enumerate(names, 1)}
     rows = Rows.of(
         [[(0, 1.0), *((column[n], v) for n, v in signals.items())] for signals in found],
         1 + len(names),
     )
-    ridge = np.full(1 + len(names), 2.0)
-    ridge[0] = 0.1
-    bias: dict[str, float] = {}
-    by_signal: dict[str, dict[str, float]] = {name: {} for name in names}
-    for task in TASKS:
-        targets = np.array([float(e.task == task) for e in known])
-        at = logistic(rows, targets, weights, ridge, None, 0.0)
-        bias[task] = round(float(at[0]), 2)
-        for name, weight in zip(names, at[1:], strict=True):
-            if abs(weight) >= LEAST_TASK_WEIGHT:
-                by_signal[name][task] = round(float(weight), 2)
-    return bias, {name: signs for name, signs in by_signal.items() if signs}
-
-
-LEAST_TASK_WEIGHT = 0.15
+    prior = np.zeros((len(TASKS), 1 + len(names)))
+    for name, signs in TASK_SIGNS.items():
+        for task, weight in signs:
+            prior[TASKS.index(task), column[name]] = SHARPNESS * weight
+    other, floor = FALLBACK
+    prior[TASKS.index(other), 0] = SHARPNESS * floor
+    chosen = np.array([TASKS.index(e.task or "") for e in known])
+    at = softmax(rows, chosen, weights, prior, TASK_RIDGE)
+    bias = {task: round(float(row[0]), 2) for task, row in zip(TASKS, at, strict=True)}
+    by_signal: dict[str, dict[str, float]] = {}
+    for name in names:
+        said = {task: round(float(at[i, column[name]]), 2) for i, task in enumerate(TASKS)}
+        kept = {task: weight for task, weight in said.items() if abs(weight) >= LEAST_TASK_WEIGHT}
+        if kept:
+            by_signal[name] = kept
+    return bias, by_signal
 
 
 def gain_head(found: Sequence[Outcome]) -> tuple[dict[str, float], float]:
@@ -215,7 +274,7 @@ def gain_head(found: Sequence[Outcome]) -> tuple[dict[str, float], float]:
         np.array(weights),
         np.full(len(names), GAIN_RIDGE),
     )
-    kept = {n: round(float(w), 4) for n, w in zip(names, at, strict=True) if abs(w) >= 5e-4}  # noqa: PLR2004
+    kept = {n: round(float(w), 4) for n, w in zip(names, at, strict=True) if abs(w) >= 5e-4}
     scores = [
         sum(kept.get(n, 0.0) * v for n, v in said.items())
         for group in signals.values()

@@ -130,3 +130,42 @@ def least_squares(rows: Rows, targets: Vector, weights: Vector, ridge: Vector) -
         return rows.transposed_times(weights * rows.times(vector)) + ridge * vector
 
     return conjugate(apply, rows.transposed_times(weights * targets))
+
+
+def softmax(
+    rows: Rows, chosen: NDArray[np.int64], weights: Vector, prior: Vector, ridge: float
+) -> Vector:
+    """Return weights, a row for each class, of a multinomial regression drawn towards ``prior``."""
+    classes, width = prior.shape
+    wanted = np.eye(classes)[chosen].T
+
+    def scores(at: Vector) -> Vector:
+        return np.stack([rows.times(row) for row in at.reshape(classes, width)])
+
+    def shares(at: Vector) -> Vector:
+        found = scores(at)
+        powers = np.exp(found - found.max(axis=0))
+        return np.asarray(powers / powers.sum(axis=0), dtype=np.float64)
+
+    def back(parts: Vector) -> Vector:
+        return np.concatenate([rows.transposed_times(weights * row) for row in parts])
+
+    def loss(at: Vector) -> float:
+        found = scores(at)
+        top = found.max(axis=0)
+        total = np.log(np.exp(found - top).sum(axis=0)) + top - (wanted * found).sum(axis=0)
+        return float((weights * total).sum() + ridge * ((at - prior.ravel()) ** 2).sum() / 2)
+
+    def gradient(at: Vector) -> Vector:
+        return back(shares(at) - wanted) + ridge * (at - prior.ravel())
+
+    def curvature(at: Vector) -> Callable[[Vector], Vector]:
+        p = shares(at)
+
+        def apply(vector: Vector) -> Vector:
+            said = scores(vector)
+            return back(p * (said - (p * said).sum(axis=0))) + ridge * vector
+
+        return apply
+
+    return newton(prior.ravel().copy(), gradient, curvature, loss).reshape(classes, width)

@@ -6,10 +6,10 @@ from typing import Any
 
 from policies.conditions import LANGUAGES, TASKS
 from router.calibrate.fit import Label
+from router.classify import Judge, judge_by
 from router.cli import requests_file
-from router.cli.classify import judge
 from router.cli.errors import INVALID, Ends
-from router.features import last_text
+from router.features import read
 from router.labels import Given, Labels
 from yamlfile import suggest
 
@@ -20,9 +20,10 @@ NAMES = ("task", "complexity", "language", "tokens_in")
 def of_file(file: str) -> list[Label]:
     """Read all labels. A wrong line ends the command: nothing is learnt from half a file."""
     found: list[Label] = []
+    by = judge_by()
     for where, line in requests_file.lines(file):
         try:
-            found.append(_label(line))
+            found.append(_label(line, by))
         except ValueError as exc:
             raise Ends(f"{where}: {exc}", INVALID) from None
     return found
@@ -61,17 +62,18 @@ def teaching(given: Sequence[Given]) -> list[Label]:
     ]
 
 
-def _label(line: bytes) -> Label:
+def _label(line: bytes, by: Judge) -> Label:
     row = requests_file.row(line, (*requests_file.FIELDS, FEATURES))
     weak, strong = _outcome(row)
     name = str(row.get("id"))
     if FEATURES in row:
         task, complexity, language, tokens_in = _features(row[FEATURES])
         return Label(name, None, language, complexity, weak, strong, task, tokens_in)
-    body = requests_file.body(row)
-    features, judged, _ = judge(body)
-    text, size = last_text(body), features.tokens_in
-    return Label(name, text, judged.language, judged.complexity, weak, strong, judged.task, size)
+    reading = read(requests_file.body(row))
+    judged, size = by(reading), reading.features.tokens_in
+    return Label(
+        name, reading.text, judged.language, judged.complexity, weak, strong, judged.task, size
+    )
 
 
 def _outcome(row: dict[str, Any]) -> tuple[float, float]:

@@ -15,8 +15,8 @@ from router.calibrate.curve import Seen, learn, logistic
 from router.calibrate.fit import LEAST, Label, counts, fit, weighted
 from router.calibrate.report import confusion, floors, ordering
 from router.calibrate.weights import fair_share, weigh
-from router.classify import CLASSIFIERS, judge_by
-from router.classify.calibration import calibrated, from_json, pooled, to_json
+from router.classify import judge_by
+from router.classify.calibration import from_json, pooled, to_json
 from router.features import read
 
 
@@ -237,16 +237,16 @@ def test_text_and_features_are_averaged_by_the_labels_behind_each():
     assert both.calibration.idf == alone.calibration.idf
     assert both.calibration.curve == FITTED.calibration.curve
     body = {"model": "auto", "messages": [{"role": "user", "content": "theorem 1"}]}
-    features = read(body)
-    judged = CLASSIFIERS["heuristic"](features)
+    reading = read(body)
+    judged, tokens_in = judge_by()(reading), reading.features.tokens_in
     by = {
-        name: fitted.calibration.apply(judged, "theorem 1", features.tokens_in).p_small
+        name: fitted.calibration.apply(judged, "theorem 1", tokens_in).p_small
         for name, fitted in (("both", both), ("text", alone), ("curve", FITTED))
     }
     assert by["text"] < by["both"] < by["curve"]
     odds = {name: _odds(p) for name, p in by.items()}
     assert odds["both"] == pytest.approx((100 * odds["text"] + 300 * odds["curve"]) / 400, abs=0.05)
-    assert calibrated(judge_by("heuristic"), both.calibration)(features, body).p_small == by["both"]
+    assert judge_by(calibration=both.calibration)(reading).p_small == by["both"]
 
 
 def test_what_is_foretold_of_a_text_is_what_a_router_would_say():

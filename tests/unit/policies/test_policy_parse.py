@@ -179,9 +179,6 @@ NOT_DONE = {
 }
 NOT_DONE_IN_A_RULE = {
     ("rules", "*", "hedge"): ("use: cpu", "hedge: {after: ttft_p95, spend_up_to_usd: 0.002}"),
-    ("rules", "*", "cascade"): (
-        "cascade: {try: cpu, accept_if: {mean_logprob_above: -0.15, json_valid: true}, then: cpu}",
-    ),
     ("rules", "*", "quality_floor", "confidence"): (
         "use: cpu",
         "quality_floor: {at_least: 0.8, confidence: 0.95}",

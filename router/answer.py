@@ -6,6 +6,7 @@ and only in plain answers.
 * Garbled   an event of a stream is not JSON
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ from typing import Any
 
 from backends.sse import Events, Usage, object_of
 
-_LOGPROBS = re.compile(rb'"logprobs"\s*:\s*(?=[{\[])')  # inside of a text its quotes are escaped
-_MARKS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]]')
+_LOGPROBS = re.compile(r'"logprobs"\s*:\s*(?=[{\[])')  # inside of a text its quotes are escaped
+_DECODER = json.JSONDecoder()  # which tells where a value ends, quicker than any pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +79,22 @@ def choices_of_stream(events: bytes, usage: Usage | None) -> tuple[Choice, ...]:
 
 
 def without_logprobs(answer: bytes) -> bytes:
-    """Return the bytes of an answer or of events with `null` for all log probabilities."""
-    kept: list[bytes] = []
+    """Return the bytes of an answer or of events with `null` for all log probabilities.
+
+    A value that can't be read in one piece, as in a comment, stays as it is.
+    """
+    text = answer.decode("utf-8", "surrogateescape")
+    kept: list[str] = []
     end = 0
-    for match in _LOGPROBS.finditer(answer):
+    for match in _LOGPROBS.finditer(text):
         if match.start() >= end:
-            kept += [answer[end : match.end()], b"null"]
-            end = _end_of_value(answer, match.end())
-    return b"".join([*kept, answer[end:]])
+            try:
+                _, after = _DECODER.raw_decode(text, match.end())
+            except (ValueError, RecursionError):
+                continue
+            kept += [text[end : match.end()], "null"]
+            end = after
+    return "".join([*kept, text[end:]]).encode("utf-8", "surrogateescape")
 
 
 def _add(parts: dict[int, _Parts], value: Mapping[str, Any], said: str) -> None:
@@ -101,20 +110,6 @@ def _choices(parts: Mapping[int, _Parts], usage: Usage | None) -> tuple[Choice, 
     tokens_out = None if usage is None else usage.tokens_out
     tokens = None if tokens_out is None or not parts else tokens_out / len(parts)
     return tuple(each.whole(tokens) for each in parts.values())
-
-
-def _end_of_value(text: bytes, start: int) -> int:
-    """Return where the object or list that starts here ends."""
-    depth = 0
-    for mark in _MARKS.finditer(text, start):
-        first = mark[0][:1]
-        if first in b"{[":
-            depth += 1
-        elif first in b"}]":
-            depth -= 1
-            if not depth:
-                return mark.end()
-    return len(text)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -156,5 +156,19 @@ def test_every_event_loses_its_own():
     assert found.endswith(b"data: [DONE]\n\n")
 
 
-def test_an_answer_that_was_cut_in_the_middle_is_cut_there():
-    assert without_logprobs(b'{"logprobs": {"content": [') == b'{"logprobs": null'
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b': a comment: "logprobs": {\n\n',
+        b'data: {"logprobs": {"content":\ndata: []}}\n\n',
+        b'{"logprobs": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    ],
+    ids=["comment", "two lines", "deep"],
+)
+def test_a_value_that_is_not_in_one_piece_stays(raw):
+    assert without_logprobs(raw) == raw
+
+
+def test_bytes_of_a_comment_that_are_no_text_stay():
+    data = b": \xff\xfe\n\n" + delta("a", logprobs=tokens(("a", -1)))
+    assert without_logprobs(data).startswith(b": \xff\xfe\n\n")

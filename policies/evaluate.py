@@ -262,9 +262,10 @@ class _Choice(NamedTuple):
     def of_cascade(self, left: Sequence[_Left[C]]) -> tuple[list[int], list[int], tuple[Soft, ...]]:
         """Return the places of those to try, of those that follow, and what gave way."""
         first = [each for each in left if each[0] == 0]
-        tries = self._ranked(_bounds(self.rule, self.hint_ms, held=True), first)
         order, relaxed = self.of([each for each in left if each[0] > 0])
-        if not tries and not order:
+        if order:
+            tries = self._ranked(_bounds(self.rule, self.hint_ms, held=True), first)
+        else:
             tries, relaxed = self.of(first, held=True)
         return tries, order, relaxed
 

@@ -225,6 +225,8 @@ def test_a_stream_that_passes_is_the_callers_byte_for_byte(cascade, upstream, se
     assert receipt["charge"]["tokens_out"] == USAGE["completion_tokens"]
     asked = router.chat(stream=True, stream_options={"include_usage": True})
     assert without_comments(asked.content) == b"".join([*JSON_EVENTS, USAGE_EVENT, DONE])
+    load = router.receipt(asked)["load"]["one"]
+    assert (load["in_flight"], load["ewma_itl"] != 1.0) == (0, True)  # the first one taught it
     assert second_upstream.bodies == []
 
 
@@ -285,6 +287,27 @@ def test_a_stream_that_breaks_while_it_is_held_is_followed_by_the_next(
     assert (first["outcome"], second["outcome"]) == (expected[how], "ok")
     assert first["tokens_out"] >= 1  # what was made is charged
     assert first["usd"] > 0
+
+
+@pytest.mark.parametrize("said", ["nothing", "one token"])
+def test_a_held_stream_has_the_time_to_its_first_token_and_that_of_a_plain_answer(
+    cascade, upstream, second_upstream, said
+):
+    router = cascade()
+
+    def pings(body, send, gone):
+        send(stream_head() + ROLE + (chunk("{") if said == "one token" else b""))
+        while not gone(0.1):
+            send(b": ping\n\n")
+        return "close"
+
+    upstream.script = pings
+    second_upstream.streams(*EVENTS, USAGE_EVENT, DONE)
+    # A plain answer of 4,096 tokens would be given the whole deadline, one of 3 less than a second.
+    limit = {"max_tokens": 3} if said == "one token" else {}
+    first, second = router.receipt(router.chat(stream=True, **limit))["attempts"]
+    assert (first["outcome"], second["outcome"]) == ("timed_out", "ok")
+    assert first["e2e_ms"] < 10_000  # of a deadline of 20 s
 
 
 def test_a_held_stream_is_given_no_more_than_the_deadline(cascade, upstream, second_upstream):

@@ -245,8 +245,20 @@ def test_a_cap_counts_both_answers_and_where_it_pays_for_one_takes_the_sure_one(
     both = worst_usd(first) + worst_usd(second)
     capped = cascade(replace(facts, max_usd=both * 1.001)).plan.attempts
     assert [a.candidate.fleet for a in capped] == [first.candidate.fleet, second.candidate.fleet]
-    (sure,) = cascade(replace(facts, max_usd=worst_usd(second) * 1.001)).plan.attempts
+    either = max(worst_usd(first), worst_usd(second)) * 1.001
+    sure = cascade(replace(facts, max_usd=either)).plan.attempts[0]
     assert (sure.candidate.lane, sure.accept_if) == ("accelerator", ())
+
+
+def test_what_was_relaxed_for_those_who_follow_is_not_said_of_those_who_are_tried():
+    slow = tuple(
+        load if on.fleet.lane == "cpu" else replace(load, ewma_ttft=10.0, in_flight=5000)
+        for on, load in zip(CASCADES.fleets, IDLE, strict=True)
+    )
+    first, second, *_ = decision_part(cascade(loads=slow))["candidates"]
+    assert "cascade:try" in first["marks"]
+    assert "relaxed:slo.ttft" in second["marks"]
+    assert "relaxed:slo.ttft" not in first["marks"]
 
 
 def test_a_receipt_says_who_was_to_be_tried_and_gives_its_decision_back():

@@ -56,6 +56,7 @@ class Told:
     usd_average: float | None = None
     usd_router: float = 0.0
     quality: float = 1.0
+    by_p_small: bool = False
 
     def usd_at_most(self, max_output_tokens: int) -> float | None:
         return self.worst_usd(max_output_tokens)

@@ -45,7 +45,7 @@ def settings_json(settings: Settings) -> dict[str, Any]:
     slo, limits = settings.slo, settings.limits
     return {
         "minimize": settings.minimize,
-        "quality_floor": settings.quality_floor,
+        "quality_floor": _floor_json(settings),
         "slo": {"ttft_p95_ms": slo.ttft_p95_ms, "e2e_p95_ms": slo.e2e_p95_ms},
         "max_output_tokens": settings.max_output_tokens,
         "limits": {
@@ -59,6 +59,12 @@ def settings_json(settings: Settings) -> dict[str, Any]:
         "strict": settings.strict,
         "thinking": settings.thinking,
     }
+
+
+def _floor_json(settings: Settings) -> float | dict[str, float]:
+    if settings.confidence is None:  # a number, as policies without `confidence` always had it
+        return settings.quality_floor
+    return {"at_least": settings.quality_floor, "confidence": settings.confidence}
 
 
 def _policy(compiled: Mapping[str, Any]) -> Policy:
@@ -115,9 +121,13 @@ def _rule_json(rule: Rule) -> dict[str, Any]:
 
 def _settings(found: Mapping[str, Any]) -> Settings:
     slo, limits, breaker = found["slo"], found["limits"], found["limits"]["breaker"]
+    floor, confidence = found["quality_floor"], None
+    if isinstance(floor, dict):
+        floor, confidence = floor["at_least"], float(floor["confidence"])
     return Settings(
         minimize=found["minimize"],
-        quality_floor=float(found["quality_floor"]),
+        quality_floor=float(floor),
+        confidence=confidence,
         slo=Slo(_milliseconds(slo["ttft_p95_ms"]), _milliseconds(slo["e2e_p95_ms"])),
         max_output_tokens=int(found["max_output_tokens"]),
         limits=Limits(

@@ -22,7 +22,8 @@ from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
 from policies.acceptance import reads_logprobs
-from policies.model import Candidate, Facts, Minimize, Policy, Rule, Soft
+from policies.model import Candidate, Facts, Minimize, Policy, Rule, Settings, Soft
+from policies.proof import enough, wilson_low, z_of
 
 C = TypeVar("C", bound=Candidate)
 Reason = tuple[str, str]
@@ -68,13 +69,15 @@ class _Wish(NamedTuple):
 class _Bounds(NamedTuple):
     """The soft limits in force; None is no limit. `strict` refuses what is unknown.
 
-    `held`: the whole answer is held, so that its first token comes with its last.
+    `unproved`: why the labels don't bear out p_small, if they don't and must. `held`: the whole
+    answer is held, so that its first token comes with its last.
     """
 
     ttft_ms: float | None
     e2e_ms: float | None
     floor: float
     strict: bool
+    unproved: Reason | None
     held: bool
 
 
@@ -128,7 +131,9 @@ def evaluate(policy: Policy, facts: Facts, candidates: Sequence[C]) -> Verdict[C
     if wish.fleet is not None:  # exactly this fleet: nothing soft, nothing to rank
         order = [place for _, place, _ in left]
     else:
-        choice = _Choice(rule, facts.slo_ttft_ms, OBJECTIVES[wish.minimize], reasons)
+        unproved = None if rule.settings.confidence is None else _unproved(rule.settings, facts)
+        objective = OBJECTIVES[wish.minimize]
+        choice = _Choice(rule, facts.slo_ttft_ms, unproved, objective, reasons)
         if cascade:
             tries, order, relaxed = choice.of_cascade(left)
         else:
@@ -219,7 +224,7 @@ def _unreadable(candidate: Candidate) -> Reason | None:
 def _soft_limit(  # noqa: C901, PLR0911  (as above)
     bounds: _Bounds, candidate: Candidate
 ) -> Reason | None:
-    ttft_ms, e2e_ms, floor, strict, held = bounds
+    ttft_ms, e2e_ms, floor, strict, unproved, held = bounds
     if ttft_ms is not None:
         p95_ms = candidate.e2e_p95_ms if held else candidate.ttft_p95_ms
         if p95_ms is None:
@@ -236,9 +241,32 @@ def _soft_limit(  # noqa: C901, PLR0911  (as above)
             return "slo_e2e", f"last token after {p95_ms:.0f} ms (p95), {e2e_ms:g} allowed"
     if candidate.quality < floor:
         return "quality_floor", f"quality {candidate.quality:.3f}, {floor:g} asked for"
+    if unproved is not None and candidate.by_p_small:
+        return unproved
     if strict and (candidate.usd_marginal is None or candidate.usd_average is None):
         return "unknown_cost", "its cost is unknown"
     return None
+
+
+def _unproved(settings: Settings, facts: Facts) -> Reason | None:
+    """Return why the task's labels don't prove the floor with the confidence asked for, if so."""
+    at_least, labels, good = settings.quality_floor, facts.labels, facts.labels_acceptable
+    assert settings.confidence is not None
+    z = z_of(settings.confidence)
+    share = min(1.0, max(0.0, good / labels)) if labels else 1.0
+    low = wilson_low(share, labels, z)
+    if low >= at_least:
+        return None
+    asked = f"{at_least:g} asked for with {settings.confidence:g} confidence"
+    needed = enough(share, at_least, z)
+    found = f"{good} of {labels} labels acceptable: at least {low:.3f}" if labels else "no labels"
+    if needed is None:
+        more = "more would not do at this share"
+    elif labels:
+        more = f"about {max(needed, labels + 1)} labels would do at this share"
+    else:
+        more = f"{needed} would do if all are acceptable"
+    return "quality_unproved", f"task `{facts.task}`: {found}, {asked}; {more}"
 
 
 class _Choice(NamedTuple):
@@ -246,6 +274,7 @@ class _Choice(NamedTuple):
 
     rule: Rule
     hint_ms: float | None
+    unproved: Reason | None
     objective: Objective
     reasons: list[Reason | None]
 
@@ -253,7 +282,7 @@ class _Choice(NamedTuple):
         self, left: Sequence[_Left[C]], *, held: bool = False
     ) -> tuple[list[int], tuple[Soft, ...]]:
         """Return the places of those who may serve, best first, and what gave way for them."""
-        order = self._ranked(_bounds(self.rule, self.hint_ms, held=held), left)
+        order = self._ranked(self.bounds(held=held), left)
         if order or not left:
             return order, ()
         bounds, relaxed = self._relaxed([c for _, _, c in left], held=held)
@@ -264,7 +293,7 @@ class _Choice(NamedTuple):
         first = [each for each in left if each[0] == 0]
         order, relaxed = self.of([each for each in left if each[0] > 0])
         if order:
-            tries = self._ranked(_bounds(self.rule, self.hint_ms, held=True), first)
+            tries = self._ranked(self.bounds(held=True), first)
         else:
             tries, relaxed = self.of(first, held=True)
         return tries, order, relaxed
@@ -284,42 +313,40 @@ class _Choice(NamedTuple):
         self, candidates: Sequence[Candidate], *, held: bool
     ) -> tuple[_Bounds, tuple[Soft, ...]]:
         """Return the soft limits that hold where nobody meets them all, and what gave way."""
-
-        def bounds(dropped: Sequence[Soft] = (), hint_ms: float | None = None) -> _Bounds:
-            return _bounds(self.rule, hint_ms, dropped, held=held)
+        unhinted = self._replace(hint_ms=None)
 
         def met(bounds: _Bounds) -> bool:
             return any(_soft_limit(bounds, candidate) is None for candidate in candidates)
 
         relax = self.rule.settings.relax
         prefixes = (relax[:count] for count in range(len(relax) + 1))
-        dropped = next((prefix for prefix in prefixes if met(bounds(prefix))), None)
+        opened = ((prefix, unhinted.bounds(prefix, held=held)) for prefix in prefixes)
+        dropped = next((prefix for prefix, bounds in opened if met(bounds)), None)
         if dropped is None:
-            return bounds(hint_ms=self.hint_ms), ()
-        hinted = bounds(dropped, self.hint_ms)
+            return self.bounds(held=held), ()
+        hinted = self.bounds(dropped, held=held)
         if met(hinted):
             return hinted, dropped
         if "slo.ttft" in relax:
-            return bounds(dropped), (*dropped, "slo.ttft")
-        return bounds(hint_ms=self.hint_ms), ()
+            return unhinted.bounds(dropped, held=held), (*dropped, "slo.ttft")
+        return self.bounds(held=held), ()
 
-
-def _bounds(
-    rule: Rule, hint_ms: float | None, dropped: Sequence[Soft] = (), *, held: bool = False
-) -> _Bounds:
-    settings = rule.settings
-    ttft_ms, e2e_ms = settings.slo.ttft_p95_ms, settings.slo.e2e_p95_ms
-    if "slo.ttft" in dropped:
-        ttft_ms = None
-    elif hint_ms is not None:
-        ttft_ms = hint_ms if ttft_ms is None else min(ttft_ms, hint_ms)
-    return _Bounds(
-        ttft_ms,
-        None if "slo.e2e" in dropped else e2e_ms,
-        0.0 if held or "quality_floor" in dropped else settings.quality_floor,
-        settings.strict,
-        held,
-    )
+    def bounds(self, dropped: Sequence[Soft] = (), *, held: bool) -> _Bounds:
+        settings = self.rule.settings
+        ttft_ms, e2e_ms = settings.slo.ttft_p95_ms, settings.slo.e2e_p95_ms
+        if "slo.ttft" in dropped:
+            ttft_ms = None
+        elif self.hint_ms is not None:
+            ttft_ms = self.hint_ms if ttft_ms is None else min(ttft_ms, self.hint_ms)
+        floored = not held and "quality_floor" not in dropped
+        return _Bounds(
+            ttft_ms,
+            None if "slo.e2e" in dropped else e2e_ms,
+            settings.quality_floor if floored else 0.0,
+            settings.strict,
+            self.unproved if floored else None,
+            held,
+        )
 
 
 def _known(value: float | None, also: float = 0.0) -> float:

@@ -25,12 +25,6 @@ NOT_ENFORCED: Mapping[Path, str] = {
     ("shadow",): "shadow judging is not done by this version: remove `shadow`",
     ("canary",): "canaries are not run by this version: remove `canary`",
     ("rules", "*", "hedge"): "hedges are not sent by this version: remove `hedge`",
-    ("rules", "*", "quality_floor", "confidence"): (
-        "`confidence` is not enforced by this version: remove it"
-    ),
-    ("defaults", "quality_floor", "confidence"): (
-        "`confidence` is not enforced by this version: remove it"
-    ),
 }
 WAITS = ("ttft_timeout_ms", "inter_chunk_timeout_ms")
 
@@ -74,6 +68,7 @@ def _meaning(document: Document, names: Names, form: list[Fault]) -> Iterator[Fa
         written = value.get("defaults", {})
         defaults = _merged(settings_json(Settings()), written)
         yield from _limit_faults(("defaults",), "", written, defaults)
+        yield from _floor_faults(("defaults",), "", written)
     rules = value.get("rules")
     if not isinstance(rules, list):
         return
@@ -84,6 +79,7 @@ def _meaning(document: Document, names: Names, form: list[Fault]) -> Iterator[Fa
         yield from _name_faults(i, rule, names, prefix)
         yield from _condition_faults(i, rule, prefix)
         yield from _cascade_faults(i, rule, prefix)
+        yield from _floor_faults(("rules", i), prefix, rule)
         if defaults is not None:
             merged = _merged(defaults, rule)
             yield from _limit_faults(("rules", i), prefix, rule, merged)
@@ -186,6 +182,13 @@ def _limit_faults(
             yield (*path, "limits", here), prefix + said
 
 
+def _floor_faults(path: Path, prefix: str, written: Mapping[str, Any]) -> Iterator[Fault]:
+    floor = written.get("quality_floor")
+    if isinstance(floor, dict) and "confidence" in floor and floor["at_least"] >= 1:
+        said = f"`at_least` ({floor['at_least']:g}) must be below 1: no number of labels proves it"
+        yield (*path, "quality_floor", "at_least"), f"{prefix}quality_floor: {said}"
+
+
 def _texts_at(path: Path, written: Written) -> Iterator[tuple[Path, str]]:
     if isinstance(written, str):
         yield path, written
@@ -248,11 +251,14 @@ _MERGE: Mapping[str, Callable[[Any, Any], Any]] = {
         **written,
         "breaker": {**base["breaker"], **written.get("breaker", {})},
     },
-    "quality_floor": lambda _, written: (
-        written["at_least"] if isinstance(written, dict) else written
-    ),
+    "quality_floor": lambda _, written: _floor(written),
     "relax": lambda _, written: [written] if isinstance(written, str) else written,
 }
+
+
+def _floor(written: Written) -> Written:
+    """Return the floor, which replaces the one above it with its confidence."""
+    return written["at_least"] if isinstance(written, dict) and len(written) == 1 else written
 
 
 def _merged(base: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:

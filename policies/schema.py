@@ -37,6 +37,7 @@ _ABOVE_ZERO = {"type": "number", "exclusiveMinimum": 0}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _COUNT = {"type": "integer", "minimum": 1}
 _FLOOR = {"type": "number", "minimum": 0, "maximum": 10}
+_CONFIDENCE = {"type": "number", "minimum": 0.5, "exclusiveMaximum": 1}
 _MILLISECONDS = {"type": "integer", "minimum": 1, "maximum": DAY_MS}
 _OBJECTIVE_MS = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": DAY_MS}
 
@@ -82,7 +83,11 @@ _SETTINGS: Mapping[str, Schema] = {
         "description": "a number or {at_least: 0.85, confidence: 0.95}",
         "anyOf": [
             _FLOOR,
-            _object("At least", {"at_least": _FLOOR, "confidence": _SHARE}, ["at_least"]),
+            _object(
+                "At least, and how surely labels must prove it of a model whose quality is p_small",
+                {"at_least": _FLOOR, "confidence": _CONFIDENCE},
+                ["at_least"],
+            ),
         ],
     },
     "slo": _object(

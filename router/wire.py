@@ -53,7 +53,7 @@ HINT_HEADERS = frozenset(
 
 def parse_chat(raw: bytes) -> ChatRequest:
     """Return the checked request, or raise Refusal(400) naming the field."""
-    body = _json_object(raw)
+    body = json_object(raw)
     for field, (fits, wanted) in FIELDS.items():
         value = body.get(field)
         if value is not None and not fits(value):
@@ -106,7 +106,8 @@ def parse_hints(headers: Mapping[bytes, bytes]) -> Hints:
     )
 
 
-def _json_object(raw: bytes) -> Body:
+def json_object(raw: bytes) -> Body:
+    """Return the object that a body is, or raise Refusal(400)."""
     if raw.count(b"{") + raw.count(b"[") > DEPTH and _depth(raw) > DEPTH:
         _wrong(None, "the body is nested too deeply")
     try:

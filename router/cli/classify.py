@@ -8,6 +8,7 @@ import click
 import orjson
 
 from router.classify import Calibration, Judgement, judge_by
+from router.classify.calibration import calibrated
 from router.cli import options, requests_file
 from router.cli.errors import INVALID, Ends, told
 from router.cli.table import grid
@@ -50,7 +51,7 @@ def judge(
     """Return features, judgement, and the microseconds of CPU that both took."""
     began = time.thread_time()
     features = read(body)
-    judged = judge_by("heuristic", calibration)(features, body)
+    judged = calibrated(judge_by("heuristic"), calibration)(features, body)
     return features, judged, (time.thread_time() - began) * 1e6
 
 

@@ -14,6 +14,7 @@ from backends import parse as backends_parse
 from policies import compiled as policies_compiled
 from router import wire
 from router.classify import Calibration, judge_by
+from router.classify.calibration import calibrated
 from router.cli import options
 from router.cli.errors import FAILED, INVALID, Ends, told
 from router.cli.table import decision_table
@@ -99,9 +100,10 @@ def _decide(
     except Refusal as refusal:
         raise Ends(refusal.message, INVALID) from None
     features = read(request.body)
-    judged = judge_by("heuristic", learnt)(features, request.body)
+    judged = calibrated(judge_by("heuristic"), learnt)(features, request.body)
+    counted = (learnt.counts if learnt else {}).get(judged.task, (0, 0))
     at = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-    facts = facts_of(request, features, judged, NOBODY, hints, at)
+    facts = facts_of(request, features, judged, NOBODY, hints, at, counted)
     return decide(now, facts, Tracker(now.fleets).loads(0.0))
 
 

@@ -55,7 +55,9 @@ use = group | st.lists(group, min_size=1, max_size=2).map(lambda groups: {"in_or
 objective = st.sampled_from([None, 100, 100.0, 250])
 setting = {
     "minimize": st.sampled_from(["marginal_cost", "average_cost", "ttft", "e2e"]),
-    "quality_floor": st.sampled_from([0, 1, 0.85, {"at_least": 0.9}]),
+    "quality_floor": st.sampled_from(
+        [0, 1, 0.85, {"at_least": 0.9}, {"at_least": 0.9, "confidence": 0.9}]
+    ),
     "slo": some_of(ttft_p95_ms=objective, e2e_p95_ms=objective),
     "max_output_tokens": st.sampled_from([50, 4096]),
     "relax": st.sampled_from([[], "slo.ttft", ["quality_floor", "slo.e2e", "slo.ttft"]]),
@@ -138,6 +140,8 @@ facts = st.builds(
     needs=st.sampled_from([(), ("json",)]),
     service_class=st.sampled_from(["standard", "deferrable"]),
     max_usd=st.sampled_from([None, 60.0]),
+    labels=st.just(30),
+    labels_acceptable=st.sampled_from([27, 30]),
 )
 CANDIDATES = [
     Told(
@@ -155,6 +159,7 @@ CANDIDATES = [
         usd_marginal=float(i),
         usd_average=float(3 - i),
         quality=0.85 + 0.05 * i,
+        by_p_small=i == 2,
     )
     for i in range(3)
 ]

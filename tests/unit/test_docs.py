@@ -40,8 +40,9 @@ from policies.evaluate import CLOSED, Refused, Verdict, evaluate
 from policies.model import Facts, Limits, Settings
 from policies.parse import NOT_ENFORCED
 from policies.parse import parse as parse_policy
+from policies.proof import enough, z_of
 from policies.schema import schema
-from router import refusals, wire
+from router import feedback, refusals, wire
 from router.app import AUTO, ROUTES
 from router.classify import CLASSIFIERS
 from router.decide import Decision, decide
@@ -339,6 +340,12 @@ def test_the_defaults_of_the_settings_are_those_of_the_code():
     assert {key: flat[key] for key in shown} == shown
 
 
+def test_the_labels_that_prove_a_floor_are_as_many_as_shown():
+    for share, *needed in table("policies.md", "share acceptable"):
+        parts = [enough(float(share.split()[0]) / 100, 0.85, z_of(sure)) for sure in (0.95, 0.99)]
+        assert [str(part or "none do") for part in parts] == needed
+
+
 def test_the_conditions_are_those_of_the_table():
     rows = table("policies.md", "condition")
     assert listed(rows) == set(CONDITIONS)
@@ -471,6 +478,13 @@ def test_the_errors_are_those_of_the_code():
     shown = [(int(row[0]), *codes(row[1])) for row in rows]
     assert shown == sorted(set(shown), key=shown.index), "twice"
     assert set(shown) == errors_of_the_code()
+
+
+def test_the_keys_of_a_feedback_are_those_that_it_reads():
+    rows = table("api.md", "key of a feedback")
+    assert listed(rows) == set(feedback.FIELDS)
+    required = {code for row in rows if row[2].startswith("required") for code in codes(row[0])}
+    assert required == {name for name, (_, _, needed) in feedback.FIELDS.items() if needed}
 
 
 def test_the_outcomes_of_attempts_are_the_errors_of_the_backends():

@@ -217,6 +217,14 @@ def test_the_tried_lane_is_exempt_from_the_quality_floor_and_the_other_is_not():
     assert (order(verdict), refusals(verdict)) == (["c8g"], {"p5": "quality_floor"})
 
 
+def test_it_needs_no_labels_that_prove_the_floor_either():
+    unproved = replace(SMALL, by_p_small=True)
+    verdict = verdict_of(LARGE, unproved, confidence=0.95)
+    assert (order(verdict), verdict.tried) == (["c8g", "p5"], 1)
+    verdict = verdict_of(replace(LARGE, by_p_small=True), SMALL, confidence=0.95)
+    assert refusals(verdict) == {"p5": "quality_unproved"}
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [

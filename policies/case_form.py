@@ -67,6 +67,7 @@ _EXPECT = _object(
     lane=_TEXT,
     fleet=_TEXT,
     model=_TEXT,
+    then=_TEXT_OR_NONE,
     relaxed=_list({"enum": list(SOFT)}),
     refused={
         "anyOf": [_TEXT, {"type": "object", "additionalProperties": _TEXT, "minProperties": 1}],

@@ -11,11 +11,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from policies.acceptance import ACCEPTANCE
 from policies.conditions import CONDITIONS
-from policies.model import Breaker, Condition, Limits, Policy, Rule, Settings, Slo
+from policies.model import Acceptance, Breaker, Condition, Limits, Policy, Rule, Settings, Slo
 
 COMPILED_VERSION = 1
 HASH_DIGITS = 16
+TRY_AND_THEN = 2  # sets of lanes of a cascade
 
 
 def from_compiled(compiled: Mapping[str, Any]) -> Policy:
@@ -83,6 +85,9 @@ def _policy(compiled: Mapping[str, Any]) -> Policy:
 def _rule(found: Mapping[str, Any]) -> Rule:
     when = found["when"]
     residency = found["residency"]
+    accept_if = found.get("accept_if", {})
+    if accept_if and len(found["use"]) != TRY_AND_THEN:
+        raise ValueError("a cascade has one set to try and one to follow")
     return Rule(
         id=found["id"],
         when=tuple(
@@ -93,10 +98,14 @@ def _rule(found: Mapping[str, Any]) -> Rule:
         use=tuple(frozenset(group) for group in found["use"]),
         settings=_settings(found["settings"]),
         residency=None if residency is None else frozenset(residency),
+        accept_if=tuple(
+            Acceptance(name, accept_if[name]) for name in ACCEPTANCE if name in accept_if
+        ),
     )
 
 
 def _rule_json(rule: Rule) -> dict[str, Any]:
+    tests = {test.name: ACCEPTANCE[test.name].canonical(test.wanted) for test in rule.accept_if}
     return {
         "id": rule.id,
         "when": {
@@ -106,6 +115,7 @@ def _rule_json(rule: Rule) -> dict[str, Any]:
         "use": [sorted(group) for group in rule.use],
         "residency": None if rule.residency is None else sorted(rule.residency),
         "settings": settings_json(rule.settings),
+        **({"accept_if": tests} if tests else {}),  # so that other policies keep their hash
     }
 
 

@@ -9,6 +9,10 @@
 A caller's latency hint can only narrow what the policy lets through. So the policy's own limits
 are relaxed as if there were no hint, then the hint applies; if nobody meets it, it gives way where
 the rule may relax `slo.ttft`, and else everybody is refused.
+
+A cascade's first set is tried. Its candidates are exempt from the quality floor, because their
+answer is tested, and their first token counts as coming with their last, because the answer is
+held until then. Nothing is relaxed for their sake while the second set has a feasible candidate.
 """
 
 import math
@@ -17,6 +21,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
+from policies.acceptance import reads_logprobs
 from policies.model import Candidate, Facts, Minimize, Policy, Rule, Settings, Soft
 from policies.proof import enough, wilson_low, z_of
 
@@ -41,6 +46,7 @@ class Verdict(Generic[C]):
     """Who may serve, best first, and why each other one may not, in the candidates' order.
 
     `rule` is None if none matched. `relaxed` are the limits that gave way because nobody met them.
+    `tried`: so many of the first in `ranked` are a cascade's, whose answer is tested.
     """
 
     rule: Rule | None
@@ -48,6 +54,7 @@ class Verdict(Generic[C]):
     ranked: tuple[C, ...]
     refused: tuple[Refused[C], ...]
     relaxed: tuple[Soft, ...] = ()
+    tried: int = 0
 
 
 class _Wish(NamedTuple):
@@ -62,7 +69,8 @@ class _Wish(NamedTuple):
 class _Bounds(NamedTuple):
     """The soft limits in force; None is no limit. `strict` refuses what is unknown.
 
-    `unproved`: why the labels don't bear out p_small, if they don't and must.
+    `unproved`: why the labels don't bear out p_small, if they don't and must. `held`: the whole
+    answer is held, so that its first token comes with its last.
     """
 
     ttft_ms: float | None
@@ -70,6 +78,7 @@ class _Bounds(NamedTuple):
     floor: float
     strict: bool
     unproved: Reason | None
+    held: bool
 
 
 UNKNOWN = math.inf  # as a sort key only: after everything that is known
@@ -103,34 +112,39 @@ def evaluate(policy: Policy, facts: Facts, candidates: Sequence[C]) -> Verdict[C
     reasons: list[Reason | None] = []
     left: list[_Left[C]] = []
     elsewhere = ("not_in_use", _elsewhere(rule, wish))
+    cascade = bool(rule.accept_if) and wish.model is None
+    readable = not cascade or not reads_logprobs(rule.accept_if)
     limit = rule.settings.max_output_tokens
     expected = min(facts.tokens_out, limit) if facts.max_tokens is None else facts.max_tokens
     tokens = facts.tokens_in + expected
     for place, candidate in enumerate(candidates):
         group = _group(rule, wish, candidate)
         reason = elsewhere if group is None else _hard_limit(rule, facts, tokens, candidate)
+        if group == 0 and reason is None and not readable:
+            reason = _unreadable(candidate)
         if group is not None and reason is None:
             left.append((group, place, candidate))
         reasons.append(reason)
 
     relaxed: tuple[Soft, ...] = ()
+    tries: list[int] = []
     if wish.fleet is not None:  # exactly this fleet: nothing soft, nothing to rank
         order = [place for _, place, _ in left]
     else:
-        objective = OBJECTIVES[wish.minimize]
         unproved = None if rule.settings.confidence is None else _unproved(rule.settings, facts)
-        in_force = _bounds(rule, facts.slo_ttft_ms, unproved)
-        order = _ranked(objective, in_force, left, reasons)
-        if left and not order:
-            found = [c for _, _, c in left]
-            bounds, relaxed = _relaxed(rule, facts.slo_ttft_ms, unproved, found)
-            order = _ranked(objective, bounds, left, reasons)
+        objective = OBJECTIVES[wish.minimize]
+        choice = _Choice(rule, facts.slo_ttft_ms, unproved, objective, reasons)
+        if cascade:
+            tries, order, relaxed = choice.of_cascade(left)
+        else:
+            order, relaxed = choice.of(left)
     return Verdict(
         rule,
         wish.minimize,
-        tuple([candidates[place] for place in order]),
+        tuple([candidates[place] for place in (*tries, *order)]),
         tuple([Refused(c, *r) for c, r in zip(candidates, reasons, strict=True) if r is not None]),
         relaxed,
+        len(tries),
     )
 
 
@@ -201,12 +215,18 @@ def _hard_limit(  # noqa: C901, PLR0911  (one paragraph a limit: this runs for e
     return None
 
 
+def _unreadable(candidate: Candidate) -> Reason | None:
+    if "logprobs" in candidate.abilities:
+        return None
+    return "needs", "its model lacks logprobs, which the cascade's test reads"
+
+
 def _soft_limit(  # noqa: C901, PLR0911  (as above)
     bounds: _Bounds, candidate: Candidate
 ) -> Reason | None:
-    ttft_ms, e2e_ms, floor, strict, unproved = bounds
+    ttft_ms, e2e_ms, floor, strict, unproved, held = bounds
     if ttft_ms is not None:
-        p95_ms = candidate.ttft_p95_ms
+        p95_ms = candidate.e2e_p95_ms if held else candidate.ttft_p95_ms
         if p95_ms is None:
             if strict:
                 return "unknown_latency", "its time to the first token is unknown"
@@ -249,57 +269,84 @@ def _unproved(settings: Settings, facts: Facts) -> Reason | None:
     return "quality_unproved", f"task `{facts.task}`: {found}, {asked}; {more}"
 
 
-def _ranked(
-    objective: Objective, bounds: _Bounds, left: Sequence[_Left[C]], reasons: list[Reason | None]
-) -> list[int]:
-    """Return the places of those within the bounds, best first; tell `reasons` of the others."""
-    keys = []
-    for group, place, candidate in left:
-        reason = reasons[place] = _soft_limit(bounds, candidate)
-        if reason is None:
-            keys.append((group, objective(candidate), _known(candidate.usd_average), place))
-    keys.sort()  # objectives of one kind: all numbers, or all pairs of them
-    return [key[-1] for key in keys]
+class _Choice(NamedTuple):
+    """How candidates are chosen for one request; `reasons` is told why each other one is not."""
 
+    rule: Rule
+    hint_ms: float | None
+    unproved: Reason | None
+    objective: Objective
+    reasons: list[Reason | None]
 
-def _relaxed(
-    rule: Rule, hint_ms: float | None, unproved: Reason | None, candidates: Sequence[Candidate]
-) -> tuple[_Bounds, tuple[Soft, ...]]:
-    """Return the soft limits that hold where nobody meets them all, and those that gave way."""
+    def of(
+        self, left: Sequence[_Left[C]], *, held: bool = False
+    ) -> tuple[list[int], tuple[Soft, ...]]:
+        """Return the places of those who may serve, best first, and what gave way for them."""
+        order = self._ranked(self.bounds(held=held), left)
+        if order or not left:
+            return order, ()
+        bounds, relaxed = self._relaxed([c for _, _, c in left], held=held)
+        return self._ranked(bounds, left), relaxed
 
-    def met(bounds: _Bounds) -> bool:
-        return any(_soft_limit(bounds, candidate) is None for candidate in candidates)
+    def of_cascade(self, left: Sequence[_Left[C]]) -> tuple[list[int], list[int], tuple[Soft, ...]]:
+        """Return the places of those to try, of those that follow, and what gave way."""
+        first = [each for each in left if each[0] == 0]
+        order, relaxed = self.of([each for each in left if each[0] > 0])
+        if order:
+            tries = self._ranked(self.bounds(held=True), first)
+        else:
+            tries, relaxed = self.of(first, held=True)
+        return tries, order, relaxed
 
-    relax = rule.settings.relax
-    prefixes = (relax[:count] for count in range(len(relax) + 1))
-    opened = ((prefix, _bounds(rule, None, unproved, prefix)) for prefix in prefixes)
-    dropped = next((prefix for prefix, bounds in opened if met(bounds)), None)
-    if dropped is None:
-        return _bounds(rule, hint_ms, unproved), ()
-    hinted = _bounds(rule, hint_ms, unproved, dropped)
-    if met(hinted):
-        return hinted, dropped
-    if "slo.ttft" in relax:
-        return _bounds(rule, None, unproved, dropped), (*dropped, "slo.ttft")
-    return _bounds(rule, hint_ms, unproved), ()
+    def _ranked(self, bounds: _Bounds, left: Sequence[_Left[C]]) -> list[int]:
+        """Return the places of those within the bounds, best first; tell `reasons` of others."""
+        keys = []
+        for group, place, candidate in left:
+            reason = self.reasons[place] = _soft_limit(bounds, candidate)
+            if reason is None:
+                worth = self.objective(candidate)
+                keys.append((group, worth, _known(candidate.usd_average), place))
+        keys.sort()  # objectives of one kind: all numbers, or all pairs of them
+        return [key[-1] for key in keys]
 
+    def _relaxed(
+        self, candidates: Sequence[Candidate], *, held: bool
+    ) -> tuple[_Bounds, tuple[Soft, ...]]:
+        """Return the soft limits that hold where nobody meets them all, and what gave way."""
+        unhinted = self._replace(hint_ms=None)
 
-def _bounds(
-    rule: Rule, hint_ms: float | None, unproved: Reason | None, dropped: Sequence[Soft] = ()
-) -> _Bounds:
-    settings = rule.settings
-    ttft_ms, e2e_ms = settings.slo.ttft_p95_ms, settings.slo.e2e_p95_ms
-    if "slo.ttft" in dropped:
-        ttft_ms = None
-    elif hint_ms is not None:
-        ttft_ms = hint_ms if ttft_ms is None else min(ttft_ms, hint_ms)
-    return _Bounds(
-        ttft_ms,
-        None if "slo.e2e" in dropped else e2e_ms,
-        0.0 if "quality_floor" in dropped else settings.quality_floor,
-        settings.strict,
-        None if "quality_floor" in dropped else unproved,
-    )
+        def met(bounds: _Bounds) -> bool:
+            return any(_soft_limit(bounds, candidate) is None for candidate in candidates)
+
+        relax = self.rule.settings.relax
+        prefixes = (relax[:count] for count in range(len(relax) + 1))
+        opened = ((prefix, unhinted.bounds(prefix, held=held)) for prefix in prefixes)
+        dropped = next((prefix for prefix, bounds in opened if met(bounds)), None)
+        if dropped is None:
+            return self.bounds(held=held), ()
+        hinted = self.bounds(dropped, held=held)
+        if met(hinted):
+            return hinted, dropped
+        if "slo.ttft" in relax:
+            return unhinted.bounds(dropped, held=held), (*dropped, "slo.ttft")
+        return self.bounds(held=held), ()
+
+    def bounds(self, dropped: Sequence[Soft] = (), *, held: bool) -> _Bounds:
+        settings = self.rule.settings
+        ttft_ms, e2e_ms = settings.slo.ttft_p95_ms, settings.slo.e2e_p95_ms
+        if "slo.ttft" in dropped:
+            ttft_ms = None
+        elif self.hint_ms is not None:
+            ttft_ms = self.hint_ms if ttft_ms is None else min(ttft_ms, self.hint_ms)
+        floored = not held and "quality_floor" not in dropped
+        return _Bounds(
+            ttft_ms,
+            None if "slo.e2e" in dropped else e2e_ms,
+            settings.quality_floor if floored else 0.0,
+            settings.strict,
+            self.unproved if floored else None,
+            held,
+        )
 
 
 def _known(value: float | None, also: float = 0.0) -> float:

@@ -6,7 +6,7 @@ defaults already merged in, so that evaluation looks in one place.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 Minimize = Literal["marginal_cost", "average_cost", "ttft", "e2e", "best"]
 Soft = Literal["slo.ttft", "slo.e2e", "quality_floor"]
@@ -148,11 +148,21 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Acceptance:
+    """One test of `accept_if`: its name, and what it asks for (canonical JSON)."""
+
+    name: str
+    wanted: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """The first rule whose conditions all hold decides.
 
     `use` are groups of lanes or fleets: the first group with a feasible fleet wins, inside a
     group the objective decides. `use: [a, b]` is one group, `in_order: [a, b]` two.
+    With `accept_if` it is a cascade: `use` is the group to try and the group for the answers that
+    fail one of these tests.
     """
 
     id: str
@@ -160,6 +170,7 @@ class Rule:
     use: tuple[frozenset[str], ...]
     settings: Settings = Settings()
     residency: frozenset[str] | None = None
+    accept_if: tuple[Acceptance, ...] = ()
 
     def matches(self, facts: Facts) -> bool:
         for condition in self.when:  # noqa: SIM110  (a generator costs more than the tests)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from policies.acceptance import ACCEPTANCE
 from policies.conditions import CONDITIONS, Schema, text_or_list
 from policies.model import Minimize, Soft
 
@@ -141,17 +142,23 @@ _HEDGE = _object(
     ["after", "spend_up_to_usd"],
 )
 _CASCADE = _object(
-    "Try one lane, and keep its answer if it is good enough",
+    "Try one lane, and keep its answer if it passes every test; else another lane answers",
     {
-        "try": _TEXT,
-        "accept_if": _object(
-            "When the first answer is kept",
-            {
-                "mean_logprob_above": {"type": "number", "maximum": 0},
-                "json_valid": _YES_OR_NO,
-            },
-        ),
-        "then": _TEXT,
+        "try": {
+            "title": "Lanes or fleets of which the best is asked first",
+            **text_or_list(_TEXT, "a lane, a fleet or a list of them"),
+        },
+        "accept_if": {
+            **_object(
+                "The tests that the first answer must pass",
+                {name: form.schema for name, form in ACCEPTANCE.items()},
+            ),
+            "minProperties": 1,
+        },
+        "then": {
+            "title": "Lanes or fleets that answer where the first answer is not kept",
+            **text_or_list(_TEXT, "a lane, a fleet or a list of them"),
+        },
     },
     ["try", "accept_if", "then"],
 )

@@ -265,12 +265,13 @@ FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What an edit may look at."""
+    """What an edit may look at. `logprobs`: the answer is tested by them."""
 
     request: ChatRequest
     fleet: Fleet
     max_tokens: int
     thinking: str | None
+    logprobs: bool = False
 
 
 def _edit_model(body: Body, edit: Edit) -> bool:
@@ -307,11 +308,20 @@ def _edit_thinking(body: Body, edit: Edit) -> bool:
     return True
 
 
+def _edit_logprobs(body: Body, edit: Edit) -> bool:
+    if not edit.logprobs or body.get("logprobs") is True:
+        return False
+    body["logprobs"] = True
+    body["top_logprobs"] = 1  # of the alternatives none is read; llama-server sends 20 unasked
+    return True
+
+
 EDITS: Mapping[str, Callable[[Body, Edit], bool]] = {
     "model": _edit_model,
     "output_limit": _edit_output_limit,
     "include_usage": _edit_include_usage,
     "thinking": _edit_thinking,
+    "logprobs": _edit_logprobs,
 }
 """Every change to a body on its way upstream: name -> make it (on a copy), say if it was made."""
 

@@ -70,8 +70,25 @@ limits = {
     "attempts": st.integers(1, 3),
 }
 breaker = some_of(failures=st.just(2), open_ms=st.just(1))
-rule = st.fixed_dictionaries(
-    {"use": use},
+accept_if = st.fixed_dictionaries(
+    {},
+    optional={
+        "mean_logprob_above": st.sampled_from([-1, -0.15]),
+        "json_valid": st.just(value=True),
+        "matches": st.sampled_from(["^a", "账单|帳單"]),
+        "tokens": st.sampled_from([{"above": 1}, {"below": 9.0}, {"above": 1, "below": 9}]),
+    },
+).filter(bool)
+cascade = st.fixed_dictionaries(
+    {
+        "try": one_or_more("cpu", "f0"),
+        "accept_if": accept_if,
+        "then": one_or_more("gpu", "f1"),
+    }
+)
+lanes = st.fixed_dictionaries({"use": use}) | st.fixed_dictionaries({"cascade": cascade})
+rest_of_rule = st.fixed_dictionaries(
+    {},
     optional={
         "when": when,
         "residency": one_or_more("here", "there"),
@@ -79,6 +96,7 @@ rule = st.fixed_dictionaries(
         **setting,
     },
 )
+rule = st.builds(lambda lanes, rest: _enough_attempts({**lanes, **rest}), lanes, rest_of_rule)
 documents = st.builds(
     lambda defaults, conditional, last: {
         "version": 1,
@@ -93,6 +111,12 @@ documents = st.builds(
     st.lists(rule, max_size=2),
     rule,
 )
+
+
+def _enough_attempts(one):
+    if "cascade" in one:
+        return {**one, "limits": {**one.get("limits", {}), "attempts": 2}}
+    return one
 
 
 def _has_when(one):
@@ -168,7 +192,7 @@ def test_an_equal_hash_is_an_equal_policy_and_defaults_written_out_change_nothin
             {
                 "id": written["id"],
                 "when": compiled["when"],
-                "use": {"in_order": compiled["use"]},
+                **_lanes_as_written(compiled),
                 **({"residency": compiled["residency"]} if compiled["residency"] else {}),
                 **_as_written(compiled["settings"]),
             }
@@ -179,6 +203,13 @@ def test_an_equal_hash_is_an_equal_policy_and_defaults_written_out_change_nothin
     again = parse(json.dumps(spelt_out, ensure_ascii=False), "p.yaml", NAMES)
     assert again == policy
     assert again.hash == policy.hash
+
+
+def _lanes_as_written(compiled):
+    if "accept_if" not in compiled:
+        return {"use": {"in_order": compiled["use"]}}
+    first, then = compiled["use"]
+    return {"cascade": {"try": first, "accept_if": compiled["accept_if"], "then": then}}
 
 
 def _as_written(found, *, breaker=False):

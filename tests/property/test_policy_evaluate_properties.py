@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from policies import Condition, Facts, Policy, Rule, Settings, Slo, evaluate
 from policies.conditions import CONDITIONS
+from policies.model import Acceptance
 
 LANES = ("cpu", "acc")
 MODELS = ("m1", "m2")
@@ -413,3 +414,49 @@ def test_relaxing_goes_in_order_and_no_further_than_needed(world):
     shorter = replace(verdict.rule.settings, relax=relax[: len(verdict.relaxed) - 1])
     stricter = replace(policy, rules=(replace(verdict.rule, settings=shorter),))
     assert not evaluate(stricter, asked, found).ranked
+
+
+cascades = st.builds(
+    Rule,
+    st.just("r1"),
+    st.just(()),
+    st.tuples(st.just(frozenset({"cpu"})), st.just(frozenset({"acc"}))),
+    rule_settings,
+    accept_if=st.sampled_from(
+        [(Acceptance("json_valid", wanted=True),), (Acceptance("mean_logprob_above", -0.1),)]
+    ),
+)
+
+
+@given(cascades, open_facts | any_facts, open_fleets | any_fleets)
+def test_a_cascade_is_its_two_lanes_judged_apart(rule, asked, fleet_list):
+    """The oracle asks twice: who may follow, as a rule of its own; who may be tried, without a
+    floor, with the whole answer's time as that of its first token.
+    """
+    assume(asked.requested_model.startswith("auto"))
+    told = [replace(f, abilities=f.abilities | {"logprobs"}) for f in fleet_list]
+
+    def alone(lane, fleets, **changes):
+        settings = replace(rule.settings, **changes)
+        own = Rule("r1", (), (frozenset({lane}),), settings)
+        return evaluate(Policy("p", "h", ("m1", "f0"), Settings(), (own,)), asked, fleets)
+
+    held = [replace(f, ttft_p95_ms=f.e2e_p95_ms) for f in told]
+    follows = alone("acc", told)
+    tried = alone(
+        "cpu", held, quality_floor=0.0, relax=() if follows.ranked else rule.settings.relax
+    )
+    strict = alone("cpu", held, quality_floor=0.0, relax=())
+    tried = strict if strict.ranked or follows.ranked else tried
+    verdict = evaluate(Policy("p", "h", ("m1", "f0"), Settings(), (rule,)), asked, told)
+    names = [f.fleet for f in verdict.ranked]
+    assert names[: verdict.tried] == [f.fleet for f in tried.ranked]
+    assert names[verdict.tried :] == [f.fleet for f in follows.ranked]
+    assert verdict.relaxed == (
+        follows.relaxed if follows.ranked or strict.ranked else tried.relaxed
+    )
+    refused = {r.candidate.fleet: r.code for r in verdict.refused}
+    lanes = {f.fleet: f.lane for f in told}
+    for lane, apart in (("cpu", tried), ("acc", follows)):
+        codes = {r.candidate.fleet: r.code for r in apart.refused if r.candidate.lane == lane}
+        assert {f: code for f, code in refused.items() if lanes[f] == lane} == codes

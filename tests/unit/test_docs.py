@@ -32,6 +32,7 @@ from backends.points import Point
 from backends.prices import Pool, Price
 from backends.profiles import Mark, Profile
 from backends.quality import quality
+from policies.acceptance import ACCEPTANCE
 from policies.cases import read_cases, run_cases
 from policies.compiled import settings_json
 from policies.conditions import CONDITIONS
@@ -48,6 +49,7 @@ from router.decide import Decision, decide
 from router.estimate import estimate
 from router.facts import facts_of
 from router.features import read
+from router.flow import NotAccepted
 from router.identity import NOBODY, RIGHTS
 from router.meter import Meter
 from router.metrics import Metrics
@@ -354,6 +356,10 @@ def test_the_conditions_are_those_of_the_table():
             assert set(codes(form)) == set(written), first
 
 
+def test_the_tests_of_a_cascade_are_those_of_the_table():
+    assert listed(table("policies.md", "test of `accept_if`")) == set(ACCEPTANCE)
+
+
 def test_the_pins_and_rights_are_those_of_the_code():
     rows = table("policies.md", "`model` in the request")
     assert {code for code in listed(rows) if code.startswith("auto")} == set(AUTO)
@@ -484,7 +490,7 @@ def test_the_keys_of_a_feedback_are_those_that_it_reads():
 def test_the_outcomes_of_attempts_are_the_errors_of_the_backends():
     known = {kind.code: kind.try_elsewhere for kind in BackendError.__subclasses__()}
     rows = table("api.md", "outcome of an attempt")
-    assert listed(rows) == set(known) | {"ok", "client_closed", "bug"}
+    assert listed(rows) == set(known) | {"ok", "client_closed", "bug", NotAccepted.code}
     shown = {code: row[2] == "yes" for row in rows for code in codes(row[0]) if code in known}
     assert shown == known
 

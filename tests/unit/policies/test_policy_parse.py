@@ -190,9 +190,6 @@ NOT_DONE = {
 }
 NOT_DONE_IN_A_RULE = {
     ("rules", "*", "hedge"): ("use: cpu", "hedge: {after: ttft_p95, spend_up_to_usd: 0.002}"),
-    ("rules", "*", "cascade"): (
-        "cascade: {try: cpu, accept_if: {mean_logprob_above: -0.15, json_valid: true}, then: cpu}",
-    ),
 }
 
 

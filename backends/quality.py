@@ -47,6 +47,22 @@ class QualityTable:
     curves: Mapping[str, Curve] = field(default_factory=dict)
 
 
+def rests_on_p_small(
+    table: QualityTable | None,
+    baseline: QualityTable | None,
+    task: str,
+    *,
+    in_baseline_lane: bool,
+) -> bool:
+    """Tell whether the classifier's p_small is this model's quality, known to be or assumed."""
+    if table is None:
+        # Nothing is known of it: as good as its lane is meant to be, else as the small model.
+        return not in_baseline_lane
+    if table is baseline or table.by == "scores":
+        return False
+    return table.by == "p_small" or _curve(table, task) is None
+
+
 def quality(
     table: QualityTable | None,
     baseline: QualityTable | None,
@@ -57,17 +73,20 @@ def quality(
     in_baseline_lane: bool,
 ) -> tuple[float, bool]:
     """Return the relative quality and whether it had to be assumed."""
+    if rests_on_p_small(table, baseline, task, in_baseline_lane=in_baseline_lane):
+        return p_small, table is None or table.by != "p_small"
     if table is None:
-        # Nothing is known of it: as good as its lane is meant to be, else as the small model.
-        return (1.0, True) if in_baseline_lane else (p_small, True)
+        return 1.0, True
     if table is baseline:
         return 1.0, False
-    if table.by == "p_small":
-        return p_small, False
-    if table.by == "curves":
-        curve = table.curves.get(task) or table.curves.get(DEFAULT_TASK)
-        return (p_small, True) if curve is None else (curve.at(complexity), curve.labels == 0)
+    curve = _curve(table, task)
+    if curve is not None:
+        return curve.at(complexity), curve.labels == 0
     return _against(table, baseline, task)
+
+
+def _curve(table: QualityTable, task: str) -> Curve | None:
+    return table.curves.get(task) or table.curves.get(DEFAULT_TASK)
 
 
 def _against(table: QualityTable, baseline: QualityTable | None, task: str) -> tuple[float, bool]:

@@ -89,14 +89,19 @@ def is_done(event: bytes) -> bool:
 
 def has_content(event: bytes) -> bool:
     """Return whether this event carries output of the model. Raises Garbled if it isn't JSON."""
+    return any(_speaks(choice) for choice in _choices(object_of(event)))
+
+
+def object_of(event: bytes) -> dict[str, Any]:
+    """Return what this event says, {} if it is none of ours. Raises Garbled if it isn't JSON."""
     data = _data(event).strip()
     if not data or data == b"[DONE]":
-        return False
+        return {}
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
         raise Garbled("an event of the stream is not JSON") from None
-    return any(_speaks(choice) for choice in _choices(value))
+    return value if isinstance(value, dict) else {}
 
 
 def speaks(event: bytes) -> bool:

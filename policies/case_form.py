@@ -47,6 +47,8 @@ _FACTS = _object(
     may=_list({"enum": ["pin_model", "pin_fleet", "fastest", "best"]}),
     lanes=_list(_TEXT),
     models=_list(_TEXT),
+    labels=_COUNT,
+    labels_acceptable=_COUNT,
 )
 _GIVEN = _object(
     state={"enum": ["ready", "cold", "waking", "draining", "open-circuit"]},
@@ -58,12 +60,14 @@ _GIVEN = _object(
     usd_average=_OR_UNKNOWN,
     usd_router=_AMOUNT,
     quality=_AMOUNT,
+    by_p_small={"type": "boolean"},
 )
 _EXPECT = _object(
     rule=_TEXT_OR_NONE,
     lane=_TEXT,
     fleet=_TEXT,
     model=_TEXT,
+    then=_TEXT_OR_NONE,
     relaxed=_list({"enum": list(SOFT)}),
     refused={
         "anyOf": [_TEXT, {"type": "object", "additionalProperties": _TEXT, "minProperties": 1}],

@@ -56,6 +56,7 @@ class Told:
     usd_average: float | None = None
     usd_router: float = 0.0
     quality: float = 1.0
+    by_p_small: bool = False
 
     def usd_at_most(self, max_output_tokens: int) -> float | None:
         return self.worst_usd(max_output_tokens)
@@ -167,6 +168,13 @@ def _of_first(name: str) -> "Expectation":
     return check
 
 
+def _then(verdict: Verdict[Told], expected: str | None) -> tuple[str | None, bool]:
+    # the lane that answers where a cascade's first answer is not kept; None: nothing is tested
+    following = verdict.ranked[verdict.tried :] if verdict.tried else ()
+    got = following[0].lane if following else None
+    return got, got == expected
+
+
 def _rule(verdict: Verdict[Told], expected: str | None) -> tuple[str | None, bool]:
     got = verdict.rule.id if verdict.rule else None
     return got, got == expected
@@ -197,6 +205,7 @@ EXPECTATIONS: Mapping[str, Expectation] = {
     "lane": _of_first("lane"),
     "fleet": _of_first("fleet"),
     "model": _of_first("model"),
+    "then": _then,
     "relaxed": _relaxed,
     "refused": _refused,
 }

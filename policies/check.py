@@ -3,10 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import yamlfile
 from policies.model import Policy
 from policies.names import Names
 from policies.parse import load
-from yamlfile import Fault, Invalid, Problem
+from yamlfile import Document, Fault, Invalid, Problem
+
+UNPROVED = (
+    "without labels it refuses every model whose quality is p_small: "
+    "`--calibration` takes what `sluice calibrate` wrote"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +24,28 @@ class Report:
     warnings: tuple[Problem, ...] = ()
 
 
-def check(text: str, name: str, names: Names) -> Report:
-    """Return all that can be said of a policy's text. It never raises for what is written."""
+def check(text: str, name: str, names: Names, *, labelled: bool = True) -> Report:
+    """Return all that can be said of a policy's text. It never raises for what is written.
+
+    `labelled`: the router will have a calibration with labels, which `confidence` asks for.
+    """
     try:
         document, policy = load(text, name, names)
     except Invalid as exc:
         return Report(None, problems=exc.problems)
-    return Report(policy, warnings=document.invalid(_odd(policy)).problems)
+    odd = [*_odd(policy), *(() if labelled else _unproved(document))]
+    return Report(policy, warnings=document.invalid(odd).problems)
+
+
+def asks_for_labels(policy: Policy) -> bool:
+    """Tell whether some rule's floor has a confidence."""
+    return any(rule.settings.confidence is not None for rule in policy.rules)
+
+
+def _unproved(document: Document) -> Iterator[Fault]:
+    for path in document.lines:
+        if path[-2:] == ("quality_floor", "confidence"):
+            yield path, f"{yamlfile.dotted(path)}: {UNPROVED}"
 
 
 def _odd(policy: Policy) -> Iterator[Fault]:

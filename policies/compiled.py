@@ -11,11 +11,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from policies.acceptance import ACCEPTANCE
 from policies.conditions import CONDITIONS
-from policies.model import Breaker, Condition, Limits, Policy, Rule, Settings, Slo
+from policies.model import Acceptance, Breaker, Condition, Limits, Policy, Rule, Settings, Slo
 
 COMPILED_VERSION = 1
 HASH_DIGITS = 16
+TRY_AND_THEN = 2  # sets of lanes of a cascade
 
 
 def from_compiled(compiled: Mapping[str, Any]) -> Policy:
@@ -43,7 +45,7 @@ def settings_json(settings: Settings) -> dict[str, Any]:
     slo, limits = settings.slo, settings.limits
     return {
         "minimize": settings.minimize,
-        "quality_floor": settings.quality_floor,
+        "quality_floor": _floor_json(settings),
         "slo": {"ttft_p95_ms": slo.ttft_p95_ms, "e2e_p95_ms": slo.e2e_p95_ms},
         "max_output_tokens": settings.max_output_tokens,
         "limits": {
@@ -57,6 +59,12 @@ def settings_json(settings: Settings) -> dict[str, Any]:
         "strict": settings.strict,
         "thinking": settings.thinking,
     }
+
+
+def _floor_json(settings: Settings) -> float | dict[str, float]:
+    if settings.confidence is None:  # a number, as policies without `confidence` always had it
+        return settings.quality_floor
+    return {"at_least": settings.quality_floor, "confidence": settings.confidence}
 
 
 def _policy(compiled: Mapping[str, Any]) -> Policy:
@@ -77,6 +85,9 @@ def _policy(compiled: Mapping[str, Any]) -> Policy:
 def _rule(found: Mapping[str, Any]) -> Rule:
     when = found["when"]
     residency = found["residency"]
+    accept_if = found.get("accept_if", {})
+    if accept_if and len(found["use"]) != TRY_AND_THEN:
+        raise ValueError("a cascade has one set to try and one to follow")
     return Rule(
         id=found["id"],
         when=tuple(
@@ -87,10 +98,14 @@ def _rule(found: Mapping[str, Any]) -> Rule:
         use=tuple(frozenset(group) for group in found["use"]),
         settings=_settings(found["settings"]),
         residency=None if residency is None else frozenset(residency),
+        accept_if=tuple(
+            Acceptance(name, accept_if[name]) for name in ACCEPTANCE if name in accept_if
+        ),
     )
 
 
 def _rule_json(rule: Rule) -> dict[str, Any]:
+    tests = {test.name: ACCEPTANCE[test.name].canonical(test.wanted) for test in rule.accept_if}
     return {
         "id": rule.id,
         "when": {
@@ -100,14 +115,19 @@ def _rule_json(rule: Rule) -> dict[str, Any]:
         "use": [sorted(group) for group in rule.use],
         "residency": None if rule.residency is None else sorted(rule.residency),
         "settings": settings_json(rule.settings),
+        **({"accept_if": tests} if tests else {}),  # so that other policies keep their hash
     }
 
 
 def _settings(found: Mapping[str, Any]) -> Settings:
     slo, limits, breaker = found["slo"], found["limits"], found["limits"]["breaker"]
+    floor, confidence = found["quality_floor"], None
+    if isinstance(floor, dict):
+        floor, confidence = floor["at_least"], float(floor["confidence"])
     return Settings(
         minimize=found["minimize"],
-        quality_floor=float(found["quality_floor"]),
+        quality_floor=float(floor),
+        confidence=confidence,
         slo=Slo(_milliseconds(slo["ttft_p95_ms"]), _milliseconds(slo["e2e_p95_ms"])),
         max_output_tokens=int(found["max_output_tokens"]),
         limits=Limits(

@@ -138,6 +138,24 @@ def _tags() -> Kind:
     return Kind(schema, canonical, matcher)
 
 
+def numbers_between(bounds: Mapping[str, Schema], described: str) -> Schema:
+    """Return the form of `{above, below}`, at least one of them."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "minProperties": 1,
+        "properties": dict(bounds),
+        "description": described,
+    }
+
+
+def nothing_between(written: Mapping[str, float], *, whole: bool) -> Iterator[Objection]:
+    """Object to bounds that leave no number between them; `whole`: no integer."""
+    above, below = written.get("above", -1.0), written.get("below", float("inf"))
+    if above + (1 if whole else 0) >= below:
+        yield ("above",), f"no number is above `{above}` and below `{below}`"
+
+
 def _number(read: Callable[[Facts], float], bounds: Mapping[str, Schema], described: str) -> Kind:
     whole = bounds["above"]["type"] == "integer"
     convert = int if whole else float
@@ -150,17 +168,9 @@ def _number(read: Callable[[Facts], float], bounds: Mapping[str, Schema], descri
         return lambda facts: above < read(facts) < below
 
     def objections(written: Mapping[str, float]) -> Iterator[Objection]:
-        above, below = written.get("above", -1.0), written.get("below", float("inf"))
-        if above + (1 if whole else 0) >= below:
-            yield ("above",), f"no number is above `{above}` and below `{below}`"
+        return nothing_between(written, whole=whole)
 
-    schema = {
-        "type": "object",
-        "additionalProperties": False,
-        "minProperties": 1,
-        "properties": dict(bounds),
-        "description": described,
-    }
+    schema = numbers_between(bounds, described)
     return Kind(schema, canonical, matcher, objections)
 
 

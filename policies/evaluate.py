@@ -9,6 +9,10 @@
 A caller's latency hint can only narrow what the policy lets through. So the policy's own limits
 are relaxed as if there were no hint, then the hint applies; if nobody meets it, it gives way where
 the rule may relax `slo.ttft`, and else everybody is refused.
+
+A cascade's first set is tried. Its candidates are exempt from the quality floor, because their
+answer is tested, and their first token counts as coming with their last, because the answer is
+held until then. Nothing is relaxed for their sake while the second set has a feasible candidate.
 """
 
 import math
@@ -17,7 +21,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
-from policies.model import Candidate, Facts, Minimize, Policy, Rule, Soft
+from policies.acceptance import reads_logprobs
+from policies.model import Candidate, Facts, Minimize, Policy, Rule, Settings, Soft
+from policies.proof import enough, wilson_low, z_of
 
 C = TypeVar("C", bound=Candidate)
 Reason = tuple[str, str]
@@ -40,6 +46,7 @@ class Verdict(Generic[C]):
     """Who may serve, best first, and why each other one may not, in the candidates' order.
 
     `rule` is None if none matched. `relaxed` are the limits that gave way because nobody met them.
+    `tried`: so many of the first in `ranked` are a cascade's, whose answer is tested.
     """
 
     rule: Rule | None
@@ -47,6 +54,7 @@ class Verdict(Generic[C]):
     ranked: tuple[C, ...]
     refused: tuple[Refused[C], ...]
     relaxed: tuple[Soft, ...] = ()
+    tried: int = 0
 
 
 class _Wish(NamedTuple):
@@ -59,12 +67,18 @@ class _Wish(NamedTuple):
 
 
 class _Bounds(NamedTuple):
-    """The soft limits in force; None is no limit. `strict` refuses what is unknown."""
+    """The soft limits in force; None is no limit. `strict` refuses what is unknown.
+
+    `unproved`: why the labels don't bear out p_small, if they don't and must. `held`: the whole
+    answer is held, so that its first token comes with its last.
+    """
 
     ttft_ms: float | None
     e2e_ms: float | None
     floor: float
     strict: bool
+    unproved: Reason | None
+    held: bool
 
 
 UNKNOWN = math.inf  # as a sort key only: after everything that is known
@@ -98,31 +112,39 @@ def evaluate(policy: Policy, facts: Facts, candidates: Sequence[C]) -> Verdict[C
     reasons: list[Reason | None] = []
     left: list[_Left[C]] = []
     elsewhere = ("not_in_use", _elsewhere(rule, wish))
+    cascade = bool(rule.accept_if) and wish.model is None
+    readable = not cascade or not reads_logprobs(rule.accept_if)
     limit = rule.settings.max_output_tokens
     expected = min(facts.tokens_out, limit) if facts.max_tokens is None else facts.max_tokens
     tokens = facts.tokens_in + expected
     for place, candidate in enumerate(candidates):
         group = _group(rule, wish, candidate)
         reason = elsewhere if group is None else _hard_limit(rule, facts, tokens, candidate)
+        if group == 0 and reason is None and not readable:
+            reason = _unreadable(candidate)
         if group is not None and reason is None:
             left.append((group, place, candidate))
         reasons.append(reason)
 
     relaxed: tuple[Soft, ...] = ()
+    tries: list[int] = []
     if wish.fleet is not None:  # exactly this fleet: nothing soft, nothing to rank
         order = [place for _, place, _ in left]
     else:
+        unproved = None if rule.settings.confidence is None else _unproved(rule.settings, facts)
         objective = OBJECTIVES[wish.minimize]
-        order = _ranked(objective, _bounds(rule, facts.slo_ttft_ms), left, reasons)
-        if left and not order:
-            bounds, relaxed = _relaxed(rule, facts.slo_ttft_ms, [c for _, _, c in left])
-            order = _ranked(objective, bounds, left, reasons)
+        choice = _Choice(rule, facts.slo_ttft_ms, unproved, objective, reasons)
+        if cascade:
+            tries, order, relaxed = choice.of_cascade(left)
+        else:
+            order, relaxed = choice.of(left)
     return Verdict(
         rule,
         wish.minimize,
-        tuple([candidates[place] for place in order]),
+        tuple([candidates[place] for place in (*tries, *order)]),
         tuple([Refused(c, *r) for c, r in zip(candidates, reasons, strict=True) if r is not None]),
         relaxed,
+        len(tries),
     )
 
 
@@ -193,12 +215,18 @@ def _hard_limit(  # noqa: C901, PLR0911  (one paragraph a limit: this runs for e
     return None
 
 
+def _unreadable(candidate: Candidate) -> Reason | None:
+    if "logprobs" in candidate.abilities:
+        return None
+    return "needs", "its model lacks logprobs, which the cascade's test reads"
+
+
 def _soft_limit(  # noqa: C901, PLR0911  (as above)
     bounds: _Bounds, candidate: Candidate
 ) -> Reason | None:
-    ttft_ms, e2e_ms, floor, strict = bounds
+    ttft_ms, e2e_ms, floor, strict, unproved, held = bounds
     if ttft_ms is not None:
-        p95_ms = candidate.ttft_p95_ms
+        p95_ms = candidate.e2e_p95_ms if held else candidate.ttft_p95_ms
         if p95_ms is None:
             if strict:
                 return "unknown_latency", "its time to the first token is unknown"
@@ -213,58 +241,112 @@ def _soft_limit(  # noqa: C901, PLR0911  (as above)
             return "slo_e2e", f"last token after {p95_ms:.0f} ms (p95), {e2e_ms:g} allowed"
     if candidate.quality < floor:
         return "quality_floor", f"quality {candidate.quality:.3f}, {floor:g} asked for"
+    if unproved is not None and candidate.by_p_small:
+        return unproved
     if strict and (candidate.usd_marginal is None or candidate.usd_average is None):
         return "unknown_cost", "its cost is unknown"
     return None
 
 
-def _ranked(
-    objective: Objective, bounds: _Bounds, left: Sequence[_Left[C]], reasons: list[Reason | None]
-) -> list[int]:
-    """Return the places of those within the bounds, best first; tell `reasons` of the others."""
-    keys = []
-    for group, place, candidate in left:
-        reason = reasons[place] = _soft_limit(bounds, candidate)
-        if reason is None:
-            keys.append((group, objective(candidate), _known(candidate.usd_average), place))
-    keys.sort()  # objectives of one kind: all numbers, or all pairs of them
-    return [key[-1] for key in keys]
+def _unproved(settings: Settings, facts: Facts) -> Reason | None:
+    """Return why the task's labels don't prove the floor with the confidence asked for, if so."""
+    at_least, labels, good = settings.quality_floor, facts.labels, facts.labels_acceptable
+    assert settings.confidence is not None
+    z = z_of(settings.confidence)
+    share = min(1.0, max(0.0, good / labels)) if labels else 1.0
+    low = wilson_low(share, labels, z)
+    if low >= at_least:
+        return None
+    asked = f"{at_least:g} asked for with {settings.confidence:g} confidence"
+    needed = enough(share, at_least, z)
+    found = f"{good} of {labels} labels acceptable: at least {low:.3f}" if labels else "no labels"
+    if needed is None:
+        more = "more would not do at this share"
+    elif labels:
+        more = f"about {max(needed, labels + 1)} labels would do at this share"
+    else:
+        more = f"{needed} would do if all are acceptable"
+    return "quality_unproved", f"task `{facts.task}`: {found}, {asked}; {more}"
 
 
-def _relaxed(
-    rule: Rule, hint_ms: float | None, candidates: Sequence[Candidate]
-) -> tuple[_Bounds, tuple[Soft, ...]]:
-    """Return the soft limits that hold where nobody meets them all, and those that gave way."""
+class _Choice(NamedTuple):
+    """How candidates are chosen for one request; `reasons` is told why each other one is not."""
 
-    def met(bounds: _Bounds) -> bool:
-        return any(_soft_limit(bounds, candidate) is None for candidate in candidates)
+    rule: Rule
+    hint_ms: float | None
+    unproved: Reason | None
+    objective: Objective
+    reasons: list[Reason | None]
 
-    relax = rule.settings.relax
-    prefixes = (relax[:count] for count in range(len(relax) + 1))
-    dropped = next((prefix for prefix in prefixes if met(_bounds(rule, None, prefix))), None)
-    if dropped is None:
-        return _bounds(rule, hint_ms), ()
-    hinted = _bounds(rule, hint_ms, dropped)
-    if met(hinted):
-        return hinted, dropped
-    if "slo.ttft" in relax:
-        return _bounds(rule, None, dropped), (*dropped, "slo.ttft")
-    return _bounds(rule, hint_ms), ()
+    def of(
+        self, left: Sequence[_Left[C]], *, held: bool = False
+    ) -> tuple[list[int], tuple[Soft, ...]]:
+        """Return the places of those who may serve, best first, and what gave way for them."""
+        order = self._ranked(self.bounds(held=held), left)
+        if order or not left:
+            return order, ()
+        bounds, relaxed = self._relaxed([c for _, _, c in left], held=held)
+        return self._ranked(bounds, left), relaxed
 
+    def of_cascade(self, left: Sequence[_Left[C]]) -> tuple[list[int], list[int], tuple[Soft, ...]]:
+        """Return the places of those to try, of those that follow, and what gave way."""
+        first = [each for each in left if each[0] == 0]
+        order, relaxed = self.of([each for each in left if each[0] > 0])
+        if order:
+            tries = self._ranked(self.bounds(held=True), first)
+        else:
+            tries, relaxed = self.of(first, held=True)
+        return tries, order, relaxed
 
-def _bounds(rule: Rule, hint_ms: float | None, dropped: Sequence[Soft] = ()) -> _Bounds:
-    settings = rule.settings
-    ttft_ms, e2e_ms = settings.slo.ttft_p95_ms, settings.slo.e2e_p95_ms
-    if "slo.ttft" in dropped:
-        ttft_ms = None
-    elif hint_ms is not None:
-        ttft_ms = hint_ms if ttft_ms is None else min(ttft_ms, hint_ms)
-    return _Bounds(
-        ttft_ms,
-        None if "slo.e2e" in dropped else e2e_ms,
-        0.0 if "quality_floor" in dropped else settings.quality_floor,
-        settings.strict,
-    )
+    def _ranked(self, bounds: _Bounds, left: Sequence[_Left[C]]) -> list[int]:
+        """Return the places of those within the bounds, best first; tell `reasons` of others."""
+        keys = []
+        for group, place, candidate in left:
+            reason = self.reasons[place] = _soft_limit(bounds, candidate)
+            if reason is None:
+                worth = self.objective(candidate)
+                keys.append((group, worth, _known(candidate.usd_average), place))
+        keys.sort()  # objectives of one kind: all numbers, or all pairs of them
+        return [key[-1] for key in keys]
+
+    def _relaxed(
+        self, candidates: Sequence[Candidate], *, held: bool
+    ) -> tuple[_Bounds, tuple[Soft, ...]]:
+        """Return the soft limits that hold where nobody meets them all, and what gave way."""
+        unhinted = self._replace(hint_ms=None)
+
+        def met(bounds: _Bounds) -> bool:
+            return any(_soft_limit(bounds, candidate) is None for candidate in candidates)
+
+        relax = self.rule.settings.relax
+        prefixes = (relax[:count] for count in range(len(relax) + 1))
+        opened = ((prefix, unhinted.bounds(prefix, held=held)) for prefix in prefixes)
+        dropped = next((prefix for prefix, bounds in opened if met(bounds)), None)
+        if dropped is None:
+            return self.bounds(held=held), ()
+        hinted = self.bounds(dropped, held=held)
+        if met(hinted):
+            return hinted, dropped
+        if "slo.ttft" in relax:
+            return unhinted.bounds(dropped, held=held), (*dropped, "slo.ttft")
+        return self.bounds(held=held), ()
+
+    def bounds(self, dropped: Sequence[Soft] = (), *, held: bool) -> _Bounds:
+        settings = self.rule.settings
+        ttft_ms, e2e_ms = settings.slo.ttft_p95_ms, settings.slo.e2e_p95_ms
+        if "slo.ttft" in dropped:
+            ttft_ms = None
+        elif self.hint_ms is not None:
+            ttft_ms = self.hint_ms if ttft_ms is None else min(ttft_ms, self.hint_ms)
+        floored = not held and "quality_floor" not in dropped
+        return _Bounds(
+            ttft_ms,
+            None if "slo.e2e" in dropped else e2e_ms,
+            settings.quality_floor if floored else 0.0,
+            settings.strict,
+            self.unproved if floored else None,
+            held,
+        )
 
 
 def _known(value: float | None, also: float = 0.0) -> float:

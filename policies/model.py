@@ -6,7 +6,7 @@ defaults already merged in, so that evaluation looks in one place.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 Minimize = Literal["marginal_cost", "average_cost", "ttft", "e2e", "best"]
 Soft = Literal["slo.ttft", "slo.e2e", "quality_floor"]
@@ -19,7 +19,8 @@ class Facts:
 
     `tokens_out` is the expected output per choice; `tokens_in_bound` no tokenizer exceeds (bytes);
     `max_tokens` is the caller's own limit per choice, or None.
-    `may`, `lanes` and `models` are the rights of the key (None: all).
+    `may`, `lanes` and `models` are the rights of the key (None: all). Of the small model's answers
+    to this task `labels` were judged, and `labels_acceptable` of them were good enough.
     """
 
     at: str  # RFC 3339, UTC, milliseconds
@@ -46,6 +47,8 @@ class Facts:
     lanes: tuple[str, ...] | None = None
     models: tuple[str, ...] | None = None
     downgraded: tuple[str, ...] = ()
+    labels: int = 0
+    labels_acceptable: int = 0
 
 
 class Candidate(Protocol):
@@ -81,6 +84,11 @@ class Candidate(Protocol):
     def usd_router(self) -> float: ...
     @property
     def quality(self) -> float: ...
+    @property
+    def by_p_small(self) -> bool:
+        """Whether `quality` is the classifier's p_small, which labels can prove."""
+        ...
+
     def usd_at_most(self, max_output_tokens: int) -> float | None:
         """Return the worst-case charge of this request in USD; None if no price is known."""
         ...
@@ -111,10 +119,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `defaults` sets and a rule may set anew."""
+    """What `defaults` sets and a rule may set anew.
+
+    `confidence` None: the floor takes p_small at its word; else labels must prove it so surely.
+    """
 
     minimize: Minimize = "marginal_cost"
     quality_floor: float = 0.85
+    confidence: float | None = None
     slo: Slo = Slo()
     max_output_tokens: int = 4096
     limits: Limits = Limits()
@@ -136,11 +148,21 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Acceptance:
+    """One test of `accept_if`: its name, and what it asks for (canonical JSON)."""
+
+    name: str
+    wanted: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """The first rule whose conditions all hold decides.
 
     `use` are groups of lanes or fleets: the first group with a feasible fleet wins, inside a
     group the objective decides. `use: [a, b]` is one group, `in_order: [a, b]` two.
+    With `accept_if` it is a cascade: `use` is the group to try and the group for the answers that
+    fail one of these tests.
     """
 
     id: str
@@ -148,6 +170,7 @@ class Rule:
     use: tuple[frozenset[str], ...]
     settings: Settings = Settings()
     residency: frozenset[str] | None = None
+    accept_if: tuple[Acceptance, ...] = ()
 
     def matches(self, facts: Facts) -> bool:
         for condition in self.when:  # noqa: SIM110  (a generator costs more than the tests)

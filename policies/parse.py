@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import yamlfile
-from policies.compiled import COMPILED_VERSION, from_compiled, settings_json
+from policies.acceptance import ACCEPTANCE
+from policies.compiled import COMPILED_VERSION, TRY_AND_THEN, from_compiled, settings_json
 from policies.conditions import CONDITIONS, Written, texts
 from policies.model import Policy, Settings
 from policies.names import Names
@@ -24,13 +25,6 @@ NOT_ENFORCED: Mapping[Path, str] = {
     ("shadow",): "shadow judging is not done by this version: remove `shadow`",
     ("canary",): "canaries are not run by this version: remove `canary`",
     ("rules", "*", "hedge"): "hedges are not sent by this version: remove `hedge`",
-    ("rules", "*", "cascade"): "cascades are not run by this version: write `use` instead",
-    ("rules", "*", "quality_floor", "confidence"): (
-        "`confidence` is not enforced by this version: remove it"
-    ),
-    ("defaults", "quality_floor", "confidence"): (
-        "`confidence` is not enforced by this version: remove it"
-    ),
 }
 WAITS = ("ttft_timeout_ms", "inter_chunk_timeout_ms")
 
@@ -74,6 +68,7 @@ def _meaning(document: Document, names: Names, form: list[Fault]) -> Iterator[Fa
         written = value.get("defaults", {})
         defaults = _merged(settings_json(Settings()), written)
         yield from _limit_faults(("defaults",), "", written, defaults)
+        yield from _floor_faults(("defaults",), "", written)
     rules = value.get("rules")
     if not isinstance(rules, list):
         return
@@ -83,8 +78,12 @@ def _meaning(document: Document, names: Names, form: list[Fault]) -> Iterator[Fa
         prefix = f"rule {rule['id']}: "
         yield from _name_faults(i, rule, names, prefix)
         yield from _condition_faults(i, rule, prefix)
+        yield from _cascade_faults(i, rule, prefix)
+        yield from _floor_faults(("rules", i), prefix, rule)
         if defaults is not None:
-            yield from _limit_faults(("rules", i), prefix, rule, _merged(defaults, rule))
+            merged = _merged(defaults, rule)
+            yield from _limit_faults(("rules", i), prefix, rule, merged)
+            yield from _attempt_faults(i, rule, prefix, merged)
 
 
 def _baseline_faults(baseline: str, names: Names) -> Iterator[Fault]:
@@ -117,7 +116,13 @@ def _order_faults(document: Document, rules: Mapping[int, Mapping[str, Any]]) ->
 
 
 def _name_faults(i: int, rule: Mapping[str, Any], names: Names, prefix: str) -> Iterator[Fault]:
-    for path, name in _texts_at(("rules", i, "use"), rule.get("use", [])):
+    cascade = rule.get("cascade", {})
+    here = ("rules", i, "cascade")
+    for path, name in (
+        *_texts_at(("rules", i, "use"), rule.get("use", [])),
+        *_texts_at((*here, "try"), cascade.get("try", [])),
+        *_texts_at((*here, "then"), cascade.get("then", [])),
+    ):
         if name not in names.lanes and name not in names.fleets:
             yield path, prefix + _unknown_lane(name, names)
     for path, region in _texts_at(("rules", i, "residency"), rule.get("residency", [])):
@@ -138,6 +143,32 @@ def _condition_faults(i: int, rule: Mapping[str, Any], prefix: str) -> Iterator[
             yield ("rules", i, "when", name, *inside), f"{prefix}{name}: {said}"
 
 
+def _cascade_faults(i: int, rule: Mapping[str, Any], prefix: str) -> Iterator[Fault]:
+    cascade = rule.get("cascade")
+    if cascade is None:
+        return
+    path = ("rules", i, "cascade")
+    if "use" in rule:
+        said = "a cascade has no `use`: its lanes are `try` and `then`"
+        yield ("rules", i, "use"), prefix + said
+    for name in sorted({*texts(cascade["try"])} & {*texts(cascade["then"])}):
+        yield (*path, "then"), f"{prefix}`{name}` is in `try` already: it would be asked again"
+    for name, written in cascade["accept_if"].items():
+        for inside, said in ACCEPTANCE[name].objections(written):
+            yield (*path, "accept_if", name, *inside), f"{prefix}{name}: {said}"
+
+
+def _attempt_faults(
+    i: int, rule: Mapping[str, Any], prefix: str, merged: Mapping[str, Any]
+) -> Iterator[Fault]:
+    attempts = merged["limits"]["attempts"]
+    if "cascade" in rule and attempts < TRY_AND_THEN:
+        own = "attempts" in rule.get("limits", {})
+        path = ("rules", i, "limits", "attempts") if own else ("rules", i, "cascade")
+        said = f"`attempts` ({attempts}{'' if own else ', inherited'}) leaves none for `then`"
+        yield path, f"{prefix}{said}: a cascade takes 2 or more"
+
+
 def _limit_faults(
     path: Path, prefix: str, written: Mapping[str, Any], merged: Mapping[str, Any]
 ) -> Iterator[Fault]:
@@ -149,6 +180,13 @@ def _limit_faults(
             origin = "" if key in own else ", inherited"
             said = f"`{key}` ({limits[key]}{origin}) is above `deadline_ms` ({deadline})"
             yield (*path, "limits", here), prefix + said
+
+
+def _floor_faults(path: Path, prefix: str, written: Mapping[str, Any]) -> Iterator[Fault]:
+    floor = written.get("quality_floor")
+    if isinstance(floor, dict) and "confidence" in floor and floor["at_least"] >= 1:
+        said = f"`at_least` ({floor['at_least']:g}) must be below 1: no number of labels proves it"
+        yield (*path, "quality_floor", "at_least"), f"{prefix}quality_floor: {said}"
 
 
 def _texts_at(path: Path, written: Written) -> Iterator[tuple[Path, str]]:
@@ -181,9 +219,20 @@ def _rule(rule: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any
             name: CONDITIONS[name].canonical(written)
             for name, written in rule.get("when", {}).items()
         },
-        "use": _groups(rule["use"]),
+        **_lanes(rule),
         "residency": texts(rule["residency"]) if "residency" in rule else None,
         "settings": _merged(defaults, rule),
+    }
+
+
+def _lanes(rule: Mapping[str, Any]) -> dict[str, Any]:
+    cascade = rule.get("cascade")
+    if cascade is None:
+        return {"use": _groups(rule["use"])}
+    tests = cascade["accept_if"]
+    return {
+        "use": [texts(cascade["try"]), texts(cascade["then"])],
+        "accept_if": {name: ACCEPTANCE[name].canonical(tests[name]) for name in tests},
     }
 
 
@@ -202,11 +251,14 @@ _MERGE: Mapping[str, Callable[[Any, Any], Any]] = {
         **written,
         "breaker": {**base["breaker"], **written.get("breaker", {})},
     },
-    "quality_floor": lambda _, written: (
-        written["at_least"] if isinstance(written, dict) else written
-    ),
+    "quality_floor": lambda _, written: _floor(written),
     "relax": lambda _, written: [written] if isinstance(written, str) else written,
 }
+
+
+def _floor(written: Written) -> Written:
+    """Return the floor, which replaces the one above it with its confidence."""
+    return written["at_least"] if isinstance(written, dict) and len(written) == 1 else written
 
 
 def _merged(base: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from policies.acceptance import ACCEPTANCE
 from policies.conditions import CONDITIONS, Schema, text_or_list
 from policies.model import Minimize, Soft
 
@@ -36,6 +37,7 @@ _ABOVE_ZERO = {"type": "number", "exclusiveMinimum": 0}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _COUNT = {"type": "integer", "minimum": 1}
 _FLOOR = {"type": "number", "minimum": 0, "maximum": 10}
+_CONFIDENCE = {"type": "number", "minimum": 0.5, "exclusiveMaximum": 1}
 _MILLISECONDS = {"type": "integer", "minimum": 1, "maximum": DAY_MS}
 _OBJECTIVE_MS = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": DAY_MS}
 
@@ -81,7 +83,11 @@ _SETTINGS: Mapping[str, Schema] = {
         "description": "a number or {at_least: 0.85, confidence: 0.95}",
         "anyOf": [
             _FLOOR,
-            _object("At least", {"at_least": _FLOOR, "confidence": _SHARE}, ["at_least"]),
+            _object(
+                "At least, and how surely labels must prove it of a model whose quality is p_small",
+                {"at_least": _FLOOR, "confidence": _CONFIDENCE},
+                ["at_least"],
+            ),
         ],
     },
     "slo": _object(
@@ -136,17 +142,23 @@ _HEDGE = _object(
     ["after", "spend_up_to_usd"],
 )
 _CASCADE = _object(
-    "Try one lane, and keep its answer if it is good enough",
+    "Try one lane, and keep its answer if it passes every test; else another lane answers",
     {
-        "try": _TEXT,
-        "accept_if": _object(
-            "When the first answer is kept",
-            {
-                "mean_logprob_above": {"type": "number", "maximum": 0},
-                "json_valid": _YES_OR_NO,
-            },
-        ),
-        "then": _TEXT,
+        "try": {
+            "title": "Lanes or fleets of which the best is asked first",
+            **text_or_list(_TEXT, "a lane, a fleet or a list of them"),
+        },
+        "accept_if": {
+            **_object(
+                "The tests that the first answer must pass",
+                {name: form.schema for name, form in ACCEPTANCE.items()},
+            ),
+            "minProperties": 1,
+        },
+        "then": {
+            "title": "Lanes or fleets that answer where the first answer is not kept",
+            **text_or_list(_TEXT, "a lane, a fleet or a list of them"),
+        },
     },
     ["try", "accept_if", "then"],
 )

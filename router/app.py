@@ -15,18 +15,23 @@ from backends.base import Reply
 from router import refusals, wire
 from router.charge import usd_text
 from router.classify import Judge
+from router.classify.calibration import Counts
 from router.decide import Decision, decide
 from router.drive import Opened
 from router.errors import Refusal, envelope
 from router.exchange import Exchange
 from router.facts import facts_of
 from router.features import read
+from router.feedback import Feedback
+from router.feedback import parse as parse_feedback
 from router.flow import Failed, Served
 from router.http import Headers, Http, HungUp, Receive, Scope, Send
 from router.identity import NOBODY, Key
 from router.keys import KeyStore
 from router.metrics import CONTENT_TYPE
 from router.receipt import Outcome, receipt
+from router.request_id import CHANCE_BYTES
+from router.request_id import request_id as new_request_id
 from router.requested import check_model, known_models
 from router.runtime import LOG, Generation, Runtime
 from router.sources import Sources, watch
@@ -38,13 +43,15 @@ WRITE_S = 1.0  # what a caller has beyond the deadline to read what was written
 class App:
     """Built once, at the root. `keys` None: nobody is asked for a key (loopback only).
 
-    `now` is the wall clock, in seconds since 1970.
+    `now` is the wall clock, in seconds since 1970; `counts` are the calibration's, by task.
     """
 
     runtime: Runtime
     sources: Sources
     keys: KeyStore | None
     judge: Judge
+    feedback: Feedback
+    counts: Counts
     now: Callable[[], float]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,10 +72,11 @@ class App:
         await self.runtime.aclose()
         if self.keys is not None:
             self.keys.close()
+        self.feedback.labels.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, http: Http) -> None:
-        request_id = f"req_{secrets.token_hex(12)}"
+        request_id = new_request_id(self.now(), secrets.token_hex(CHANCE_BYTES))
         try:
             handler = _handler(http)
             await handler(self, http, request_id)
@@ -113,8 +121,10 @@ class App:
         request = wire.parse_chat(await http.body())
         generation = self.runtime.generation
         check_model(request.model, key, generation.world.catalogue)
-        features = read(request.body)
-        facts = facts_of(request, features, self.judge(features, request.body), key, hints, at)
+        reading = read(request.body)
+        judged = self.judge(reading)
+        counted = self.counts.get(judged.task, (0, 0))
+        facts = facts_of(request, reading.features, judged, key, hints, at, counted)
         loads = generation.tracker.loads(self.runtime.clock())
         return request, decide(generation.world, facts, loads, stream=request.stream), generation
 
@@ -170,6 +180,15 @@ class App:
 
     # -- the rest ----------------------------------------------------------------------------------
 
+    async def judged(self, http: Http, _request_id: str) -> None:
+        """Keep what a caller says of an answer of its own."""
+        now_s = self.now()
+        at = _rfc3339(now_s)
+        key = self._key(http.headers, at)
+        said = parse_feedback(await http.body())
+        world = self.runtime.generation.world
+        await http.answer(200, await self.feedback.take(said, key, world, now_s, at))
+
     async def models(self, http: Http, _request_id: str) -> None:
         key = self._key(http.headers, _rfc3339(self.now()))
         names = known_models(key, self.runtime.generation.world.catalogue)
@@ -214,6 +233,7 @@ Handler = Callable[[App, Http, str], Awaitable[None]]
 ROUTES: Mapping[str, tuple[str, Handler]] = {
     "/v1/chat/completions": ("POST", App.chat),
     "/v1/route": ("POST", App.route),
+    "/v1/feedback": ("POST", App.judged),
     "/v1/models": ("GET", App.models),
     "/healthz": ("GET", App.healthz),
     "/readyz": ("GET", App.readyz),

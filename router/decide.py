@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from backends.fleet_model import P95_OVER_P50
 from backends.load import Load
 from policies.evaluate import Verdict, evaluate, matching
-from policies.model import Facts, Limits, Settings
+from policies.model import Acceptance, Facts, Limits, Settings
 from router.estimate import Estimate, estimate
 from router.world import World
 
@@ -17,12 +17,14 @@ TEMPLATE_SLACK = 32  # tokens that a chat template adds
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One fleet to try. `timeout_ms` runs to the first content token of a stream, or to the whole
-    of a plain answer; `max_tokens` is the output limit per choice.
+    of an answer that is plain or tested; `max_tokens` is the output limit per choice.
+    With `accept_if` its answer is kept only if it passes these tests.
     """
 
     candidate: Estimate
     timeout_ms: float
     max_tokens: int
+    accept_if: tuple[Acceptance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +54,38 @@ def decide(world: World, facts: Facts, loads: Sequence[Load], *, stream: bool = 
 
 def _plan(verdict: Verdict[Estimate], settings: Settings, facts: Facts, *, stream: bool) -> Plan:
     limits = settings.limits
+    first, rest = _in_order(verdict, settings, facts)
+    tests = verdict.rule.accept_if if verdict.rule and first else ()
     attempts: list[Attempt] = []
     usd_left = facts.max_usd
-    for candidate in verdict.ranked[: limits.attempts]:
+    for candidate in (*first, *rest)[: limits.attempts]:
         max_tokens = output_limit(settings, facts, candidate)
         if usd_left is not None:
             # The caller's cap holds for all attempts together: each may be charged in full.
             usd_left -= candidate.usd_at_most(max_tokens) or 0.0
             if usd_left < 0 and attempts:
                 break
+        accept_if = () if attempts else tests
         timeout_ms = float(limits.ttft_timeout_ms)
-        if not stream:
+        if accept_if or not stream:
             timeout_ms = _plain_timeout_ms(limits, candidate, max_tokens)
-        attempts.append(Attempt(candidate, timeout_ms, max_tokens))
+        attempts.append(Attempt(candidate, timeout_ms, max_tokens, accept_if))
     return Plan(tuple(attempts), limits)
+
+
+def _in_order(
+    verdict: Verdict[Estimate], settings: Settings, facts: Facts
+) -> tuple[tuple[Estimate, ...], tuple[Estimate, ...]]:
+    """Return whose answer is tested, at most one, and who follows.
+
+    A cap that doesn't pay for both leaves the sure answer.
+    """
+    first, rest = verdict.ranked[: min(1, verdict.tried)], verdict.ranked[verdict.tried :]
+    if first and rest and facts.max_usd is not None:
+        usd = sum(c.usd_at_most(output_limit(settings, facts, c)) or 0.0 for c in (*first, rest[0]))
+        if usd > facts.max_usd:
+            return (), rest
+    return first, rest
 
 
 def output_limit(settings: Settings, facts: Facts, candidate: Estimate) -> int:

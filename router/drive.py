@@ -12,7 +12,7 @@ from typing import TypeVar
 from backends.base import Backend, BackendError, Broken, Call, Garbled, Stream, TimedOut
 from backends.sse import Events, error_of, has_content, is_done
 from router.decide import Plan
-from router.flow import Came, Failed, Served, Try, attempts
+from router.flow import Came, Failed, NotAccepted, Served, Try, attempts
 
 Clock = Callable[[], float]  # seconds, monotonic
 Answer = TypeVar("Answer")
@@ -24,17 +24,19 @@ HELD_BYTES = 1 << 20  # of events before the first content token; more is no str
 class Opened:
     """A stream with its first content token: `events` have come, more may.
 
-    Not `spoke`: it ended in good order without any content.
+    Not `spoke`: it ended in good order without any content. `whole`: it was held to its end and
+    accepted, and this is all that its caller gets.
     """
 
     stream: Stream
     scanner: Events
     events: list[bytes]
     spoke: bool
+    whole: bytes | None = None
 
 
 async def drive(
-    plan: Plan, send: Callable[[Try], Awaitable[Answer]], clock: Clock
+    plan: Plan, send: Callable[[Try], Awaitable[Answer | NotAccepted]], clock: Clock
 ) -> Served[Answer] | Failed:
     """Make the plan's attempts until one is answered or none is left."""
     steps: Generator[Try, Came[Answer], Served[Answer] | Failed] = attempts(plan)
@@ -46,7 +48,7 @@ async def drive(
             outcome: Served[Answer] | Failed = stop.value
             return outcome
         began_s = clock()
-        result: Answer | BackendError
+        result: Answer | NotAccepted | BackendError
         try:
             result = await send(step)
         except BackendError as exc:

@@ -13,7 +13,9 @@ from router import sources as file_sources
 from router.app import App
 from router.classify import judge_by
 from router.faults import CannotListen, Unsafe
+from router.feedback import Feedback
 from router.keys import KeyStore
+from router.labels import Labels
 from router.metrics import Metrics
 from router.record import Receipts, keep_versions
 from router.runtime import Runtime, generation
@@ -31,11 +33,12 @@ def build(settings: Settings) -> App:
             f"`--auth none` goes with a loopback address only, not with `{settings.host}`: "
             "leave it out, and create a key with `sluice keys create`"
         )
+    calibration = file_sources.calibration(settings.calibration)
+    counts = calibration.counts if calibration else {}
     sources = file_sources.Sources(
-        settings.state, settings.fleets, settings.policy, settings.router_on
+        settings.state, settings.fleets, settings.policy, settings.router_on, bool(counts)
     )
     world = sources.load()
-    calibration = file_sources.calibration(settings.calibration)
     keep_versions(settings.state, world)
     runtime = Runtime(
         generation=generation(world, settings.environment),
@@ -45,7 +48,15 @@ def build(settings: Settings) -> App:
         environment=settings.environment,
     )
     keys = KeyStore(settings.state, time.monotonic) if settings.auth == "keys" else None
-    return App(runtime, sources, keys, judge_by("heuristic", calibration), time.time)
+    return App(
+        runtime,
+        sources,
+        keys,
+        judge_by(calibration=calibration),
+        Feedback(settings.state, Labels(settings.state)),
+        counts,
+        time.time,
+    )
 
 
 def listen(host: str, port: int, other: str = "`--port`") -> socket.socket:

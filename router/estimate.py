@@ -6,7 +6,7 @@ from typing import NamedTuple
 from backends import cost
 from backends.fleet_model import FleetModel
 from backends.load import Load
-from backends.quality import quality
+from backends.quality import quality, rests_on_p_small
 from policies.model import Facts
 from router.world import World
 
@@ -36,6 +36,7 @@ class Estimate(NamedTuple):
     state: str
     usd_router: float
     quality: float
+    by_p_small: bool
     on: FleetModel
     load: Load
     facts: Facts
@@ -61,9 +62,13 @@ def estimate(
     """
     tokens_in, tokens_out, n = facts.tokens_in, min(facts.tokens_out, output_limit), facts.n
     baseline = world.baseline.fleet.model.quality
+    task = facts.task
     worths = [
-        quality(
-            table, baseline, facts.task, facts.complexity, facts.p_small, in_baseline_lane=in_lane
+        (
+            quality(
+                table, baseline, task, facts.complexity, facts.p_small, in_baseline_lane=in_lane
+            ),
+            rests_on_p_small(table, baseline, task, in_baseline_lane=in_lane),
         )
         for table, in_lane in world.grades
     ]
@@ -71,10 +76,10 @@ def estimate(
     estimates = []
     for (on, known, grade), load in zip(world.rows, loads, strict=True):
         seen = on.predict(tokens_in, tokens_out, n, load)
-        worth, assumed = worths[grade]
+        (worth, assumed), by_p_small = worths[grade]
         if assumed:
             seen = seen._replace(marks=(*seen.marks, "assumed:quality"))
         usd_router = router.usd(seen.e2e_p50_ms) if router.lines else 0.0
-        rest = (load.state, usd_router, worth, on, load, facts)
+        rest = (load.state, usd_router, worth, by_p_small, on, load, facts)
         estimates.append(_new(Estimate, known + seen + rest))
     return estimates

@@ -1,25 +1,32 @@
 """The life of one decided request: its attempts, its answer on the way out, and its receipt.
 
+An answer that is to be tested is held to its end, plain or stream, before any of it goes out.
 However it ends - answered, failed, broken off by the fleet or by the caller - it is finished once.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 
 import orjson
 
 from backends.base import Backend, BackendError, Broken, Call, CircuitOpen, Reply, TimedOut
 from backends.sse import usage_in
+from policies.acceptance import reads_logprobs
 from router import wire
+from router.accept import HELD, failed_test
+from router.answer import Choice, choices_of_reply, choices_of_stream, without_logprobs
 from router.charge import usd_text
 from router.decide import Decision
 from router.drive import Opened, drive, open_stream
-from router.flow import Failed, Served, Try
+from router.flow import Failed, NotAccepted, Served, Try
 from router.gate import Gate
 from router.meter import Live, Meter
 from router.receipt import Outcome, receipt
 from router.runtime import Generation, Runtime
+
+WHOLE_BYTES = 4 << 20  # of a stream that is held: 4,096 tokens with log probabilities are 1.6 MB
 
 
 class Exchange:
@@ -72,11 +79,23 @@ class Exchange:
             self.finish("failed")
         return outcome
 
-    async def relay(self, opened: Opened) -> AsyncGenerator[bytes, None]:
+    def relay(self, opened: Opened) -> AsyncGenerator[bytes, None]:
         """Yield the bytes to be sent on, to the stream's end, good or bad."""
+        return self._flowing(opened) if opened.whole is None else self._at_once(opened.whole)
+
+    async def _at_once(self, whole: bytes) -> AsyncGenerator[bytes, None]:
+        """Yield what was held; its attempt is over."""
+        try:
+            yield whole
+            self.finish("ok")
+        except BaseException as exc:
+            self._broken_off(exc)
+            raise
+
+    async def _flowing(self, opened: Opened) -> AsyncGenerator[bytes, None]:
         live = self._live()
         try:
-            async with contextlib.aclosing(self._pieces(opened, live)) as pieces:
+            async with contextlib.aclosing(self._pieces(opened, live, self._ends_s)) as pieces:
                 async for piece in pieces:
                     sent_s = self.runtime.clock()
                     yield piece
@@ -106,7 +125,9 @@ class Exchange:
         line = receipt(self.request_id, self.generation.world, self.decision, came)
         self.runtime.record(self.decision.facts.at, line)
 
-    async def _pieces(self, opened: Opened, live: Live) -> AsyncGenerator[bytes, None]:
+    async def _pieces(
+        self, opened: Opened, live: Live, ends_s: float
+    ) -> AsyncGenerator[bytes, None]:
         inter_chunk_s = self.decision.plan.limits.inter_chunk_timeout_ms / 1000
         gate = Gate(
             usage_asked=self.request.usage_asked,
@@ -124,9 +145,9 @@ class Exchange:
                 yield out
             if gate.error is not None:
                 raise gate.error
-            left_s = min(inter_chunk_s, self.left_s())
+            left_s = min(inter_chunk_s, ends_s - self.runtime.clock())
             if left_s <= 0:
-                raise TimedOut("the request's deadline has passed")
+                raise TimedOut("the time for this answer has passed")
             chunk = await opened.stream.read(left_s)
             if chunk:
                 events = opened.scanner.feed(chunk)
@@ -137,25 +158,64 @@ class Exchange:
             else:
                 raise Broken("closed in the middle of the answer", received=True)
 
-    async def _send(self, step: Try) -> Reply:
+    async def _send(self, step: Try) -> Reply | NotAccepted:
         backend, call = self._begin(step)
         try:
-            return await backend.send(call)
+            reply = await backend.send(call)
+        except BackendError as exc:
+            self.meter.failed(exc)
+            raise
+        if not step.attempt.accept_if:
+            return reply
+        usage = self._live().usage = usage_in(reply.json)
+        refused = self._refused(step, choices_of_reply(reply.json, usage))
+        return refused or replace(reply, body=self._as_asked(reply.body))
+
+    async def _open(self, step: Try) -> Opened | NotAccepted:
+        backend, call = self._begin(step)
+        try:
+            opened = await open_stream(backend, call, self.runtime.clock)
+            live = self._live()
+            if opened.spoke:
+                live.ttft_s = self.runtime.clock() - live.began_s
+            return await self._held(step, opened, live) if step.attempt.accept_if else opened
         except BackendError as exc:
             self.meter.failed(exc)
             raise
 
-    async def _open(self, step: Try) -> Opened:
-        backend, call = self._begin(step)
+    async def _held(self, step: Try, opened: Opened, live: Live) -> Opened | NotAccepted:
+        """Hold a stream to its end, within the attempt's time, and test it."""
+        ends_s = min(self._ends_s, live.began_s + step.timeout_ms / 1000)
+        held: list[bytes] = []
+        held_bytes = 0
         try:
-            opened = await open_stream(backend, call, self.runtime.clock)
-        except BackendError as exc:
-            self.meter.failed(exc)
-            raise
-        if opened.spoke:
-            live = self._live()
-            live.ttft_s = self.runtime.clock() - live.began_s
-        return opened
+            async with contextlib.aclosing(self._pieces(opened, live, ends_s)) as pieces:
+                async for piece in pieces:
+                    held.append(piece)
+                    held_bytes += len(piece)
+                    if held_bytes > WHOLE_BYTES:
+                        self.meter.not_accepted(HELD)
+                        return NotAccepted(HELD)
+            whole = b"".join(held)
+            refused = self._refused(step, choices_of_stream(whole, live.usage))
+            await opened.stream.end()  # so that the connection may be used again
+        finally:
+            await opened.stream.aclose()
+        if refused is None:
+            opened.whole = self._as_asked(whole)
+            self.meter.answered()
+        return refused or opened
+
+    def _refused(self, step: Try, choices: Sequence[Choice]) -> NotAccepted | None:
+        """Test a whole answer; if it is not kept, its attempt is over."""
+        test = failed_test(step.attempt.accept_if, choices, self.request.body)
+        if test is None:
+            return None
+        self.meter.not_accepted(test)
+        return NotAccepted(test)
+
+    def _as_asked(self, answer: bytes) -> bytes:
+        return without_logprobs(answer) if "logprobs" in self._edits else answer
 
     def _begin(self, step: Try) -> tuple[Backend, Call]:
         fleet = step.attempt.candidate.on.fleet
@@ -163,10 +223,15 @@ class Exchange:
             raise CircuitOpen("it failed since this request was planned")
         rule = self.decision.verdict.rule
         thinking = rule.settings.thinking if rule else None
-        edit = wire.Edit(self.request, fleet, step.attempt.max_tokens, thinking)
+        tests = step.attempt.accept_if
+        logprobs = reads_logprobs(tests)
+        edit = wire.Edit(self.request, fleet, step.attempt.max_tokens, thinking, logprobs)
         body, self._edits = wire.upstream_body(edit)
         self.meter.begin(step.attempt)
-        return self.generation.backends[fleet.id], Call(body, timeout_s=step.timeout_ms / 1000)
+        timeout_ms = step.timeout_ms
+        if tests and self.request.stream:  # its first token is not given the whole answer's time
+            timeout_ms = min(timeout_ms, self.decision.plan.limits.ttft_timeout_ms)
+        return self.generation.backends[fleet.id], Call(body, timeout_s=timeout_ms / 1000)
 
     def _live(self) -> Live:
         assert self.meter.live is not None

@@ -8,9 +8,18 @@ from router.wire import ChatRequest, Hints
 
 
 def facts_of(
-    request: ChatRequest, features: Features, judged: Judgement, key: Key, hints: Hints, at: str
+    request: ChatRequest,
+    features: Features,
+    judged: Judgement,
+    key: Key,
+    hints: Hints,
+    at: str,
+    counted: tuple[int, int] = (0, 0),
 ) -> Facts:
-    """Put the facts together. Tags of the key win; a request may add those the key allows."""
+    """Put the facts together. Tags of the key win; a request may add those the key allows.
+
+    `counted`: labels of this task, and how many of them were acceptable.
+    """
     tags = key.tags
     if hints.tags:
         added = {k: v for k, v in hints.tags.items() if k not in tags}
@@ -39,4 +48,6 @@ def facts_of(
         may=key.may,
         lanes=key.lanes,
         models=key.models,
+        labels=counted[0],
+        labels_acceptable=counted[1],
     )

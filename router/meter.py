@@ -67,7 +67,11 @@ class Meter:
         self._learn(live)
         self.close("ok")
 
-    def close(self, outcome: str) -> None:
+    def not_accepted(self, test: str) -> None:
+        """Close the running attempt, whose whole answer failed this test: it teaches nothing."""
+        self.close("not_accepted", test)
+
+    def close(self, outcome: str, test: str | None = None) -> None:
         """Free the fleet and write down what the attempt took and cost. Nothing runs: no effect."""
         live = self.live
         if live is None:
@@ -96,6 +100,7 @@ class Meter:
                 "tokens_in": usage.tokens_in,
                 "tokens_out": usage.tokens_out,
                 "usd": None if charge is None else charge.nano / NANO,
+                **({} if test is None else {"test": test}),
             }
         )
         if outcome == "ok":
@@ -129,7 +134,7 @@ class Meter:
         most = live.attempt.max_tokens * facts.n
         if live.events:
             return Usage(facts.tokens_in, min(live.events, most)), True
-        if outcome == "ok":
+        if outcome in ("ok", "not_accepted"):
             return Usage(facts.tokens_in, min(facts.tokens_out * facts.n, most)), True
         known = candidate.ttft_p50_ms is not None and candidate.itl_p50_ms
         if outcome == "client_closed" and known and candidate.ttft_p50_ms is not None:

@@ -65,7 +65,10 @@ def decision_part(decision: Decision) -> Json:
     """Return the keys of RECOMPUTED: ranked candidates first, then the refused."""
     verdict = decision.verdict
     relaxed = tuple(f"relaxed:{name}" for name in verdict.relaxed)
-    candidates = [_candidate(c, relaxed, None) for c in verdict.ranked]
+    tried = verdict.tried
+    for_tried = ("cascade:try", *(relaxed if tried == len(verdict.ranked) else ()))
+    candidates = [_candidate(c, for_tried, None) for c in verdict.ranked[:tried]]
+    candidates += [_candidate(c, relaxed, None) for c in verdict.ranked[tried:]]
     candidates += [
         _candidate(r.candidate, (), {"code": r.code, "detail": r.detail}) for r in verdict.refused
     ]

@@ -11,7 +11,7 @@ import math
 from backends.base import ContextExceeded, Overloaded, Rejected, TimedOut
 from router.decide import Decision
 from router.errors import Refusal
-from router.flow import Failed
+from router.flow import Failed, NotAccepted
 
 PASSING = frozenset({"open_circuit", "cold", "draining", "slo_ttft", "slo_e2e"})
 OVER_CAP = frozenset({"max_usd", "unknown_cost"})
@@ -100,7 +100,9 @@ def all_failed(failed: Failed) -> Refusal:
         }
         for failure in failed.failures
     ]
-    errors = [failure.error for failure in failed.failures]
+    # An answer that was not kept says nothing of why nobody else gave one.
+    found = [failure.error for failure in failed.failures]
+    errors = [error for error in found if not isinstance(error, NotAccepted)]
     told = "; ".join(f"{r['fleet']}: {r['code']} ({r['detail']})" for r in reasons)
     extra: dict[str, object] = {"reasons": reasons}
     if errors and all(isinstance(error, ContextExceeded) for error in errors):

@@ -13,6 +13,7 @@ import orjson
 import yamlfile
 from backends import files
 from backends.catalogue import Catalogue
+from policies.check import UNPROVED, asks_for_labels
 from policies.fitting import fitted
 from policies.model import Policy
 from policies.names import Names
@@ -29,12 +30,16 @@ LOOK_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Which files the world comes from; None: the packaged one."""
+    """Which files the world comes from; None: the packaged one.
+
+    `labelled`: the router has the labels that a floor with a confidence asks for.
+    """
 
     state: Path
     fleets: Path | None = None
     policy: Path | None = None
     router_on: str = "local"
+    labelled: bool = True
 
     def load(self) -> World:
         """Read everything anew; raise yamlfile.Invalid or OSError."""
@@ -123,6 +128,9 @@ def reload(sources: Sources, runtime: Runtime) -> None:
     runtime.metrics.reloads.labels("adopted").inc()
     said = ", ".join(changed(old, new)) or "nothing that is decided by"
     LOG.warning("adopted: %s changed (policy %s)", said, _running(runtime))
+    lacking = unproved(sources, new)
+    if lacking is not None:
+        LOG.warning(lacking)
 
 
 def changed(old: World, new: World) -> list[str]:
@@ -136,6 +144,13 @@ def changed(old: World, new: World) -> list[str]:
         ("prices", was.prices_version != now.prices_version),
     )
     return [name for name, differs in parts if differs]
+
+
+def unproved(sources: Sources, now: World) -> str | None:
+    """Return what to say of a policy that asks for labels where the router has none."""
+    if sources.labelled or not asks_for_labels(now.policy):
+        return None
+    return f"policy {now.policy.name} has a quality_floor with confidence: {UNPROVED}"
 
 
 def _running(runtime: Runtime) -> str:

@@ -54,7 +54,7 @@ HINT_HEADERS = frozenset(
 
 def parse_chat(raw: bytes) -> ChatRequest:
     """Return the checked request, or raise Refusal(400) naming the field."""
-    body = _json_object(raw)
+    body = json_object(raw)
     for field, (fits, wanted) in FIELDS.items():
         value = body.get(field)
         if value is not None and not fits(value):
@@ -107,7 +107,8 @@ def parse_hints(headers: Mapping[bytes, bytes]) -> Hints:
     )
 
 
-def _json_object(raw: bytes) -> Body:
+def json_object(raw: bytes) -> Body:
+    """Return the object that a body is, or raise Refusal(400)."""
     if raw.count(b"{") + raw.count(b"[") > DEPTH and _depth(raw) > DEPTH:
         _wrong(None, "the body is nested too deeply")
     try:
@@ -267,12 +268,13 @@ FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What an edit may look at."""
+    """What an edit may look at. `logprobs`: the answer is tested by them."""
 
     request: ChatRequest
     fleet: Fleet
     max_tokens: int
     thinking: str | None
+    logprobs: bool = False
 
 
 def _edit_model(body: Body, edit: Edit) -> bool:
@@ -309,11 +311,20 @@ def _edit_thinking(body: Body, edit: Edit) -> bool:
     return True
 
 
+def _edit_logprobs(body: Body, edit: Edit) -> bool:
+    if not edit.logprobs or body.get("logprobs") is True:
+        return False
+    body["logprobs"] = True
+    body["top_logprobs"] = 1  # of the alternatives none is read; llama-server sends 20 unasked
+    return True
+
+
 EDITS: Mapping[str, Callable[[Body, Edit], bool]] = {
     "model": _edit_model,
     "output_limit": _edit_output_limit,
     "include_usage": _edit_include_usage,
     "thinking": _edit_thinking,
+    "logprobs": _edit_logprobs,
 }
 """Every change to a body on its way upstream: name -> make it (on a copy), say if it was made."""
 

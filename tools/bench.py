@@ -19,7 +19,7 @@ from pathlib import Path
 from backends.http1 import Client
 from backends.load import Load
 from router import wire
-from router.classify import CLASSIFIERS
+from router.classify import judge_by
 from router.decide import decide
 from router.estimate import estimate
 from router.facts import facts_of
@@ -69,8 +69,8 @@ def candidates() -> None:
     """Print what one fleet's estimate takes, as a multiple of an empty call in the same run."""
     world = Sources(Path(tempfile.mkdtemp())).load()
     request = wire.parse_chat(b'{"model": "auto", "messages": [{"role": "user", "content": "hi"}]}')
-    features = read(request.body)
-    judged = CLASSIFIERS["heuristic"](features)
+    reading = read(request.body)
+    features, judged = reading.features, judge_by()(reading)
     at = "2026-01-01T00:00:00.000Z"
     facts = facts_of(request, features, judged, NOBODY, wire.NO_HINTS, at)
     loads = [Load(committed=on.fleet.replicas.min) for on in world.fleets]
@@ -94,17 +94,17 @@ def steps(world: World, text: str) -> list[tuple[str, Callable[[], object]]]:
     loads = [Load(committed=on.fleet.replicas.min) for on in world.fleets]
     at = "2026-01-01T00:00:00.000Z"
     raw = json.dumps({"model": "auto", "messages": [{"role": "user", "content": text}]}).encode()
-    classify = CLASSIFIERS["heuristic"]
+    classify = judge_by()
     request = wire.parse_chat(raw)
-    features = read(request.body)
-    judged = classify(features)
+    reading = read(request.body)
+    features, judged = reading.features, classify(reading)
     facts = facts_of(request, features, judged, NOBODY, wire.NO_HINTS, at)
     decision = decide(world, facts, loads)
     edit = wire.Edit(request, decision.plan.attempts[0].candidate.on.fleet, 100, None)
     return [
         ("parse", lambda: wire.parse_chat(raw)),
         ("features", lambda: read(request.body)),
-        ("classify", lambda: classify(features)),
+        ("classify", lambda: classify(reading)),
         ("facts", lambda: facts_of(request, features, judged, NOBODY, wire.NO_HINTS, at)),
         ("estimate + evaluate + plan", lambda: decide(world, facts, loads)),
         ("body for the fleet", lambda: wire.upstream_body(edit)),

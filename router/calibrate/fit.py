@@ -1,13 +1,16 @@
-"""Labels -> a calibration, and gains foretold for prompts it had not seen. Pure; fixed seed."""
+"""Labels -> a calibration, and p_small foretold for labels it had not seen. Pure; fixed seed."""
 
 import random
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import exp, log, sqrt
 
+from router.calibrate.curve import Seen
+from router.calibrate.curve import learn as learn_curve
 from router.calibrate.ridge import Row, ridge
-from router.classify.calibration import Calibration
+from router.calibrate.weights import KEY_SHARE, fair_share, weigh
+from router.classify.calibration import Calibration, Curve, pooled
 from router.classify.words import size, words
 
 FOLDS = 5
@@ -15,18 +18,28 @@ PENALTY = 5.0  # of the ridge; 3 to 10 are within noise of one another on public
 AT_LEAST = 2  # texts that a word must stand in
 NEWTON = 25  # steps of the logistic curve
 SEED = 20261121
+LEAST = 50  # labels; nothing can be learnt from fewer
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One prompt, and how well the small (weak) and the strong model answered it, 0 to 1."""
+    """One request, and how well the small (weak) and the strong model answered it, 0 to 1.
+
+    `text` None: of its request only task, complexity, language and tokens_in are known. `key` is
+    whose label it is; None: the operator's own. `said`: acceptable or not, in so many words.
+    """
 
     id: str
-    text: str
+    text: str | None
     language: str
     complexity: float
     weak: float
     strong: float
+    task: str = "other"
+    tokens_in: int = 0
+    key: str | None = None
+    said: bool | None = None
+    weight: float = 1.0
 
     @property
     def gain(self) -> float:
@@ -40,30 +53,117 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """`foretold`: of every label, by a model that had not seen it: the gain, and p_small."""
+    """`p_small`: of every label, foretold by a model that had not seen it. `labels`: with the
+    weights that they had.
+    """
 
     calibration: Calibration
-    gains: tuple[float, ...]
     p_small: tuple[float, ...]
+    labels: tuple[Label, ...]
 
 
-def fit(labels: Sequence[Label]) -> Fitted:
-    """Learn from all labels, and foretell each from the other folds'."""
-    texts = [words(label.text) for label in labels]
-    order = list(range(len(labels)))
+def weighted(labels: Sequence[Label], key_share: float = KEY_SHARE) -> list[Label]:
+    """Return the labels with a weight, so that no key's make up more than this share of all."""
+    keys = [label.key for label in labels]
+    weights = weigh(keys, fair_share(keys, key_share))
+    return [replace(label, weight=w) for label, w in zip(labels, weights, strict=True)]
+
+
+def counts(labels: Sequence[Label], key_share: float = KEY_SHARE) -> dict[str, tuple[int, int]]:
+    """Return, by task, how many labels there are and how many of them were acceptable, rounded
+    down; in each task again no key makes up more than its share.
+    """
+    share = fair_share([label.key for label in labels], key_share)
+    found = {}
+    for task in sorted({label.task for label in labels}):
+        mine = [label for label in labels if label.task == task]
+        weights = weigh([label.key for label in mine], share)
+        good = sum(w * _good(label) for w, label in zip(weights, mine, strict=True))
+        found[task] = (int(sum(weights) + 1e-9), int(good + 1e-9))
+    return found
+
+
+def fit(labels: Sequence[Label], key_share: float = KEY_SHARE) -> Fitted:
+    """Learn from all labels, and foretell each by what was learnt without it.
+
+    Those with text teach its words, if there are enough of them; the others the curve. What was
+    learnt from the one kind has not seen the other.
+    """
+    weighed = weighted(labels, key_share)
+    texts = [i for i, label in enumerate(weighed) if label.text is not None]
+    if len(texts) < LEAST <= len(weighed):
+        texts = []
+    read = set(texts)
+    rest = [i for i in range(len(weighed)) if i not in read]
+    calibration = Calibration({}, {}, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
+    odds = [0.0] * len(weighed)  # that it is not acceptable
+    if texts:
+        calibration, foretold = _fit_texts([weighed[i] for i in texts])
+        odds = _put(odds, texts, foretold)
+    if rest:
+        curve, foretold = _fit_curve([weighed[i] for i in rest])
+        odds = _put(odds, rest, foretold)
+        for i in texts:
+            odds[i] = pooled(odds[i], calibration.labels, _odds(curve, weighed[i]), curve.labels)
+        calibration = replace(calibration, curve=curve)
+    calibration = replace(calibration, counts=counts(labels, key_share))
+    p_small = tuple(1 / (1 + exp(min(odd, 700.0))) for odd in odds)
+    return Fitted(calibration, p_small, tuple(weighed))
+
+
+def _fit_texts(labels: Sequence[Label]) -> tuple[Calibration, list[float]]:
+    texts = [words(label.text or "") for label in labels]
+
+    def gains(seen: Sequence[int], unseen: Sequence[int]) -> list[float]:
+        learnt = _learn([labels[i] for i in seen], [texts[i] for i in seen], (0.0, 0.0))
+        return [learnt.gain(labels[i].text or "", labels[i].complexity) for i in unseen]
+
+    foretold = _crossed(len(labels), gains)
+    slope, offset = _logistic(foretold, [label.acceptable for label in labels])
+    odds = [slope * gain + offset for gain in foretold]
+    return _learn(labels, texts, (slope, offset)), odds
+
+
+def _fit_curve(labels: Sequence[Label]) -> tuple[Curve, list[float]]:
+    seen_as = [
+        Seen(one.task, one.complexity, one.language, one.tokens_in, one.acceptable, one.weight)
+        for one in labels
+    ]
+
+    def odds(seen: Sequence[int], unseen: Sequence[int]) -> list[float]:
+        curve = learn_curve([seen_as[i] for i in seen])
+        return [_odds(curve, labels[i]) for i in unseen]
+
+    return learn_curve(seen_as), _crossed(len(labels), odds)
+
+
+def _crossed(
+    count: int, foretell: Callable[[Sequence[int], Sequence[int]], Sequence[float]]
+) -> list[float]:
+    """Return what is foretold of each by the other folds'."""
+    order = list(range(count))
     random.Random(SEED).shuffle(order)  # noqa: S311  (folds, no secret)
-    gains = [0.0] * len(labels)
-    for fold in range(FOLDS):
+    foretold = [0.0] * count
+    for fold in range(min(FOLDS, count)):
         unseen = order[fold::FOLDS]
         out = set(unseen)
         seen = [i for i in order if i not in out]
-        learnt = _learn([labels[i] for i in seen], [texts[i] for i in seen], (0.0, 0.0))
-        for i in unseen:
-            gains[i] = learnt.gain(labels[i].text, labels[i].complexity)
-    curve = _logistic(gains, [label.acceptable for label in labels])
-    slope, offset = curve
-    p_small = tuple(1 / (1 + exp(min(slope * gain + offset, 700.0))) for gain in gains)
-    return Fitted(_learn(labels, texts, curve), tuple(gains), p_small)
+        foretold = _put(foretold, unseen, foretell(seen, unseen) if seen else [0.0] * len(unseen))
+    return foretold
+
+
+def _put(into: Sequence[float], places: Sequence[int], values: Sequence[float]) -> list[float]:
+    put: Mapping[int, float] = dict(zip(places, values, strict=True))
+    return [put.get(i, value) for i, value in enumerate(into)]
+
+
+def _odds(curve: Curve, label: Label) -> float:
+    """Return the log-odds that an answer to this request is not acceptable."""
+    return -curve.log_odds(label.task, label.complexity, label.language, label.tokens_in)
+
+
+def _good(label: Label) -> float:
+    return label.acceptable if label.said is None else float(label.said)
 
 
 def _learn(
@@ -92,7 +192,7 @@ def _row(label: Label, text: frozenset[int], column: dict[int, int], idf: dict[i
     mine = sorted(word for word in text if word in column)
     length = sqrt(sum(idf[word] ** 2 for word in mine)) or 1.0
     row = [(column[word], idf[word] / length) for word in mine]
-    numbers = (size(label.text), label.complexity - 0.5)
+    numbers = (size(label.text or ""), label.complexity - 0.5)
     return [*row, *((len(column) + i, number) for i, number in enumerate(numbers))]
 
 

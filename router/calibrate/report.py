@@ -7,16 +7,18 @@ as under a random order.
 """
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import sqrt
 
+from policies.proof import wilson_low, z_of
 from router.calibrate.fit import SEED, Label
 
 BOOTSTRAPS = 200
 BINS = 10
-Z95 = 1.645  # one-sided
+Z95 = z_of(0.95)  # one-sided
+HALF = 0.5  # acceptable from here on, where a label says how much
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,10 @@ class Ordering:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What stays small at a threshold of p_small: its share, and how often that is acceptable."""
+    """What stays small at a threshold of p_small: its share, and how often that is acceptable.
+
+    Labels count by their weight in `acceptable` and its lower end.
+    """
 
     threshold: float
     small: float
@@ -75,7 +80,9 @@ def floors(labels: Sequence[Label], p_small: Sequence[float]) -> list[Floor]:
     for twentieth in range(1, 21):
         count = max(1, round(len(ranked) * twentieth / 20))
         kept = ranked[:count]
-        share = sum(label.acceptable for _, label in kept) / count
+        weight = sum(label.weight for _, label in kept)
+        good = sum(label.weight * label.acceptable for _, label in kept)
+        share = good / weight if weight else 0.0
         answered = sum(label.weak for _, label in kept)
         answered += sum(label.strong for _, label in ranked[count:])
         rows.append(
@@ -83,7 +90,7 @@ def floors(labels: Sequence[Label], p_small: Sequence[float]) -> list[Floor]:
                 kept[-1][0],
                 count / len(ranked),
                 share,
-                _wilson_low(share, count),
+                wilson_low(share, weight, Z95),
                 answered / strong,
             )
         )
@@ -107,6 +114,32 @@ def reliability(labels: Sequence[Label], p_small: Sequence[float]) -> list[Bin]:
             found = sum(label.acceptable for _, label in part) / len(part)
             rows.append(Bin(foretold, found, len(part)))
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Labels of one language at a threshold: kept small or sent on, rightly or not."""
+
+    small_good: int
+    small_bad: int
+    strong_good: int  # the small model would have done
+    strong_bad: int
+
+
+def confusion(
+    labels: Sequence[Label], p_small: Sequence[float], threshold: float
+) -> dict[str, Confusion]:
+    """Return, by language, what stays small from this p_small on, and whether it should."""
+    cells = Counter(
+        (label.language, p >= threshold, label.acceptable >= HALF)
+        for label, p in zip(labels, p_small, strict=True)
+    )
+    return {
+        language: Confusion(
+            *(cells[language, small, good] for small in (True, False) for good in (True, False))
+        )
+        for language in sorted({label.language for label in labels})
+    }
 
 
 def _curve(
@@ -134,11 +167,3 @@ def _curve(
         for part in (0.5, 0.8)
     ]
     return area, shares[0], shares[1]
-
-
-def _wilson_low(share: float, count: int) -> float:
-    """Return the lower end of Wilson's interval for a share."""
-    z2 = Z95 * Z95
-    middle = share + z2 / (2 * count)
-    spread = Z95 * sqrt(share * (1 - share) / count + z2 / (4 * count * count))
-    return max(0.0, (middle - spread) / (1 + z2 / count))

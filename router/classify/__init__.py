@@ -1,7 +1,7 @@
 """Judging a request: task, complexity, and how likely the small model suffices.
 
-A classifier is a function from Features to a Judgement; it reads no text and keeps no state. One
-that needs an artefact is a closure made by its loader at the root.
+A classifier is a function from a Reading to a Judgement; it keeps no state. One that needs an
+artefact is a closure made from it.
 
 To add one: write `router/classify/<name>.py` with such a function, list it in CLASSIFIERS, and run
 the tests, which hold every entry to the same ranges, targets and times.
@@ -9,30 +9,31 @@ the tests, which hold every entry to the same ranges, targets and times.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
+from router.classify.artefact import packaged
 from router.classify.calibration import Calibration
-from router.classify.heuristic import heuristic
 from router.classify.judgement import Judgement
-from router.features import Features, last_text
+from router.classify.trained import trained
+from router.features import Reading
 
-__all__ = ["CLASSIFIERS", "Calibration", "Classifier", "Judge", "Judgement", "judge_by"]
+__all__ = ["CLASSIFIERS", "DEFAULT", "Calibration", "Judge", "Judgement", "judge_by"]
 
-Classifier = Callable[[Features], Judgement]
+Judge = Callable[[Reading], Judgement]
 
-Judge = Callable[[Features, Mapping[str, Any]], Judgement]
-"""What judges a request by its features and, where it was calibrated, by its body."""
+CLASSIFIERS: Final[Mapping[str, Callable[[], Judge]]] = MappingProxyType(
+    {"trained": lambda: trained(packaged())}
+)
+DEFAULT: Final = "trained"
 
-CLASSIFIERS: Final[Mapping[str, Classifier]] = MappingProxyType({"heuristic": heuristic})
 
-
-def judge_by(name: str, calibration: Calibration | None = None) -> Judge:
+def judge_by(name: str = DEFAULT, calibration: Calibration | None = None) -> Judge:
     """Return what judges by this classifier, corrected by this calibration."""
-    classify = CLASSIFIERS[name]
+    classify = CLASSIFIERS[name]()
     if calibration is None:
-        return lambda features, _body: classify(features)
+        return classify
 
-    def judge(features: Features, body: Mapping[str, Any]) -> Judgement:
-        return calibration.apply(classify(features), last_text(body))
+    def judge(reading: Reading) -> Judgement:
+        return calibration.apply(classify(reading), reading.text, reading.features.tokens_in)
 
     return judge

@@ -1,26 +1,65 @@
 """A calibration on one's own labels: p_small from the words of a request and its judgement. Pure.
 
-What was learnt is what the strong model gains over the small one; `p_small` is the probability
-that it gains nothing, by a logistic curve over that.
+From labels with their text is learnt what the strong model gains over the small one; `p_small` is
+the probability that it gains nothing, by a logistic curve over that. From labels without text
+(feedback) is learnt a logistic curve of what a receipt keeps. Where there are both, their log-odds
+are averaged by the labels behind each.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from math import exp, sqrt
+from dataclasses import dataclass, field, replace
+from math import exp, log, sqrt
 from typing import Any
 
 from router.classify.judgement import Judgement
 from router.classify.words import size, words
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)  # version 1 has neither curve nor counts
 DECIMALS = 4
+MIDDLE = 5.0  # log of the tokens (about 150) that count as 0 of a curve's `size`
+
+Counts = Mapping[str, tuple[int, int]]
+"""By task: labels, and how many of them were acceptable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Log-odds that the small model's answer is acceptable, of what a receipt keeps.
+
+    `complexity` is per 1 above 0.5, `size` per unit of log(1 + tokens_in) above MIDDLE; beyond
+    `tokens` (least and most learnt from) the nearest end holds. `labels`: their weight.
+    """
+
+    base: float
+    complexity: float
+    size: float
+    tokens: tuple[int, int]
+    tasks: Mapping[str, float]
+    languages: Mapping[str, float]
+    labels: float
+
+    def log_odds(self, task: str, complexity: float, language: str, tokens_in: int) -> float:
+        least, most = self.tokens
+        return (
+            self.base
+            + self.complexity * (complexity - 0.5)
+            + self.size * log_size(min(max(tokens_in, least), most))
+            + self.tasks.get(task, 0.0)
+            + self.languages.get(language, 0.0)
+        )
+
+
+def log_size(tokens_in: int) -> float:
+    return log(1 + tokens_in) - MIDDLE
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """`idf` and `weights` by word hash; `size_weight`, `complexity_weight` for the two numbers.
 
-    p_small = 1 / (1 + exp(slope x gain + offset)). `labels`: how many it was learnt from.
+    p_small = 1 / (1 + exp(slope x gain + offset)). `labels`: how many with text it was learnt
+    from; 0: none, and what is learnt from text says nothing. `curve`: of those without text.
     """
 
     idf: Mapping[int, float]
@@ -31,6 +70,8 @@ class Calibration:
     slope: float
     offset: float
     labels: int
+    curve: Curve | None = None
+    counts: Counts = field(default_factory=dict)
 
     def gain(self, text: str, complexity: float) -> float:
         """Return the expected gain of the strong model, from about -1 to 1."""
@@ -48,10 +89,19 @@ class Calibration:
             + self.complexity_weight * (complexity - 0.5)
         )
 
-    def apply(self, judged: Judgement, text: str) -> Judgement:
-        """Return the judgement with the calibrated p_small."""
-        odds = self.slope * self.gain(text, judged.complexity) + self.offset
+    def apply(self, judged: Judgement, text: str, tokens_in: int | None = None) -> Judgement:
+        """Return the judgement with the calibrated p_small. `tokens_in` None: of middle size."""
+        odds = self.slope * self.gain(text, judged.complexity) + self.offset if self.labels else 0.0
+        if self.curve is not None:
+            tokens = round(exp(MIDDLE)) if tokens_in is None else tokens_in
+            told = self.curve.log_odds(judged.task, judged.complexity, judged.language, tokens)
+            odds = pooled(odds, self.labels, -told, self.curve.labels)
         return replace(judged, p_small=round(1 / (1 + exp(min(odds, 700.0))), DECIMALS))
+
+
+def pooled(one: float, weight: float, other: float, others: float) -> float:
+    """Return the mean of two log-odds by the labels behind each; one of them has some."""
+    return (one * weight + other * others) / (weight + others)
 
 
 def to_json(calibration: Calibration) -> dict[str, Any]:
@@ -67,19 +117,34 @@ def to_json(calibration: Calibration) -> dict[str, Any]:
         "words": words_of,
         "idf": [round(calibration.idf[word], 4) for word in words_of],
         "weights": [round(calibration.weights[word], 6) for word in words_of],
+        "curve": None if calibration.curve is None else _curve_json(calibration.curve),
+        "counts": {task: list(counted) for task, counted in sorted(calibration.counts.items())},
+    }
+
+
+def _curve_json(curve: Curve) -> dict[str, Any]:
+    return {
+        "labels": round(curve.labels, DECIMALS),
+        "base": curve.base,
+        "complexity": curve.complexity,
+        "size": curve.size,
+        "tokens": list(curve.tokens),
+        "tasks": dict(sorted(curve.tasks.items())),
+        "languages": dict(sorted(curve.languages.items())),
     }
 
 
 def from_json(value: object) -> Calibration:
     """Read a calibration; raise ValueError that says what is wrong with it."""
-    if not isinstance(value, dict) or value.get("version") != VERSION:
-        raise ValueError(f"is no calibration of version {VERSION}: `sluice calibrate` writes one")
+    if not isinstance(value, dict) or value.get("version") not in READABLE:
+        known = " or ".join(map(str, READABLE))
+        raise ValueError(f"is no calibration of version {known}: `sluice calibrate` writes one")
     lists = [value.get(key) for key in ("words", "idf", "weights")]
     numbers = [value.get(key) for key in ("mean", "slope", "offset", "size", "complexity")]
     if not all(isinstance(part, list) for part in lists) or len({len(x) for x in lists}) != 1:  # type: ignore[arg-type]
         raise ValueError("`words`, `idf` and `weights` must be lists of one length")
     flat = [*numbers, *(number for part in lists for number in part)]  # type: ignore[union-attr]
-    if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in flat):
+    if not all(map(_is_number, flat)):
         raise ValueError("holds something that is not a number")
     keys, idf, weights = lists
     mean, slope, offset, size_weight, complexity = (float(x) for x in numbers)  # type: ignore[arg-type]
@@ -92,4 +157,35 @@ def from_json(value: object) -> Calibration:
         slope,
         offset,
         int(value.get("labels", 0)),
+        None if value.get("curve") is None else _curve(value["curve"]),
+        _counts(value.get("counts", {})),
     )
+
+
+def _curve(value: object) -> Curve:
+    try:
+        assert isinstance(value, dict)
+        numbers = [value[key] for key in ("base", "complexity", "size", "labels")]
+        least, most = value["tokens"]
+        tasks, languages = dict(value["tasks"]), dict(value["languages"])
+        assert all(map(_is_number, (*numbers, least, most, *tasks.values(), *languages.values())))
+    except (AssertionError, KeyError, TypeError, ValueError):
+        raise ValueError("`curve` is none that `sluice calibrate` writes") from None
+    base, complexity, size_weight, labels = map(float, numbers)
+    if labels <= 0:
+        raise ValueError("`curve` was learnt from no labels")
+    return Curve(base, complexity, size_weight, (int(least), int(most)), tasks, languages, labels)
+
+
+def _counts(value: object) -> dict[str, tuple[int, int]]:
+    found = {}
+    for task, counted in value.items() if isinstance(value, dict) else [("", None)]:
+        pair = isinstance(counted, list) and [type(n) for n in counted] == [int, int]
+        if counted is None or not pair or not 0 <= counted[1] <= counted[0]:
+            raise ValueError("`counts` must hold, by task, [labels, acceptable ones]")
+        found[task] = (counted[0], counted[1])
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

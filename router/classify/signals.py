@@ -19,6 +19,10 @@ INSTRUCTION: Final = 16  # tokens that count as one doubling
 MATERIAL: Final = 64
 MATERIAL_MAX: Final = 2.0
 LONG_OUTPUT: Final = 40  # tokens
+BRIEF: Final = 32  # tokens of an instruction that is not brief
+SYSTEM_SHARE: Final = 0.8  # of a system prompt's cue in naming the task
+USUAL_TOKENS: Final = 64
+FORMULA: Final = 1  # signs or numbers up to which there is none
 _TOPICS: Final = LIGHT | {"lookup", "suggest", "close", "continue"}
 
 
@@ -26,6 +30,10 @@ def signals_of(features: Features) -> dict[str, float]:
     """Return the signals that speak."""
     cues = dict(features.cues)
     found = cues | _of_topic(features, cues) | _of_form(features, cues) | _of_request(features)
+    if "code" in cues:
+        # A function that tells `whether a word is a palindrome or not` is to be written, not run.
+        found["write_code"] = min(cues.get("write", 0.0), cues["code"], 1.0)
+        found["classify_code"] = min(cues.get("classify", 0.0), cues["code"], 1.0)
     if "numbers" in found and HEAVY.isdisjoint(cues):
         # Where the system prompt sets a light task, and the user asks for no other, the text is
         # what the task is done to.
@@ -85,4 +93,40 @@ def _of_request(features: Features) -> dict[str, float]:
         found["tools"] = 1.0
     if features.images:
         found["images"] = 1.0
+    return found
+
+
+def task_signals_of(features: Features, signals: Mapping[str, float]) -> dict[str, float]:
+    """Return what tells the task: the signals, and the system prompt's where it sets one."""
+    found = dict(signals)
+    found["brevity"] = max(0.0, 1 - features.instruction_tokens / BRIEF)
+    if "json" in features.needs:
+        found["json_asked"] = 1.0
+    if features.carried:
+        found["carried"] = features.carried
+    for name, strength in features.system_cues:
+        if name in LIGHT:
+            found[name] = found.get(name, 0.0) + SYSTEM_SHARE * strength
+    return found
+
+
+def gain_signals_of(features: Features, signals: Mapping[str, float]) -> dict[str, float]:
+    """Return what tells how much a stronger model gains: the signals, and size in its contexts.
+
+    A longer question is a harder one among word problems and exam questions; among formulas and
+    programs it is often the shorter ones that only the stronger model solves.
+    """
+    size = log2((features.tokens_in + 1) / USUAL_TOKENS)
+    found = dict(signals)
+    found["size"] = size
+    found["lines"] = log2(features.lines)
+    found["questions"] = min(features.questions, 4) / 2
+    if features.math_signs > FORMULA:
+        found["size_of_math"] = size
+    if features.code_signs:
+        found["size_of_code"] = size
+    if features.options:
+        found["size_of_choice"] = size
+    if features.numbers > FORMULA and features.math_signs <= FORMULA:
+        found["size_of_story"] = size
     return found

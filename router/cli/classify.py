@@ -7,11 +7,11 @@ from typing import Any
 import click
 import orjson
 
-from router.classify import Calibration, Judgement, judge_by
+from router.classify import Judge, Judgement, judge_by
 from router.cli import options, requests_file
 from router.cli.errors import INVALID, Ends, told
 from router.cli.table import grid
-from router.features import Features, read
+from router.features import Features, Reading, read
 from router.sources import calibration as calibration_of
 
 
@@ -26,14 +26,13 @@ def command(file: str | None, explain: str | None, calibration: Path | None) -> 
     if (file is None) == (explain is None):
         raise Ends("give either a FILE or `--explain TEXT`", INVALID)
     with told():
-        learnt = calibration_of(calibration)
+        by = judge_by(calibration=calibration_of(calibration))
     if explain is not None:
         try:
-            body = requests_file.body({"prompt": explain})
+            reading, judged, _ = judge(requests_file.body({"prompt": explain}), by)
         except ValueError as exc:
-            raise Ends(str(exc), INVALID) from None
-        features, judged, _ = judge(body, learnt)
-        click.echo(_explained(features, judged))
+            raise Ends(f"`--explain`: {exc}", INVALID) from None
+        click.echo(_explained(reading.features, judged))
         return
     assert file is not None
     wrong = 0
@@ -41,7 +40,7 @@ def command(file: str | None, explain: str | None, calibration: Path | None) -> 
     with told():
         for where, line in requests_file.lines(file):
             try:
-                answer = _answer(line, learnt)
+                answer = _answer(line, by)
                 click.echo(orjson.dumps(answer))
                 ids.add(answer["id"])
             except ValueError as exc:
@@ -53,20 +52,18 @@ def command(file: str | None, explain: str | None, calibration: Path | None) -> 
         raise Ends(f"{wrong} lines could not be judged", INVALID)
 
 
-def judge(
-    body: dict[str, Any], calibration: Calibration | None = None
-) -> tuple[Features, Judgement, float]:
-    """Return features, judgement, and the microseconds of CPU that both took."""
+def judge(body: dict[str, Any], by: Judge) -> tuple[Reading, Judgement, float]:
+    """Return reading, judgement, and the microseconds of CPU that both took."""
     began = time.thread_time()
-    features = read(body)
-    judged = judge_by("heuristic", calibration)(features, body)
-    return features, judged, (time.thread_time() - began) * 1e6
+    reading = read(body)
+    judged = by(reading)
+    return reading, judged, (time.thread_time() - began) * 1e6
 
 
-def _answer(line: bytes, calibration: Calibration | None) -> dict[str, Any]:
+def _answer(line: bytes, by: Judge) -> dict[str, Any]:
     """Return what a line is judged as; raise ValueError, which never repeats the line."""
     row = requests_file.row(line)
-    features, judged, us = judge(requests_file.body(row), calibration)
+    reading, judged, us = judge(requests_file.body(row), by)
     return {
         "id": row.get("id"),
         "task": judged.task,
@@ -74,8 +71,10 @@ def _answer(line: bytes, calibration: Calibration | None) -> dict[str, Any]:
         "tier": judged.tier,
         "p_small": judged.p_small,
         "language": judged.language,
-        "tokens_in": features.tokens_in,
+        "tokens_in": reading.features.tokens_in,
         "tokens_out_expected": judged.tokens_out,
+        "tokens_out_p90": judged.tokens_out_p90,
+        "sure": judged.sure,
         "us": round(us, 1),
     }
 
@@ -85,11 +84,13 @@ def _explained(features: Features, judged: Judgement) -> str:
     reasons = sorted(judged.reasons, key=lambda reason: -abs(reason[1]))
     rows = [(name, f"{said:+.2f}", "heavy" if said > 0 else "simple") for name, said in reasons]
     head = ("signal", "log-odds", "speaks for")
+    tier = judged.tier if judged.sure else f"{judged.tier} because not sure"
     seen = (
-        f"{judged.task}, {judged.tier} (complexity {judged.complexity:.2f})",
+        f"{judged.task}, {tier} (complexity {judged.complexity:.2f})",
         judged.language,
         f"p_small {judged.p_small:.2f}",
-        f"{features.tokens_in} tokens in, about {judged.tokens_out} out",
+        f"{features.tokens_in} tokens in",
+        f"about {judged.tokens_out} out (nine of ten below {judged.tokens_out_p90})",
     )
     spoke = grid(head, rows, left={"signal", "speaks for"}) if rows else "no signal spoke"
     return f"{', '.join(seen)}\n\n{spoke}"

@@ -4,7 +4,7 @@ import asyncio
 import platform
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,8 @@ from backends.http1 import Client
 from router.cli import options
 from router.cli.errors import FAILED
 from router.settings import cache_dir, environment
-from router.sources import Sources
+from router.sources import Sources, unproved
+from router.sources import calibration as calibration_of
 from router.world import World
 
 PROBE_S = 3.0
@@ -40,10 +41,17 @@ class Finding:
 @options.fleets
 @options.policy
 @options.state
+@options.calibration
 @options.as_json
-def command(fleets: Path | None, policy: Path | None, state: Path, as_json: bool) -> None:
+def command(
+    fleets: Path | None,
+    policy: Path | None,
+    state: Path,
+    calibration: Path | None,
+    as_json: bool,
+) -> None:
     """Check machine, files and fleets; exit 1 if something fails."""
-    findings = list(_findings(Sources(state, fleets, policy)))
+    findings = list(_findings(Sources(state, fleets, policy), calibration))
     if as_json:
         click.echo(orjson.dumps([asdict(finding) for finding in findings]))
     else:
@@ -55,17 +63,22 @@ def command(fleets: Path | None, policy: Path | None, state: Path, as_json: bool
         raise SystemExit(FAILED)
 
 
-def _findings(sources: Sources) -> Iterator[Finding]:
+def _findings(sources: Sources, calibration: Path | None) -> Iterator[Finding]:
     yield Finding("python", "ok", platform.python_version())
     yield _engine()
     yield _state(sources.state)
     try:
+        learnt = calibration_of(calibration)
         world = sources.load()
     except (yamlfile.Invalid, OSError) as exc:
         yield Finding("policy and fleets", "failed", str(exc), "mend the lines named above")
         return
     said = f"policy {world.policy.name} ({world.policy.hash}), {len(world.fleets)} fleets"
     yield Finding("policy and fleets", "ok", said)
+    lacking = unproved(replace(sources, labelled=bool(learnt and learnt.counts)), world)
+    if lacking is not None:
+        advice = "give its labels with `--calibration`, here and to `sluice serve`"
+        yield Finding("labels", "warning", lacking, advice)
     yield from _prices(world)
     yield from asyncio.run(_fleets(world, embedded=sources.fleets is None))
 

@@ -18,6 +18,7 @@ from policies.model import Facts, Policy
 from router.cli import options
 from router.cli.errors import FAILED, INVALID, told
 from router.estimate import Estimate, estimate
+from router.sources import calibration as calibration_of
 from router.sources import names_of
 from router.tracker import Tracker
 from router.world import world
@@ -38,18 +39,22 @@ def command() -> None:
 )
 @options.fleets
 @options.state
+@options.calibration
 @options.as_json
 def check_command(
     policies: tuple[Path, ...],
     folder: Path | None,
     fleets: Path | None,
     state: Path,
+    calibration: Path | None,
     as_json: bool,
 ) -> None:
     """Check POLICIES against the fleets, and run their cases; exit 3 if one is refused."""
     with told():
         catalogue = files.catalogue(fleets, state)
-        results = [_checked(path, catalogue, folder) for path in policies]
+        learnt = calibration_of(calibration)
+        labelled = bool(learnt and learnt.counts)
+        results = [_checked(path, catalogue, folder, labelled=labelled) for path in policies]
     if as_json:
         click.echo(orjson.dumps(results))
     else:
@@ -61,13 +66,15 @@ def check_command(
         raise SystemExit(FAILED)
 
 
-def _checked(path: Path, catalogue: Catalogue, folder: Path | None) -> dict[str, Any]:
+def _checked(
+    path: Path, catalogue: Catalogue, folder: Path | None, *, labelled: bool
+) -> dict[str, Any]:
     """Check one policy. A file that can't be read is its problem, not the end of the command."""
     report, cases = Report(None), 0
     failed: list[str] = []
     try:
         source = files.on_disk(path)
-        report = check(source.text, source.name, names_of(catalogue))
+        report = check(source.text, source.name, names_of(catalogue), labelled=labelled)
         if report.policy is not None and folder is not None:
             cases, failed = _tried(report.policy, folder / path.name, catalogue)
     except yamlfile.Invalid as exc:

@@ -44,14 +44,17 @@ class Ids:
         self._seen.add(key)
 
 
-def row(line: bytes) -> dict[str, Any]:
-    """Return the object of a line; raise ValueError, which never repeats the line."""
+def row(line: bytes, fields: tuple[str, ...] = FIELDS) -> dict[str, Any]:
+    """Return the object of a line, which has one of the fields; raise ValueError, which never
+    repeats the line.
+    """
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as exc:
         raise ValueError(f"not JSON: {exc.msg}") from None
-    if not isinstance(value, dict) or sum(field in value for field in FIELDS) != 1:
-        raise ValueError('an object with "id" and either "prompt" or "messages" is expected')
+    if not isinstance(value, dict) or sum(field in value for field in fields) != 1:
+        known = " or ".join(f'"{field}"' for field in fields)
+        raise ValueError(f'an object with "id" and either {known} is expected')
     return value
 
 

@@ -113,10 +113,11 @@ def _decide(
         hints = wire.parse_hints(headers)
     except Refusal as refusal:
         raise Ends(refusal.message, INVALID) from None
-    features = read(request.body)
-    judged = judge_by("heuristic", learnt)(features, request.body)
+    reading = read(request.body)
+    judged = judge_by(calibration=learnt)(reading)
+    counted = (learnt.counts if learnt else {}).get(judged.task, (0, 0))
     at = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-    facts = facts_of(request, features, judged, NOBODY, hints, at)
+    facts = facts_of(request, reading.features, judged, NOBODY, hints, at, counted)
     return decide(now, facts, Tracker(now.fleets).loads(0.0))
 
 

@@ -9,6 +9,7 @@ from router import entry
 from router.cli import options
 from router.cli.errors import told
 from router.settings import DEFAULT_PORT, Settings, environment
+from router.sources import unproved
 
 
 @click.command("serve")
@@ -49,7 +50,10 @@ def command(
     with told():
         app = entry.build(settings)
         sock = entry.listen(host, port)
-    running = app.runtime.generation.world.policy
+    world = app.runtime.generation.world
+    running, lacking = world.policy, unproved(app.sources, world)
+    if lacking is not None:
+        click.echo(f"warning: {lacking}", err=True)
 
     def announce() -> None:
         where = entry.address(sock)

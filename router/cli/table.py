@@ -63,6 +63,9 @@ def _row(rank: str, c: Estimate, why: str) -> tuple[str, ...]:
 def _why_ranked(decision: Decision, rank: int) -> str:
     first = decision.verdict.ranked[0]
     this = decision.verdict.ranked[rank - 1]
+    if decision.verdict.tried and rank == 1:
+        kept = decision.plan.attempts[0].accept_if
+        return "is tried, its answer tested" if kept else "not tried: the cap pays for one answer"
     if rank == 1:
         return "wins"
     if this.lane != first.lane:
@@ -92,7 +95,8 @@ def _conclusion(decision: Decision) -> str:
     if not decision.plan.attempts:
         return "refused: no fleet may serve this request"
     fleets = [attempt.candidate.fleet for attempt in decision.plan.attempts]
-    then = f", then {', then '.join(fleets[1:])} if it fails" if fleets[1:] else ""
+    fails = "fails or is not accepted" if decision.plan.attempts[0].accept_if else "fails"
+    then = f", then {', then '.join(fleets[1:])} if it {fails}" if fleets[1:] else ""
     first = decision.plan.attempts[0].candidate
     router = f"\nthe router itself adds ${first.usd_router:.6f}" if first.usd_router else ""
     return f"goes to {fleets[0]}{then}\nits figures are: {', '.join(first.marks)}{router}"

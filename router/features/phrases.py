@@ -18,9 +18,8 @@ HEAD_CHARACTERS: Final = 400
 TAIL_CHARACTERS: Final = 200
 STRENGTH_MAX: Final = 2.5
 
-_ALPHANUMERIC: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
-_WORDLY: Final = frozenset(_ALPHANUMERIC)
-_KEPT: Final = bytes(c if c in _ALPHANUMERIC.encode() else 0x20 for c in range(256))
+ALPHANUMERIC: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_KEPT: Final = bytes(c if chr(c) in ALPHANUMERIC else 0x20 for c in range(256))
 
 Hit = tuple[int, int, int]
 """A phrase's number, and where it begins and ends in the text."""
@@ -45,8 +44,8 @@ def _phrases() -> Phrases:
     return Phrases(
         AhoCorasick(list(cues), implementation=Implementation.ContiguousNFA, store_patterns=False),
         list(cues.values()),
-        [phrase[0] in _WORDLY for phrase in cues],
-        [phrase[-1] in _WORDLY for phrase in cues],
+        [phrase[0] in ALPHANUMERIC for phrase in cues],
+        [phrase[-1] in ALPHANUMERIC for phrase in cues],
     )
 
 
@@ -68,8 +67,8 @@ def hits_in(text: str) -> list[Hit]:
     return [
         hit
         for hit in found
-        if not (begins_word[hit[0]] and around[hit[1]] in _WORDLY)
-        and not (ends_word[hit[0]] and around[hit[2] + 1] in _WORDLY)
+        if not (begins_word[hit[0]] and around[hit[1]] in ALPHANUMERIC)
+        and not (ends_word[hit[0]] and around[hit[2] + 1] in ALPHANUMERIC)
     ]
 
 

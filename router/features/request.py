@@ -8,12 +8,19 @@ the time is bounded for any length, but for counting bytes.
 
 import json
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 from router.features.language import language_of
 from router.features.lexicon import LIGHT
-from router.features.phrases import cues_in, words_of
-from router.features.signs import code_signs_in, math_signs_in, numbers_in, tokens_asked_in
+from router.features.phrases import ALPHANUMERIC, cues_in, words_of
+from router.features.signs import (
+    code_signs_in,
+    math_signs_in,
+    numbers_in,
+    options_in,
+    tokens_asked_in,
+)
 from router.features.tokens import rough_tokens, tokens_in_text
 from router.features.zones import Zones, window, without_begging, zones_of
 
@@ -29,6 +36,7 @@ MESSAGE_TOKENS: Final = 4  # role and markers of one message
 REQUEST_TOKENS: Final = 3  # the opening of the answer
 BOUND_BYTES_PER_MESSAGE: Final = 64
 LONG_WORD: Final = 10  # letters
+_LETTERS: Final = ALPHANUMERIC | frozenset(" \n\t\r")  # alone they are no words
 
 Message = Mapping[str, Any]
 Cues = Mapping[str, float]
@@ -63,9 +71,23 @@ class Features(NamedTuple):
     code_signs: int = 0
     questions: int = 0
     long_words: int = 0
+    lines: int = 1
+    options: bool = False  # a multiple choice
 
 
-def read(body: Mapping[str, Any]) -> Features:
+class Reading(NamedTuple):
+    """What a judge is given: the features, and what must never be recorded of a request.
+
+    ``words`` are the lower-case words, numbers and other characters of the instruction; ``text``
+    is the last user message.
+    """
+
+    features: Features
+    words: AbstractSet[str] = frozenset()
+    text: str = ""
+
+
+def read(body: Mapping[str, Any]) -> Reading:
     """Read a validated chat request; total for whatever its messages hold."""
     messages: Sequence[Message] = body["messages"]
     texts = [_text(message) for message in messages]
@@ -79,7 +101,7 @@ def read(body: Mapping[str, Any]) -> Features:
     words = zones.words if signs is zones.instruction else words_of(signs)
     everything, attached = "\n".join(texts), _attached(messages, body)
     images = sum(map(_images, messages))
-    return Features(
+    features = Features(
         tokens_in=tokens_in_text(everything)
         + (tokens_in_text(attached) if attached else 0)
         + MESSAGE_TOKENS * len(messages)
@@ -105,13 +127,10 @@ def read(body: Mapping[str, Any]) -> Features:
         code_signs=code_signs_in(signs),
         questions=signs.count("?") + signs.count("？"),
         long_words=sum(map(LONG_WORD.__le__, map(len, words))),
+        lines=signs.count("\n") + 1,
+        options=options_in(signs),
     )
-
-
-def last_text(body: Mapping[str, Any]) -> str:
-    """Return the text of the last user turn."""
-    messages: Sequence[Message] = body["messages"]
-    return _text(messages[_last_user(messages)])
+    return Reading(features, frozenset(words).union(signs) - _LETTERS, texts[last])
 
 
 def _text(message: Message) -> str:

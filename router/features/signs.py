@@ -11,6 +11,9 @@ _MATH_WIDE: Final = re.compile("[√∫∑≤≥≠≡×÷πθ∞∈∠°²³]")
 _CODE: Final = ("{", "()", ";\n", "==", "->", "=>", "</", "def ", "return ", "import ")
 _CODE_OPENERS: Final = ("(", "{", ";", "<")
 
+_SECOND: Final = ("\nb", "(b", "（b", " b.", " b)")  # where the second option may begin
+_OPTIONS: Final = re.compile(r"[\s(（]b[.):、．：）].*[\s(（]c[.):、．：）]", re.DOTALL)
+
 _DIGITS: Final = {c: i % 10 for i, c in enumerate("〇一二三四五六七八九")} | {"两": 2, "兩": 2}
 _UNITS: Final = {"十": 10, "百": 100, "千": 1_000}
 _MYRIAD: Final = "万萬"
@@ -46,6 +49,11 @@ def code_signs_in(text: str) -> int:
     if not any(opener in text for opener in _CODE_OPENERS):
         return 0
     return sum(map(text.count, _CODE))
+
+
+def options_in(text: str) -> bool:
+    """Tell whether the answers to choose from are listed: `B.`, `b)`, `（B）`, `B、`."""
+    return any(sign in text for sign in _SECOND) and _OPTIONS.search(text) is not None
 
 
 def tokens_asked_in(text: str, words: list[str]) -> int | None:

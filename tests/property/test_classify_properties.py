@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.conditions import LANGUAGES, NEEDS, TASKS
-from router.classify import CLASSIFIERS
+from router.classify import CLASSIFIERS, judge_by
 from router.features import read
 from router.features.tokens import EXACT_CHARACTERS, tokens_in_text
 from router.features.zones import WINDOW_HEAD, WINDOW_TAIL
@@ -79,7 +79,7 @@ bodies = st.fixed_dictionaries(
         "logprobs": st.booleans(),
     },
 )
-judges = pytest.mark.parametrize("judge", CLASSIFIERS.values(), ids=CLASSIFIERS.keys())
+judges = pytest.mark.parametrize("judge", [*map(judge_by, CLASSIFIERS)], ids=CLASSIFIERS.keys())
 
 
 def user(text):
@@ -89,8 +89,8 @@ def user(text):
 @judges
 @given(body=bodies)
 def test_any_conversation_is_judged_within_the_ranges(judge, body):
-    features = read(body)
-    judgement = judge(features)
+    reading = read(body)
+    features, judgement = reading.features, judge(reading)
 
     assert features.tokens_in > 0
     assert set(features.needs) <= set(NEEDS)
@@ -122,19 +122,19 @@ def test_the_bound_is_the_bytes_of_what_goes_in_and_never_less(body):
         pieces = [content] if isinstance(content, str) else [p.get("text", "") for p in content]
         texts_in += sum(len(piece.encode("utf-8", "surrogatepass")) for piece in pieces)
 
-    assert read(body).tokens_bound >= texts_in + 64 * len(body["messages"])
+    assert read(body).features.tokens_bound >= texts_in + 64 * len(body["messages"])
 
 
 @given(text=texts, more=texts)
 def test_more_text_never_takes_fewer_tokens(text, more):
     assert tokens_in_text(text + more) >= tokens_in_text(text)
-    assert read(user(text + more)).tokens_in >= read(user(text)).tokens_in
-    assert read(user(text + more)).tokens_bound >= read(user(text)).tokens_bound
+    assert read(user(text + more)).features.tokens_in >= read(user(text)).features.tokens_in
+    assert read(user(text + more)).features.tokens_bound >= read(user(text)).features.tokens_bound
 
 
 @given(text=texts)
 def test_a_text_never_takes_more_tokens_than_the_bound(text):
-    features = read(user(text))
+    features = read(user(text)).features
 
     assert features.tokens_in <= features.tokens_bound
 
@@ -147,8 +147,9 @@ def test_what_lies_beyond_the_window_is_not_read(judge, head, middle, tail):
     tail = ("q" * WINDOW_TAIL + "\n" + tail)[-WINDOW_TAIL:]
     short, long = read(user(head + "\n" + tail)), read(user(head + middle * 5000 + tail))
 
-    assert long.cues == short.cues
-    assert long.instruction_tokens == short.instruction_tokens
+    assert long.features.cues == short.features.cues
+    assert long.features.instruction_tokens == short.features.instruction_tokens
+    assert long.words == short.words
     assert judge(long).complexity >= judge(short).complexity  # by the size of the material only
 
 

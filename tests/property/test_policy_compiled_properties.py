@@ -55,7 +55,9 @@ use = group | st.lists(group, min_size=1, max_size=2).map(lambda groups: {"in_or
 objective = st.sampled_from([None, 100, 100.0, 250])
 setting = {
     "minimize": st.sampled_from(["marginal_cost", "average_cost", "ttft", "e2e"]),
-    "quality_floor": st.sampled_from([0, 1, 0.85, {"at_least": 0.9}]),
+    "quality_floor": st.sampled_from(
+        [0, 1, 0.85, {"at_least": 0.9}, {"at_least": 0.9, "confidence": 0.9}]
+    ),
     "slo": some_of(ttft_p95_ms=objective, e2e_p95_ms=objective),
     "max_output_tokens": st.sampled_from([50, 4096]),
     "relax": st.sampled_from([[], "slo.ttft", ["quality_floor", "slo.e2e", "slo.ttft"]]),
@@ -68,8 +70,25 @@ limits = {
     "attempts": st.integers(1, 3),
 }
 breaker = some_of(failures=st.just(2), open_ms=st.just(1))
-rule = st.fixed_dictionaries(
-    {"use": use},
+accept_if = st.fixed_dictionaries(
+    {},
+    optional={
+        "mean_logprob_above": st.sampled_from([-1, -0.15]),
+        "json_valid": st.just(value=True),
+        "matches": st.sampled_from(["^a", "账单|帳單"]),
+        "tokens": st.sampled_from([{"above": 1}, {"below": 9.0}, {"above": 1, "below": 9}]),
+    },
+).filter(bool)
+cascade = st.fixed_dictionaries(
+    {
+        "try": one_or_more("cpu", "f0"),
+        "accept_if": accept_if,
+        "then": one_or_more("gpu", "f1"),
+    }
+)
+lanes = st.fixed_dictionaries({"use": use}) | st.fixed_dictionaries({"cascade": cascade})
+rest_of_rule = st.fixed_dictionaries(
+    {},
     optional={
         "when": when,
         "residency": one_or_more("here", "there"),
@@ -77,6 +96,7 @@ rule = st.fixed_dictionaries(
         **setting,
     },
 )
+rule = st.builds(lambda lanes, rest: _enough_attempts({**lanes, **rest}), lanes, rest_of_rule)
 documents = st.builds(
     lambda defaults, conditional, last: {
         "version": 1,
@@ -91,6 +111,12 @@ documents = st.builds(
     st.lists(rule, max_size=2),
     rule,
 )
+
+
+def _enough_attempts(one):
+    if "cascade" in one:
+        return {**one, "limits": {**one.get("limits", {}), "attempts": 2}}
+    return one
 
 
 def _has_when(one):
@@ -114,6 +140,8 @@ facts = st.builds(
     needs=st.sampled_from([(), ("json",)]),
     service_class=st.sampled_from(["standard", "deferrable"]),
     max_usd=st.sampled_from([None, 60.0]),
+    labels=st.just(30),
+    labels_acceptable=st.sampled_from([27, 30]),
 )
 CANDIDATES = [
     Told(
@@ -131,6 +159,7 @@ CANDIDATES = [
         usd_marginal=float(i),
         usd_average=float(3 - i),
         quality=0.85 + 0.05 * i,
+        by_p_small=i == 2,
     )
     for i in range(3)
 ]
@@ -163,7 +192,7 @@ def test_an_equal_hash_is_an_equal_policy_and_defaults_written_out_change_nothin
             {
                 "id": written["id"],
                 "when": compiled["when"],
-                "use": {"in_order": compiled["use"]},
+                **_lanes_as_written(compiled),
                 **({"residency": compiled["residency"]} if compiled["residency"] else {}),
                 **_as_written(compiled["settings"]),
             }
@@ -174,6 +203,13 @@ def test_an_equal_hash_is_an_equal_policy_and_defaults_written_out_change_nothin
     again = parse(json.dumps(spelt_out, ensure_ascii=False), "p.yaml", NAMES)
     assert again == policy
     assert again.hash == policy.hash
+
+
+def _lanes_as_written(compiled):
+    if "accept_if" not in compiled:
+        return {"use": {"in_order": compiled["use"]}}
+    first, then = compiled["use"]
+    return {"cascade": {"try": first, "accept_if": compiled["accept_if"], "then": then}}
 
 
 def _as_written(found, *, breaker=False):

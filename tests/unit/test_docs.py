@@ -32,6 +32,7 @@ from backends.points import Point
 from backends.prices import Pool, Price
 from backends.profiles import Mark, Profile
 from backends.quality import quality
+from policies.acceptance import ACCEPTANCE
 from policies.cases import read_cases, run_cases
 from policies.compiled import settings_json
 from policies.conditions import CONDITIONS
@@ -39,10 +40,11 @@ from policies.evaluate import CLOSED, Refused, Verdict, evaluate
 from policies.model import Facts, Limits, Settings
 from policies.parse import NOT_ENFORCED
 from policies.parse import parse as parse_policy
+from policies.proof import enough, z_of
 from policies.schema import schema
-from router import refusals, wire
+from router import feedback, refusals, wire
 from router.app import ROUTES
-from router.classify import CLASSIFIERS
+from router.classify import judge_by
 from router.cli.cited import SOURCES
 from router.cli.fleet import COMMANDS as fleet_commands  # noqa: N811  (two tables of this name)
 from router.cli.main import COMMANDS as commands  # noqa: N811  (two tables of this name)
@@ -50,6 +52,7 @@ from router.decide import Decision, decide
 from router.estimate import estimate
 from router.facts import facts_of
 from router.features import read
+from router.flow import NotAccepted
 from router.identity import NOBODY, RIGHTS
 from router.meter import Meter
 from router.metrics import Metrics
@@ -341,6 +344,12 @@ def test_the_defaults_of_the_settings_are_those_of_the_code():
     assert {key: flat[key] for key in shown} == shown
 
 
+def test_the_labels_that_prove_a_floor_are_as_many_as_shown():
+    for share, *needed in table("policies.md", "share acceptable"):
+        parts = [enough(float(share.split()[0]) / 100, 0.85, z_of(sure)) for sure in (0.95, 0.99)]
+        assert [str(part or "none do") for part in parts] == needed
+
+
 def test_the_conditions_are_those_of_the_table():
     rows = table("policies.md", "condition")
     assert listed(rows) == set(CONDITIONS)
@@ -349,6 +358,10 @@ def test_the_conditions_are_those_of_the_table():
         written = CONDITIONS[first].schema.get("anyOf", [{}])[0].get("enum")
         if written is not None:
             assert set(codes(form)) == set(written), first
+
+
+def test_the_tests_of_a_cascade_are_those_of_the_table():
+    assert listed(table("policies.md", "test of `accept_if`")) == set(ACCEPTANCE)
 
 
 def test_the_pins_and_rights_are_those_of_the_code():
@@ -377,9 +390,9 @@ def decided(text, *, model="auto"):
     world = embedded_world()
     body = orjson.dumps({"model": model, "messages": [{"role": "user", "content": text}]})
     request = wire.parse_chat(body)
-    features = read(request.body)
-    judged = CLASSIFIERS["heuristic"](features)
-    facts = facts_of(request, features, judged, NOBODY, wire.NO_HINTS, AT)
+    reading = read(request.body)
+    judged = judge_by()(reading)
+    facts = facts_of(request, reading.features, judged, NOBODY, wire.NO_HINTS, AT)
     return world, decide(world, facts, idle(world))
 
 
@@ -471,10 +484,17 @@ def test_the_errors_are_those_of_the_code():
     assert set(shown) == errors_of_the_code()
 
 
+def test_the_keys_of_a_feedback_are_those_that_it_reads():
+    rows = table("api.md", "key of a feedback")
+    assert listed(rows) == set(feedback.FIELDS)
+    required = {code for row in rows if row[2].startswith("required") for code in codes(row[0])}
+    assert required == {name for name, (_, _, needed) in feedback.FIELDS.items() if needed}
+
+
 def test_the_outcomes_of_attempts_are_the_errors_of_the_backends():
     known = {kind.code: kind.try_elsewhere for kind in BackendError.__subclasses__()}
     rows = table("api.md", "outcome of an attempt")
-    assert listed(rows) == set(known) | {"ok", "client_closed", "bug"}
+    assert listed(rows) == set(known) | {"ok", "client_closed", "bug", NotAccepted.code}
     shown = {code: row[2] == "yes" for row in rows for code in codes(row[0]) if code in known}
     assert shown == known
 

@@ -1,6 +1,6 @@
 import pytest
 
-from backends.quality import Curve, QualityTable, quality
+from backends.quality import Curve, QualityTable, quality, rests_on_p_small
 
 SMALL = QualityTable("small", "p_small", {}, "here")
 BASE = QualityTable("base", "scores", {"default": 50, "code": 40}, "here")
@@ -59,3 +59,31 @@ def test_a_table_of_curves_without_one_for_the_task_leaves_it_to_the_classifier(
         0.7,
         True,
     )
+
+
+@pytest.mark.parametrize(
+    ("table", "task", "in_lane", "expected"),
+    [
+        (SMALL, "code", True, True),
+        (None, "code", False, True),
+        (None, "code", True, False),
+        (BASE, "code", False, False),
+        (BETTER, "code", False, False),
+        (OTHER, "code", False, False),
+        (CURVES, "math", False, False),
+        (QualityTable("own", "curves", {}, "here", {"code": LABELLED}), "math", False, True),
+        (QualityTable("own", "curves", {}, "here", {"code": LABELLED}), "code", False, False),
+    ],
+)
+def test_what_rests_on_p_small_moves_with_it_and_nothing_else_does(table, task, in_lane, expected):
+    assert rests_on_p_small(table, BASE, task, in_baseline_lane=in_lane) is expected
+    one, other = (
+        quality(table, BASE, task, 0.5, p_small, in_baseline_lane=in_lane)[0]
+        for p_small in (0.11, 0.22)
+    )
+    assert (one != other) is expected
+
+
+def test_the_baselines_own_table_is_one_by_definition():
+    assert not rests_on_p_small(SMALL, SMALL, "code", in_baseline_lane=True)
+    assert of(SMALL, baseline=SMALL) == (1.0, False)

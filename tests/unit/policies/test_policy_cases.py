@@ -208,7 +208,7 @@ def test_facts_left_out_are_those_of_a_short_plain_request():
         ),
         (
             "version: 1\ncases:\n- name: a\n  given: {cpu: {price: 5}}\n  expect: {lane: cpu}\n",
-            "c.yaml:4: cases[0].given.cpu: unknown key `price` (known: e2e_p50_ms,",
+            "c.yaml:4: cases[0].given.cpu: unknown key `price` (known: by_p_small, e2e_p50_ms,",
         ),
     ],
 )

@@ -25,6 +25,15 @@ def test_a_policy_without_a_catch_all_gets_a_warning_with_its_line():
     )
 
 
+def test_a_floor_with_confidence_is_warned_of_where_no_labels_are():
+    sure = "quality_floor: {at_least: 0.8, confidence: 0.95}"
+    text = f"{HEAD}  - {{id: a, use: cpu, {sure}}}\n"
+    assert check(text, "p.yaml", NAMES).warnings == ()
+    (warning,) = check(text, "p.yaml", NAMES, labelled=False).warnings
+    assert str(warning).startswith("p.yaml:5: rules[0].quality_floor.confidence: without labels")
+    assert check(text.replace(sure, "relax: []"), "p.yaml", NAMES, labelled=False).warnings == ()
+
+
 def test_a_bad_policy_has_its_problems_and_nothing_else():
     report = check(HEAD + "  - {id: a, use: gpu}\n", "p.yaml", NAMES)
     assert report.policy is None

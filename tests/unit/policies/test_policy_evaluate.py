@@ -27,6 +27,7 @@ def fleet(name="f", lane="cpu", **told):
         "usd_average": 0.002,
         "usd_router": 0.0,
         "quality": 1.0,
+        "by_p_small": False,
         "usd_at_most": lambda _: worst,
     }
     return SimpleNamespace(**{**plain, **told})
@@ -179,6 +180,82 @@ def test_the_cost_limit_counts_the_callers_output_limit_else_the_rules():
     evaluate(rule, asked(max_usd=1.0), [one])
     evaluate(rule, asked(max_usd=1.0, max_tokens=5), [one])
     assert seen == [77, 5]
+
+
+# ---- a floor with confidence -----------------------------------------------------------------
+
+SURE = {"quality_floor": 0.85, "confidence": 0.95}
+
+
+@pytest.mark.parametrize(
+    ("labels", "good", "detail"),
+    [
+        (
+            0,
+            0,
+            (
+                "task `math`: no labels, 0.85 asked for with 0.95 confidence; "
+                "16 would do if all are acceptable"
+            ),
+        ),
+        (
+            15,
+            15,
+            (
+                "task `math`: 15 of 15 labels acceptable: at least 0.847, 0.85 asked for with "
+                "0.95 confidence; about 16 labels would do at this share"
+            ),
+        ),
+        (
+            100,
+            90,
+            (
+                "task `math`: 90 of 100 labels acceptable: at least 0.840, 0.85 asked for with "
+                "0.95 confidence; about 138 labels would do at this share"
+            ),
+        ),
+        (
+            40,
+            20,
+            (
+                "task `math`: 20 of 40 labels acceptable: at least 0.374, 0.85 asked for with "
+                "0.95 confidence; more would not do at this share"
+            ),
+        ),
+    ],
+)
+def test_a_model_by_p_small_is_refused_until_the_labels_prove_the_floor(labels, good, detail):
+    facts = asked(labels=labels, labels_acceptable=good)
+    verdict = evaluate(policy(**SURE), facts, [fleet(by_p_small=True), fleet("sure")])
+    assert order(verdict) == ["sure"]
+    assert reason(verdict) == ("quality_unproved", detail)
+
+
+@pytest.mark.parametrize(("labels", "good"), [(16, 16), (139, 126)])
+def test_enough_labels_prove_it(labels, good):
+    facts = asked(labels=labels, labels_acceptable=good)
+    assert order(evaluate(policy(**SURE), facts, [fleet(by_p_small=True)])) == ["f"]
+
+
+def test_a_p_small_below_the_floor_is_refused_however_many_labels_there_are():
+    facts = asked(labels=900, labels_acceptable=900)
+    weak = fleet(by_p_small=True, quality=0.5)
+    assert reason(evaluate(policy(**SURE), facts, [weak]))[0] == "quality_floor"
+
+
+def test_without_confidence_no_label_is_asked_for():
+    assert order(evaluate(policy(quality_floor=0.85), asked(), [fleet(by_p_small=True)])) == ["f"]
+
+
+def test_relaxing_the_floor_relaxes_its_proof():
+    verdict = evaluate(policy(**SURE, relax=("quality_floor",)), asked(), [fleet(by_p_small=True)])
+    assert (order(verdict), verdict.relaxed) == (["f"], ("quality_floor",))
+
+
+def test_counts_that_cannot_be_have_a_verdict():
+    for good in (-5, 50):
+        facts = asked(labels=20, labels_acceptable=good)
+        assert evaluate(policy(**SURE), facts, [fleet(by_p_small=True)]).rule is not None
 
 
 # ---- sets and order --------------------------------------------------------------------------

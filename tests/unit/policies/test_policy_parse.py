@@ -150,6 +150,20 @@ def test_what_means_the_same_has_the_same_hash():
     assert len(read(one).hash) == 16
 
 
+def test_a_floor_replaces_the_one_above_it_with_its_confidence():
+    sure = "defaults: {quality_floor: {at_least: 0.9, confidence: 0.95}}\n"
+    lines = ("when: {tier: simple}", "use: cpu")
+    text = rule(*lines, "quality_floor: 0.5").replace("rules:", f"{sure}rules:")
+    found = read(text)
+    assert (found.defaults.quality_floor, found.defaults.confidence) == (0.9, 0.95)
+    settings = [(r.settings.quality_floor, r.settings.confidence) for r in found.rules]
+    assert settings == [(0.5, None), (0.9, 0.95)]
+    plain = read(rule(*lines, "quality_floor: {at_least: 0.5}"))
+    assert plain.rules[0].settings.confidence is None
+    assert plain.hash == read(rule(*lines, "quality_floor: 0.5")).hash
+    assert plain.hash != read(rule(*lines, "quality_floor: {at_least: 0.5, confidence: 0.9}")).hash
+
+
 def test_numbers_of_the_same_value_have_the_same_hash():
     whole = rule(
         "use: cpu",
@@ -173,19 +187,9 @@ NOT_DONE = {
     ("budgets",): "budgets: []\n",
     ("shadow",): "shadow: {share: 0.01, judge: llama-4-scout}\n",
     ("canary",): "canary: {policy: next, share: 0.05, stop_if: {error_rate_above: 0.02}}\n",
-    ("defaults", "quality_floor", "confidence"): (
-        "defaults: {quality_floor: {at_least: 0.8, confidence: 0.95}}\n"
-    ),
 }
 NOT_DONE_IN_A_RULE = {
     ("rules", "*", "hedge"): ("use: cpu", "hedge: {after: ttft_p95, spend_up_to_usd: 0.002}"),
-    ("rules", "*", "cascade"): (
-        "cascade: {try: cpu, accept_if: {mean_logprob_above: -0.15, json_valid: true}, then: cpu}",
-    ),
-    ("rules", "*", "quality_floor", "confidence"): (
-        "use: cpu",
-        "quality_floor: {at_least: 0.8, confidence: 0.95}",
-    ),
 }
 
 
@@ -281,10 +285,23 @@ MISTAKES = [
     ),
     (
         f"{HEAD}defaults:\n  quality_floor: {{confidence: 0.9}}\nrules:\n{REST}",
-        [
-            "5: defaults.quality_floor: `at_least` is missing",
-            "5: defaults.quality_floor.confidence",
-        ],
+        ["5: defaults.quality_floor: `at_least` is missing"],
+    ),
+    (
+        f"{HEAD}defaults:\n  quality_floor: {{at_least: 0.8, confidence: 95}}\nrules:\n{REST}",
+        ["5: defaults.quality_floor.confidence: `95` is not below 1"],
+    ),
+    (
+        f"{HEAD}defaults:\n  quality_floor: {{at_least: 0.8, confidence: 0.4}}\nrules:\n{REST}",
+        ["5: defaults.quality_floor.confidence: `0.4` is below 0.5"],
+    ),
+    (
+        f"{HEAD}defaults:\n  quality_floor: {{at_least: 1, confidence: 0.9}}\nrules:\n{REST}",
+        ["5: quality_floor: `at_least` (1) must be below 1: no number of labels proves it"],
+    ),
+    (
+        rule("use: cpu", "when: {tier: simple}", "quality_floor: {at_least: 2, confidence: 0.9}"),
+        ["8: rule a: quality_floor: `at_least` (2) must be below 1: no number of labels proves it"],
     ),
     (
         f"{HEAD}defaults:\n  relax: [slo.ttfd]\nrules:\n{REST}",

@@ -42,7 +42,7 @@ def candidates(facts):
             model=model,
             lane="cpu" if small else "accelerator",
             region="local" if small else "us-east-1",
-            abilities=frozenset({"json"} if small else {"json", "tools", "vision"}),
+            abilities=frozenset({"json", "logprobs"} if small else {"json", "tools", "vision"}),
             context_tokens=2048 if small else 430_000,
             worst_usd=lambda limit: usd_average * (facts.tokens_in + limit),
             ttft_p50_ms=ttft_ms,
@@ -81,6 +81,7 @@ def test_there_is_a_policy_for_every_need_of_the_guide():
     assert {name.removesuffix(".yaml") for name in EXAMPLES} == {
         "balanced",
         "burst",
+        "cascades",
         "chinese-customer-service",
         "deferrable-night-work",
         "lowest-cost",

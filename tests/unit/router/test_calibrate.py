@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from router.calibrate.fit import Label, fit
 from router.calibrate.report import floors, ordering, reliability, threshold_for
 from router.calibrate.ridge import ridge
-from router.classify import CLASSIFIERS, judge_by
+from router.classify import judge_by
 from router.classify.calibration import from_json, to_json
 from router.classify.words import HEAD, TAIL, size, words
 from router.features import read
@@ -124,10 +124,9 @@ def test_a_fit_is_the_same_every_time_and_survives_its_file():
 
 def test_a_calibration_changes_p_small_alone():
     body = {"model": "auto", "messages": [{"role": "user", "content": "theorem today"}]}
-    features = read(body)
-    plain = CLASSIFIERS["heuristic"](features)
-    assert judge_by("heuristic")(features, body) == plain
-    learnt = judge_by("heuristic", FITTED.calibration)(features, body)
+    plain = judge_by()(read(body))
+    by = judge_by(calibration=FITTED.calibration)
+    learnt = by(read(body))
     assert learnt.p_small != plain.p_small
     assert (learnt.tier, learnt.task, learnt.complexity) == (
         plain.tier,
@@ -135,7 +134,7 @@ def test_a_calibration_changes_p_small_alone():
         plain.complexity,
     )
     easy = {"model": "auto", "messages": [{"role": "user", "content": "refund today"}]}
-    assert judge_by("heuristic", FITTED.calibration)(read(easy), easy).p_small > learnt.p_small
+    assert by(read(easy)).p_small > learnt.p_small
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,10 @@
 import pytest
 
 from policies.conditions import LANGUAGES, TASKS
-from router.classify import CLASSIFIERS
-from router.classify.weights import (
-    COMPLEXITY,
-    COPIES,
-    FALLBACK,
-    P_SMALL,
-    TASK_SIGNS,
-    THRESHOLDS,
-    TOKENS_OUT,
-)
-from router.features import Features, read
+from router.classify import judge_by
+from router.classify.artefact import from_json, packaged, to_json
+from router.classify.assumed import COPIES, P_SMALL
+from router.features import Features, Reading, read
 
 TICKET = "Classify this ticket as billing, technical or shipping: I was charged twice for my order"
 PROOF = (
@@ -19,12 +12,19 @@ PROOF = (
     "and then generalise"
 )
 
-judge = CLASSIFIERS["heuristic"]
+ARTEFACT = packaged()
+THRESHOLDS = ARTEFACT.thresholds
+COMPLEXITY = ARTEFACT.complexity
+read_and_judge = judge_by()
+
+
+def judge(features):
+    return read_and_judge(Reading(features))
 
 
 def judged(text, **fields):
     messages = text if isinstance(text, list) else [{"role": "user", "content": text}]
-    return judge(read({"messages": messages, **fields}))
+    return read_and_judge(read({"messages": messages, **fields}))
 
 
 def turns(*texts):
@@ -40,12 +40,19 @@ def under(system, text):
 
 
 def test_the_tables_know_every_task_and_language_that_policies_know():
-    assert set(P_SMALL) == set(TOKENS_OUT) == set(TASKS)
+    assert set(P_SMALL) == set(ARTEFACT.lengths) == set(ARTEFACT.task_bias) == set(TASKS)
     assert set(THRESHOLDS) == set(LANGUAGES)
-    assert {task for signs in TASK_SIGNS.values() for task, _ in signs} | {FALLBACK[0]} == set(
-        TASKS
-    )
+    assert {task for signs in ARTEFACT.tasks.values() for task, _ in signs} <= set(TASKS)
     assert set(TASKS) > COPIES
+
+
+def test_the_artefact_is_read_as_it_was_written():
+    assert from_json(to_json(ARTEFACT)) == ARTEFACT
+
+
+def test_an_artefact_of_another_version_is_refused():
+    with pytest.raises(ValueError, match="no classifier of version 1: `make train` writes one"):
+        from_json(to_json(ARTEFACT) | {"version": 2})
 
 
 def test_a_harder_request_never_makes_the_small_model_likelier():

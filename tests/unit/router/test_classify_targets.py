@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from router.classify import CLASSIFIERS
+from router.classify import CLASSIFIERS, judge_by
 from router.features import read
 
 DATA = Path(__file__).parents[2] / "data"
@@ -50,7 +50,7 @@ def auc(judge, simple, heavy):
 
 @pytest.fixture(params=sorted(CLASSIFIERS))
 def judge(request):
-    return CLASSIFIERS[request.param]
+    return judge_by(request.param)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -1,6 +1,7 @@
 """From facts and loads to a plan, over the embedded catalogue and policy."""
 
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import orjson
@@ -204,3 +205,71 @@ def test_what_was_relaxed_stands_in_the_marks():
     slow = tuple(replace(load, ewma_ttft=10.0, in_flight=5000) for load in IDLE)
     found = decision_part(decide(WORLD, PROOF, slow))
     assert "relaxed:slo.ttft" in found["candidates"][0]["marks"]
+
+
+# -- cascades --------------------------------------------------------------------------------------
+
+CASCADES = Sources(
+    Path("nowhere"), policy=Path(str(files("policies").joinpath("examples/cascades.yaml")))
+).load()
+
+
+def cascade(facts=TICKET, loads=IDLE, **more):
+    return decide(CASCADES, facts, loads, **more)
+
+
+def test_a_cascade_tests_the_first_fleet_only_and_others_follow():
+    first, *rest = cascade().plan.attempts
+    assert (first.candidate.lane, rest[0].candidate.lane) == ("cpu", "accelerator")
+    assert [test.name for test in first.accept_if] == ["mean_logprob_above", "tokens", "no_refusal"]
+    assert all(attempt.accept_if == () for attempt in rest)
+    assert 1 + len(rest) == CASCADES.policy.defaults.limits.attempts
+
+
+def test_a_stream_that_is_tested_has_the_time_of_a_whole_answer():
+    plain, stream = cascade().plan.attempts, cascade(stream=True).plan.attempts
+    assert stream[0].timeout_ms == plain[0].timeout_ms
+    assert stream[1].timeout_ms == CASCADES.policy.defaults.limits.ttft_timeout_ms
+
+
+def test_without_a_feasible_fleet_to_try_the_others_answer_untested():
+    attempts = cascade(loads=with_load("local-qwen3-tiny", state="open-circuit")).plan.attempts
+    assert {attempt.candidate.lane for attempt in attempts} == {"accelerator"}
+    assert all(attempt.accept_if == () for attempt in attempts)
+
+
+def worst_usd(attempt):
+    return attempt.candidate.usd_at_most(attempt.max_tokens)
+
+
+def test_a_cap_counts_both_answers_and_where_it_pays_for_one_takes_the_sure_one():
+    facts = replace(TICKET, max_tokens=10)
+    first, second, *_ = cascade(facts).plan.attempts
+    both = worst_usd(first) + worst_usd(second)
+    capped = cascade(replace(facts, max_usd=both * 1.001)).plan.attempts
+    assert [a.candidate.fleet for a in capped] == [first.candidate.fleet, second.candidate.fleet]
+    either = max(worst_usd(first), worst_usd(second)) * 1.001
+    sure = cascade(replace(facts, max_usd=either)).plan.attempts[0]
+    assert (sure.candidate.lane, sure.accept_if) == ("accelerator", ())
+
+
+def test_what_was_relaxed_for_those_who_follow_is_not_said_of_those_who_are_tried():
+    slow = tuple(
+        load if on.fleet.lane == "cpu" else replace(load, ewma_ttft=10.0, in_flight=5000)
+        for on, load in zip(CASCADES.fleets, IDLE, strict=True)
+    )
+    first, second, *_ = decision_part(cascade(loads=slow))["candidates"]
+    assert "cascade:try" in first["marks"]
+    assert "relaxed:slo.ttft" in second["marks"]
+    assert "relaxed:slo.ttft" not in first["marks"]
+
+
+def test_a_receipt_says_who_was_to_be_tried_and_gives_its_decision_back():
+    decision = cascade()
+    stored = orjson.loads(receipt("id", CASCADES, decision, Outcome()))
+    assert ["cascade:try" in c["marks"] for c in stored["candidates"]][:2] == [True, False]
+    loads = [load_from(stored["load"][on.fleet.id]) for on in CASCADES.fleets]
+    again = decision_part(decide(CASCADES, facts_from(stored["facts"]), loads))
+    assert orjson.dumps([again[name] for name in RECOMPUTED]) == orjson.dumps(
+        [stored[name] for name in RECOMPUTED]
+    )

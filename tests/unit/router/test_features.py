@@ -1,4 +1,3 @@
-
 import pytest
 
 from policies.conditions import NEEDS
@@ -29,7 +28,7 @@ def system(content):
 
 
 def features(*messages, **fields):
-    return read({"messages": list(messages), **fields})
+    return read({"messages": list(messages), **fields}).features
 
 
 def strengths(*messages):

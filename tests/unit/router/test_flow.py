@@ -1,6 +1,7 @@
 """The attempts generator, played with canned results; and its driver."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.base import Overloaded, Rejected, TimedOut, Unreachable
-from policies.model import Limits
+from policies.model import Acceptance, Limits
 from router.decide import Attempt, Plan
 from router.drive import drive
-from router.flow import Came, Failed, Served, Try, attempts
+from router.flow import Came, Failed, NotAccepted, Served, Try, attempts
 
 A, B, C = (Attempt(SimpleNamespace(fleet=name), 1000.0, 10) for name in "abc")
 PLAN = Plan((A, B, C), Limits(deadline_ms=3000))
@@ -67,13 +68,52 @@ def test_an_empty_plan_fails_without_a_try():
     assert play(Plan((), Limits())) == ([], Failed(()))
 
 
-results = st.sampled_from(["answer", DOWN, TimedOut("slow"), WRONG])
+# -- an answer that is tested ----------------------------------------------------------------------
+
+TESTED = replace(A, accept_if=(Acceptance("json_valid", wanted=True),))
+CASCADE = Plan((TESTED, B, C), Limits(deadline_ms=3000))
+NOT_KEPT = NotAccepted("json_valid")
+
+
+def test_an_answer_that_is_not_accepted_goes_on_to_the_next_attempt_within_the_time_left():
+    asked, outcome = play(CASCADE, Came(NOT_KEPT, 2500), Came("hello", 100))
+    assert asked == [Try(TESTED, 1000), Try(B, 500)]
+    assert (outcome.attempt, outcome.answer) == (B, "hello")
+    assert [failure.error for failure in outcome.failures] == [NOT_KEPT]
+
+
+def test_an_answer_that_is_accepted_ends_it():
+    asked, outcome = play(CASCADE, Came("hello", 200))
+    assert (asked, outcome) == ([Try(TESTED, 1000)], Served(TESTED, "hello", 200, ()))
+
+
+def test_a_rejection_by_the_fleet_that_is_tried_may_be_of_what_we_added_and_ends_nothing():
+    asked, outcome = play(CASCADE, Came(WRONG, 10), Came(WRONG, 10))
+    assert [step.attempt for step in asked] == [TESTED, B]
+    assert isinstance(outcome, Failed)
+
+
+def test_when_those_who_follow_fail_the_answer_that_was_not_kept_is_not_taken_after_all():
+    _, outcome = play(CASCADE, Came(NOT_KEPT, 1), Came(DOWN, 1), Came(Overloaded("429"), 1))
+    codes = [failure.error.code for failure in outcome.failures]
+    assert codes == ["not_accepted", "unreachable", "overloaded"]
+
+
+def test_a_deadline_that_the_first_answer_used_up_leaves_nothing():
+    _, outcome = play(CASCADE, Came(NOT_KEPT, 3000))
+    assert isinstance(outcome, Failed)
+    assert outcome.out_of_time
+
+
+results = st.sampled_from(["answer", DOWN, TimedOut("slow"), WRONG, NOT_KEPT])
 times = st.sampled_from([0, 1, 999, 1000, 1500, 3000, 5000])
 
 
-@given(st.lists(st.tuples(results, times), min_size=3, max_size=3))
-def test_for_any_script_the_bounds_hold(script):
-    steps, asked, spent = attempts(PLAN), [], 0.0
+@given(
+    st.sampled_from([PLAN, CASCADE]), st.lists(st.tuples(results, times), min_size=3, max_size=3)
+)
+def test_for_any_script_the_bounds_hold(plan, script):
+    steps, asked, spent = attempts(plan), [], 0.0
     try:
         step = next(steps)
         for result, took_ms in script:
@@ -83,9 +123,9 @@ def test_for_any_script_the_bounds_hold(script):
             step = steps.send(Came(result, kept_ms))
     except StopIteration as stop:
         outcome = stop.value
-    assert spent <= PLAN.limits.deadline_ms
-    assert len(asked) <= len(PLAN.attempts)
-    assert [s.attempt for s in asked] == list(PLAN.attempts[: len(asked)])
+    assert spent <= plan.limits.deadline_ms
+    assert len(asked) <= len(plan.attempts)
+    assert [s.attempt for s in asked] == list(plan.attempts[: len(asked)])
     assert len(outcome.failures) + isinstance(outcome, Served) == len(asked)
 
 

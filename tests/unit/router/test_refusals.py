@@ -13,7 +13,7 @@ from backends.base import (
     TimedOut,
     Unreachable,
 )
-from router.flow import Failed, Failure
+from router.flow import Failed, Failure, NotAccepted
 from router.refusals import all_failed, no_candidate, rejected
 
 
@@ -107,6 +107,10 @@ def failed(*errors, out_of_time=False):
         ([Unreachable("x")], True, 504, "upstream_timed_out"),
         ([Overloaded("x", retry_after_s=9), Overloaded("x")], False, 503, "overloaded"),
         ([Overloaded("x"), TimedOut("x")], False, 502, "upstream_failed"),
+        ([NotAccepted("json_valid"), Overloaded("x")], False, 503, "overloaded"),
+        ([NotAccepted("json_valid"), TimedOut("x")], False, 504, "upstream_timed_out"),
+        ([NotAccepted("json_valid")], True, 504, "upstream_timed_out"),
+        ([NotAccepted("json_valid")], False, 502, "upstream_failed"),
     ],
 )
 def test_attempts_that_all_failed(errors, out_of_time, status, code):
@@ -114,6 +118,15 @@ def test_attempts_that_all_failed(errors, out_of_time, status, code):
     assert (refusal.status, refusal.code) == (status, code)
     assert len(refusal.extra["reasons"]) == len(errors)
     assert bool(refusal.headers) == (status == 503)
+
+
+def test_an_answer_that_was_not_kept_is_told_with_the_test_that_it_failed():
+    refusal = all_failed(failed(NotAccepted("json_valid"), Unreachable("refused")))
+    assert [reason["code"] for reason in refusal.extra["reasons"]] == [
+        "not_accepted",
+        "unreachable",
+    ]
+    assert refusal.message.startswith("no fleet answered: f: not_accepted (json_valid); ")
 
 
 def test_only_the_fleets_own_refusal_of_the_request_is_relayed():

@@ -42,9 +42,10 @@ def fleet(engine="vllm", abilities=("thinking",)):
     )
 
 
-def sent(data, *, thinking=None, max_tokens=77, **on):
+def sent(data, *, thinking=None, max_tokens=77, logprobs=False, **on):
     request = wire.parse_chat(data)
-    body, edits = wire.upstream_body(wire.Edit(request, fleet(**on), max_tokens, thinking))
+    edit = wire.Edit(request, fleet(**on), max_tokens, thinking, logprobs)
+    body, edits = wire.upstream_body(edit)
     return json.loads(body), edits
 
 
@@ -242,6 +243,22 @@ def test_a_model_without_thinking_is_left_alone():
     body, edits = sent(raw(), thinking="off", abilities=())
     assert "chat_template_kwargs" not in body
     assert "thinking" not in edits
+
+
+@pytest.mark.parametrize("asked", [{}, {"logprobs": False}, {"logprobs": None}])
+def test_log_probabilities_are_asked_for_where_the_answer_is_tested_by_them(asked):
+    body, edits = sent(raw(**asked), logprobs=True)
+    assert (body["logprobs"], body["top_logprobs"]) == (True, 1)
+    assert "logprobs" in edits
+    body, edits = sent(raw(**asked))
+    assert body.get("logprobs") == asked.get("logprobs")
+    assert "logprobs" not in edits
+
+
+def test_log_probabilities_that_the_caller_asks_for_are_left_as_they_are():
+    body, edits = sent(raw(logprobs=True, top_logprobs=5), logprobs=True)
+    assert (body["logprobs"], body["top_logprobs"]) == (True, 5)
+    assert "logprobs" not in edits
 
 
 json_values = st.recursive(

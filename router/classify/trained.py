@@ -1,0 +1,111 @@
+"""The classifier that ships: three heads over one reading, their weights learnt from data.
+
+What was learnt, from what, and how well it does is in docs/model-card.md.
+"""
+
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from math import exp, log, sqrt
+from typing import Final
+
+from router.classify.artefact import WORD_UNIT, Artefact
+from router.classify.assumed import COPIES, FALLS, GAIN_SAYS, P_SMALL, THINKING_TOKENS
+from router.classify.judgement import Judgement
+from router.classify.signals import gain_signals_of, signals_of, task_signals_of
+from router.features import Features, Reading
+
+DECIMALS: Final = 4  # of complexity and p_small: what is recorded is what was compared
+SURELY_HEAVY: Final = 0.5  # complexity from which on a request is heavy more likely than not
+WORDS: Final = "words"  # the reason that stands for all words together
+MOST_LOG_ODDS: Final = 30.0
+
+
+def trained(artefact: Artefact) -> Callable[[Reading], Judgement]:
+    """Return the classifier with these weights."""
+
+    def judge(reading: Reading) -> Judgement:
+        features = reading.features
+        signals = signals_of(features)
+        reasons = _reasons(artefact, signals, reading.words)
+        complexity = _probability(artefact.bias + sum(said for _, said in reasons))
+        task = _task(artefact, features, signals)
+        threshold = artefact.thresholds[features.language]
+        return Judgement(
+            task=task,
+            complexity=complexity,
+            tier="simple" if complexity < threshold else "heavy",
+            sure=complexity < threshold or complexity >= SURELY_HEAVY,
+            p_small=_p_small(artefact, task, complexity, gain_signals_of(features, signals)),
+            language=features.language,
+            tokens_out=_tokens_out(artefact, features, task, complexity, 0.0),
+            tokens_out_p90=_tokens_out(artefact, features, task, complexity, artefact.spread),
+            reasons=reasons,
+        )
+
+    return judge
+
+
+def _reasons(
+    artefact: Artefact, signals: Mapping[str, float], words: AbstractSet[str]
+) -> tuple[tuple[str, float], ...]:
+    weights = artefact.complexity
+    said = [(name, weights[name] * value) for name, value in signals.items() if name in weights]
+    known = artefact.words.keys() & words
+    if known:
+        total = sum(map(artefact.words.__getitem__, known))
+        said.append((WORDS, total / WORD_UNIT / sqrt(len(known))))
+    return tuple(said)
+
+
+def _probability(log_odds: float) -> float:
+    bounded = max(-MOST_LOG_ODDS, min(log_odds, MOST_LOG_ODDS))
+    return round(1 / (1 + exp(-bounded)), DECIMALS)
+
+
+def _task(artefact: Artefact, features: Features, signals: Mapping[str, float]) -> str:
+    scores = dict(artefact.task_bias)
+    for name, value in task_signals_of(features, signals).items():
+        for task, weight in artefact.tasks.get(name, ()):
+            scores[task] += weight * value
+    return max(scores, key=scores.__getitem__)
+
+
+def _p_small(
+    artefact: Artefact, task: str, complexity: float, gain_signals: Mapping[str, float]
+) -> float:
+    """Return the assumed level of the task at this complexity, moved by the learnt gain."""
+    easy, hard = P_SMALL[task]
+    level = easy + (hard - easy) * _hardness(complexity)
+    gain = -artefact.gain_mean
+    for name, weight in artefact.gain.items():
+        value = gain_signals.get(name)
+        if value is not None:
+            gain += weight * value
+    return _probability(log(level / (1 - level)) - GAIN_SAYS * gain)
+
+
+def _hardness(complexity: float) -> float:
+    """Return how far p_small has fallen: with complexity, then to its end, and no further."""
+    begins, ends = FALLS
+    if complexity <= begins:
+        return complexity
+    return min(1.0, begins + (complexity - begins) * (1 - begins) / (ends - begins))
+
+
+def _tokens_out(
+    artefact: Artefact, features: Features, task: str, complexity: float, above: float
+) -> int:
+    length = artefact.lengths[task]
+    material = features.material_tokens if task in COPIES else 0
+    tokens = exp(
+        length.base
+        + length.by_complexity * complexity
+        + length.by_material * log(1 + material)
+        + above
+    )
+    if features.tokens_asked is not None:
+        tokens = features.tokens_asked
+    if "thinking" in features.needs:
+        low, high = THINKING_TOKENS
+        tokens += low + (high - low) * complexity
+    return max(1, round(tokens))

@@ -1,6 +1,6 @@
 # What people type. `make up` and `make test` install what is missing by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format bench coverage eval train-tiny clean
+.PHONY: help setup up test check format bench coverage eval train train-tiny clean
 BIN := .venv/bin
 
 help: ## Show the targets
@@ -34,6 +34,9 @@ bench: setup ## Print where the microseconds go, and the ratio to a direct call
 
 eval: setup ## Judge the classifier on labelled data of yours: make eval DATA=folder
 	@$(BIN)/python tools/eval.py $(DATA)
+
+train: setup ## Learn the classifier anew from our prompts and public ones: make train DATA=folder
+	@$(BIN)/python -m tools.train_judge $(DATA)
 
 train-tiny: ## Train the tiny demo model anew (17 minutes on one core; fetches torch)
 	uv run --no-project --with torch==2.13.0 --with tokenizers --with gguf --with numpy --with httpx \

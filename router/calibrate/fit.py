@@ -21,6 +21,10 @@ SEED = 20261121
 LEAST = 50  # labels; nothing can be learnt from fewer
 
 
+class NothingLearnt(ValueError):  # noqa: N818  (what it says)
+    """The labels don't tell which requests the small model answers as well."""
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """One request, and how well the small (weak) and the strong model answered it, 0 to 1.
@@ -87,7 +91,7 @@ def fit(labels: Sequence[Label], key_share: float = KEY_SHARE) -> Fitted:
     """Learn from all labels, and foretell each by what was learnt without it.
 
     Those with text teach its words, if there are enough of them; the others the curve. What was
-    learnt from the one kind has not seen the other.
+    learnt from the one kind has not seen the other. Raises NothingLearnt.
     """
     weighed = weighted(labels, key_share)
     texts = [i for i, label in enumerate(weighed) if label.text is not None]
@@ -98,8 +102,13 @@ def fit(labels: Sequence[Label], key_share: float = KEY_SHARE) -> Fitted:
     calibration = Calibration({}, {}, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
     odds = [0.0] * len(weighed)  # that it is not acceptable
     if texts:
-        calibration, foretold = _fit_texts([weighed[i] for i in texts])
-        odds = _put(odds, texts, foretold)
+        try:
+            calibration, foretold = _fit_texts([weighed[i] for i in texts])
+            odds = _put(odds, texts, foretold)
+        except NothingLearnt:
+            if not rest:
+                raise
+            texts, rest = [], list(range(len(weighed)))  # they still have task, size and so on
     if rest:
         curve, foretold = _fit_curve([weighed[i] for i in rest])
         odds = _put(odds, rest, foretold)
@@ -118,10 +127,21 @@ def _fit_texts(labels: Sequence[Label]) -> tuple[Calibration, list[float]]:
         learnt = _learn([labels[i] for i in seen], [texts[i] for i in seen], (0.0, 0.0))
         return [learnt.gain(labels[i].text or "", labels[i].complexity) for i in unseen]
 
-    foretold = _crossed(len(labels), gains)
+    folds = _folds([label.text for label in labels])
+    foretold = _crossed(folds, gains)
     slope, offset = _logistic(foretold, [label.acceptable for label in labels])
-    odds = [slope * gain + offset for gain in foretold]
-    return _learn(labels, texts, (slope, offset)), odds
+    if slope <= 0 < sum(label.acceptable < 1 for label in labels):
+        raise NothingLearnt(
+            "the words of these labels don't tell which requests the small model answers as well: "
+            "labels that were not seen are foretold no better than by chance"
+        )
+
+    def odds(seen: Sequence[int], unseen: Sequence[int]) -> list[float]:
+        """Return log-odds by a curve that was drawn through other labels than these."""
+        steep, high = _logistic([foretold[i] for i in seen], [labels[i].acceptable for i in seen])
+        return [max(steep, 0.0) * foretold[i] + high for i in unseen]
+
+    return _learn(labels, texts, (slope, offset)), _crossed(folds, odds)
 
 
 def _fit_curve(labels: Sequence[Label]) -> tuple[Curve, list[float]]:
@@ -134,20 +154,28 @@ def _fit_curve(labels: Sequence[Label]) -> tuple[Curve, list[float]]:
         curve = learn_curve([seen_as[i] for i in seen])
         return [_odds(curve, labels[i]) for i in unseen]
 
-    return learn_curve(seen_as), _crossed(len(labels), odds)
+    return learn_curve(seen_as), _crossed(_folds([None] * len(labels)), odds)
+
+
+def _folds(texts: Sequence[str | None]) -> list[list[int]]:
+    """Part the labels in FOLDS, those of the same text together: it would foretell itself."""
+    together: dict[object, list[int]] = {}
+    for i, text in enumerate(texts):
+        together.setdefault(i if text is None else text, []).append(i)
+    groups = list(together.values())
+    random.Random(SEED).shuffle(groups)  # noqa: S311  (folds, no secret)
+    parts = [groups[fold::FOLDS] for fold in range(min(FOLDS, len(groups)))]
+    return [[i for group in part for i in group] for part in parts]
 
 
 def _crossed(
-    count: int, foretell: Callable[[Sequence[int], Sequence[int]], Sequence[float]]
+    folds: Sequence[Sequence[int]],
+    foretell: Callable[[Sequence[int], Sequence[int]], Sequence[float]],
 ) -> list[float]:
     """Return what is foretold of each by the other folds'."""
-    order = list(range(count))
-    random.Random(SEED).shuffle(order)  # noqa: S311  (folds, no secret)
-    foretold = [0.0] * count
-    for fold in range(min(FOLDS, count)):
-        unseen = order[fold::FOLDS]
-        out = set(unseen)
-        seen = [i for i in order if i not in out]
+    foretold = [0.0] * sum(map(len, folds))
+    for unseen in folds:
+        seen = [i for fold in folds if fold is not unseen for i in fold]
         foretold = _put(foretold, unseen, foretell(seen, unseen) if seen else [0.0] * len(unseen))
     return foretold
 

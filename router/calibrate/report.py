@@ -17,7 +17,9 @@ from router.calibrate.fit import SEED, Label
 
 BOOTSTRAPS = 200
 BINS = 10
+ROWS = 20
 Z95 = z_of(0.95)  # one-sided
+Z95_OF_ALL = z_of(1 - 0.05 / ROWS)  # by Bonferroni: one of twenty looks is chosen
 HALF = 0.5  # acceptable from here on, where a label says how much
 
 
@@ -43,7 +45,8 @@ class Floor:
     small: float
     acceptable: float
     acceptable_low: float  # with 95 % confidence
-    quality: float  # of everything together, over the strong model's
+    acceptable_sure: float  # with 95 % confidence in all rows at once: what is chosen is the best
+    quality: float | None  # of everything together, over the strong model's
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +76,18 @@ def ordering(labels: Sequence[Label], scores: Sequence[float]) -> Ordering:
 
 
 def floors(labels: Sequence[Label], p_small: Sequence[float]) -> list[Floor]:
-    """Return what every twentieth of the labels, from the surest down, means as a threshold."""
+    """Return what every twentieth of the labels, from the surest down, means as a threshold.
+
+    Thresholds that are the same are one row.
+    """
     ranked = sorted(zip(p_small, labels, strict=True), key=lambda pair: -pair[0])
-    strong = sum(label.strong for label in labels) or 1.0
-    rows = []
-    for twentieth in range(1, 21):
-        count = max(1, round(len(ranked) * twentieth / 20))
+    strong = sum(label.strong for label in labels)
+    rows: list[Floor] = []
+    for twentieth in range(1, ROWS + 1):
+        threshold = ranked[max(1, round(len(ranked) * twentieth / ROWS)) - 1][0]
+        if rows and rows[-1].threshold == threshold:
+            continue
+        count = sum(p >= threshold for p, _ in ranked)  # who is as sure stays small as well
         kept = ranked[:count]
         weight = sum(label.weight for _, label in kept)
         good = sum(label.weight * label.acceptable for _, label in kept)
@@ -87,11 +96,12 @@ def floors(labels: Sequence[Label], p_small: Sequence[float]) -> list[Floor]:
         answered += sum(label.strong for _, label in ranked[count:])
         rows.append(
             Floor(
-                kept[-1][0],
+                threshold,
                 count / len(ranked),
                 share,
                 wilson_low(share, weight, Z95),
-                answered / strong,
+                wilson_low(share, weight, Z95_OF_ALL),
+                answered / strong if strong else None,
             )
         )
     return rows
@@ -99,7 +109,7 @@ def floors(labels: Sequence[Label], p_small: Sequence[float]) -> list[Floor]:
 
 def threshold_for(rows: Sequence[Floor], floor: float) -> Floor | None:
     """Return the lowest threshold above which answers are acceptable that often, surely (95 %)."""
-    fitting = [row for row in rows if row.acceptable_low >= floor]
+    fitting = [row for row in rows if row.acceptable_sure >= floor]
     return max(fitting, key=lambda row: row.small) if fitting else None
 
 

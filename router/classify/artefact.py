@@ -18,11 +18,10 @@ Weights = Mapping[str, float]
 
 
 class Length(NamedTuple):
-    """ln(tokens out) = base + by_complexity x complexity + by_material x ln(1 + material)."""
+    """ln(tokens out) = base + by_complexity x complexity."""
 
     base: float
     by_complexity: float
-    by_material: float
 
 
 class Artefact(NamedTuple):

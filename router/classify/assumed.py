@@ -34,6 +34,5 @@ P_SMALL: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
     }
 )
 
-COPIES: Final = frozenset(("translation", "rewriting", "summarization", "structured_output"))
-"""Tasks whose answers grow with the material."""
+COPIES: Final = frozenset(("translation", "rewriting"))  # give back about what they are given
 THINKING_TOKENS: Final = (200, 2_000)  # before the answer, where thinking is on: at complexity 0, 1

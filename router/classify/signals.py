@@ -127,6 +127,6 @@ def gain_signals_of(features: Features, signals: Mapping[str, float]) -> dict[st
         found["size_of_code"] = size
     if features.options:
         found["size_of_choice"] = size
-    if features.numbers > FORMULA and features.math_signs <= FORMULA:
+    if "word_problem" in signals and features.math_signs <= FORMULA:
         found["size_of_story"] = size
     return found

@@ -96,13 +96,9 @@ def _tokens_out(
     artefact: Artefact, features: Features, task: str, complexity: float, above: float
 ) -> int:
     length = artefact.lengths[task]
-    material = features.material_tokens if task in COPIES else 0
-    tokens = exp(
-        length.base
-        + length.by_complexity * complexity
-        + length.by_material * log(1 + material)
-        + above
-    )
+    tokens = exp(length.base + length.by_complexity * complexity + above)
+    if task in COPIES:
+        tokens = max(tokens, features.material_tokens * exp(above))
     if features.tokens_asked is not None:
         tokens = features.tokens_asked
     if "thinking" in features.needs:

@@ -12,7 +12,7 @@ def written(path, count):
     rows = []
     for i in range(count):
         hard = i % 2
-        prompt = f"{'定理' if hard else 'refund'} {draw.choice('abc')} {i % 5}"
+        prompt = f"{'定理' if hard else 'refund'} {draw.choice('abc')} {i}"
         weak = float(draw.random() < (0.2 if hard else 0.95))
         rows.append({"id": i, "prompt": prompt, "weak": weak, "strong": 1.0})
     path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n")
@@ -22,7 +22,7 @@ def written(path, count):
 def test_labels_become_a_calibration_that_classify_route_and_serve_apply(
     tmp_path, start_router, upstream
 ):
-    labels, out = written(tmp_path / "labels.jsonl", 240), tmp_path / "deep" / "calibration.json"
+    labels, out = written(tmp_path / "labels.jsonl", 240), tmp_path / "calibration.json"
     run = sluice("calibrate", labels, "--out", out, "--json")
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
@@ -30,7 +30,7 @@ def test_labels_become_a_calibration_that_classify_route_and_serve_apply(
     assert found["orderings"]["calibrated"]["low"] > 0.6
     assert found["orderings"]["random"]["apgr"] == pytest.approx(0.5)
     assert found["orderings"]["oracle"]["apgr"] > found["orderings"]["calibrated"]["apgr"]
-    assert found["chosen"]["acceptable_low"] >= 0.85
+    assert found["chosen"]["acceptable_sure"] >= 0.85
     assert found["warnings"] == []
     assert sum(row["labels"] for row in found["languages"].values()) == 240
     assert "refund" not in out.read_text()  # hashes, no words
@@ -64,6 +64,54 @@ def test_the_text_shows_the_ordering_beside_random_length_and_oracle(tmp_path):
     assert "120 labels are few" in run.stderr
     strict = sluice("calibrate", labels, "--out", tmp_path / "c.json", "--quality-floor", "1")
     assert "no threshold keeps 100% acceptable" in strict.stdout
+
+
+def test_labels_of_noise_teach_nothing_and_write_nothing(tmp_path):
+    out = tmp_path / "c.json"
+    said, words = set(), ["ab", "cd", "ef", "gh", "ij", "kl", "mn", "op"]
+    for seed in range(6):
+        draw = random.Random(seed)
+        rows = [
+            {
+                "id": i,
+                "prompt": " ".join([*draw.choices(words, k=5), str(i)]),
+                "weak": float(draw.random() < 0.5),
+                "strong": 1.0,
+            }
+            for i in range(120)
+        ]
+        labels = tmp_path / "labels.jsonl"
+        labels.write_text("\n".join(map(json.dumps, rows)))
+        out.unlink(missing_ok=True)
+        run = sluice("calibrate", labels, "--out", out)
+        said.add(run.returncode)
+        if run.returncode == 2:
+            assert "no better than by chance; nothing is written" in run.stderr
+            assert not out.exists()
+    assert said == {0, 2}
+
+
+def test_labels_that_the_strong_model_never_answers_are_refused(tmp_path):
+    rows = [{"id": i, "prompt": f"p {i}", "weak": i % 2, "strong": 0} for i in range(60)]
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text("\n".join(map(json.dumps, rows)))
+    run = sluice("calibrate", labels, "--out", tmp_path / "c.json")
+    assert run.returncode == 2
+    assert "the strong model answered none of these" in run.stderr
+
+
+def test_repeated_texts_are_told(tmp_path):
+    labels = written(tmp_path / "labels.jsonl", 60)
+    labels.write_text(labels.read_text() + labels.read_text().splitlines()[0] + "\n")
+    run = sluice("calibrate", labels, "--out", tmp_path / "c.json")
+    assert "1 labels repeat the text of another" in run.stderr
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    labels = written(tmp_path / "labels.jsonl", 60)
+    run = sluice("calibrate", labels, "--out", tmp_path / "deep" / "c.json")
+    assert run.returncode == 3
+    assert f"{tmp_path / 'deep'}: no such folder" in run.stderr
 
 
 def test_too_few_labels_are_refused(tmp_path):

@@ -84,7 +84,8 @@ def test_the_text_shows_what_each_task_has_and_how_callers_called_it(tmp_path):
 
 def test_a_file_and_feedback_go_together(tmp_path):
     state, lines = state_with(tmp_path, 100, keys=("k1", "k2")), tmp_path / "labels.jsonl"
-    rows = [{"id": i, "prompt": f"refund {i}", "acceptable": i % 3 > 0} for i in range(60)]
+    words = ("refund", "invoice", "theorem")
+    rows = [{"id": i, "prompt": f"{words[i % 3]} {i}", "acceptable": i % 3 < 2} for i in range(60)]
     features = {"task": "code", "complexity": 0.5, "language": "zh-Hant", "tokens_in": 40}
     rows += [{"id": i, "features": features, "weak": 0.5, "strong": 1} for i in range(20)]
     lines.write_text("\n".join(map(json.dumps, rows)))
@@ -194,7 +195,7 @@ def test_a_line_that_is_wrong_is_told(tmp_path, row, said):
 
 
 def test_the_picture_has_its_three_parts_and_the_chosen_floor(tmp_path, closed_port):
-    state, svg = state_with(tmp_path, 300, keys=("k1", "k2")), tmp_path / "out" / "c.svg"
+    state, svg = state_with(tmp_path, 300, keys=("k1", "k2")), tmp_path / "c.svg"
     typed = ("--from-feedback", "--state", state, "--plot", svg, "--json")
     said = found(calibrate(tmp_path, *typed))
     text = " ".join(ET.parse(svg).getroot().itertext())

@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import orjson
 
+from router.calibrate.fit import Label
+from router.calibrate.report import ordering
 from router.classify.artefact import Artefact, to_json
+from router.classify.trained import trained
 from tools.train_judge import data
-from tools.train_judge.data import Example
+from tools.train_judge.data import Example, Outcome
 from tools.train_judge.heads import (
     Complexity,
     gain_head,
@@ -22,13 +25,12 @@ from tools.train_judge.heads import (
     task_head,
     with_traditional,
 )
+from tools.train_judge.picture import draw
 
 OUT = Path(__file__).parents[2] / "router" / "classify" / "data" / "judge.json"
+PICTURE = Path(__file__).parents[2] / "docs" / "confusion.svg"
 NEEDED = ("task_complexity.jsonl.gz", "outcomes.jsonl.gz", "mmlu_calibration.jsonl.gz")
-LEAK = {
-    "en": 0.045,
-    "zh": 0.05,
-}  # of heavy prompts of unseen sources that may go to the small model
+LEAK = {"en": 0.04, "zh": 0.045}  # heavy prompts of unseen sources on the small model
 MIXED_BELOW = 0.02  # a sentence in the other language must not lower the tier
 PARITY_FOLDS = 4
 
@@ -37,6 +39,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("data", nargs="?", type=Path)
     options.add_argument("--out", type=Path, default=OUT)
+    options.add_argument("--picture", type=Path, default=PICTURE)
     given = options.parse_args()
     missing = [name for name in NEEDED if not (given.data and (given.data / name).is_file())]
     if missing:
@@ -48,10 +51,14 @@ def main() -> None:
     everything = [*ours, *parity, *public]
     unseen = left_out(everything)
     thresholds = threshold_of(unseen)
-    report(unseen, thresholds)
+    by_two = {"en": thresholds["en"], "zh": thresholds["zh-Hans"]}
+    report(unseen, by_two)
+    draw(_by_language(unseen), by_two, given.picture)
+    print(f"thresholds: {thresholds}")
     head = Complexity(everything)
     task_bias, tasks = task_head(everything)
-    gain, gain_mean = gain_head(data.outcomes(given.data))
+    found = data.outcomes(given.data)
+    gain, gain_mean = gain_head(found)
     lengths, spread = length_head([*ours, *parity], head.score)
     artefact = Artefact(
         bias=round(head.bias, 4),
@@ -66,6 +73,7 @@ def main() -> None:
         spread=spread,
         provenance=provenance(given.data, everything),
     )
+    orders(found, artefact)
     given.out.parent.mkdir(exist_ok=True)
     given.out.write_bytes(orjson.dumps(to_json(artefact), option=orjson.OPT_INDENT_2) + b"\n")
     print(f"\n{given.out}: {given.out.stat().st_size:,} bytes, {len(artefact.words):,} words")
@@ -129,8 +137,7 @@ def _by_language(unseen: Mapping[str, Scored]) -> dict[str, Scored]:
     return dict(pooled)
 
 
-def report(unseen: Mapping[str, Scored], thresholds: Mapping[str, float]) -> None:
-    by_two = {"en": thresholds["en"], "zh": thresholds["zh-Hans"]}
+def report(unseen: Mapping[str, Scored], by_two: Mapping[str, float]) -> None:
     print("\nleave one source out            heavy to small   simple kept      AUC")
     for source, group in [*unseen.items(), *(_by_language(unseen).items())]:
         for language in sorted({e.language[:2] for e, _ in group}):
@@ -149,7 +156,39 @@ def report(unseen: Mapping[str, Scored], thresholds: Mapping[str, float]) -> Non
         versions[e.same_as].add(score < by_two[e.language[:2]])
     same = sum(len(tiers) == 1 for tiers in versions.values()) / len(versions)
     print(f"unseen parity prompts with the same tier in every version: {same:.1%}")
-    print(f"thresholds: {dict(thresholds)}")
+
+
+def orders(found: Sequence[Outcome], artefact: Artefact) -> None:
+    """Print APGR of 1 - p_small by benchmark: learnt from it as well, from the others, length."""
+    print("\nAPGR                              learnt from   left out   length")
+    benchmarks = defaultdict(list)
+    for outcome in found:
+        benchmarks[outcome.benchmark].append(outcome)
+    sums = [0.0, 0.0, 0.0]
+    shown = 0
+    for name, group in sorted(benchmarks.items()):
+        labels = [Label("", o.prompt, "en", 0.5, o.weak, o.strong) for o in group]
+        gain, mean = gain_head([o for o in found if o.benchmark != name])
+        apgrs = [
+            ordering(labels, scores).apgr
+            for scores in (
+                _needs(artefact, group),
+                _needs(artefact._replace(gain=gain, gain_mean=mean), group),
+                [float(len(o.prompt)) for o in group],
+            )
+        ]
+        if None in apgrs:
+            print(f"{name:<34}the strong model is not stronger: left out")
+            continue
+        print(f"{name:<34}" + "".join(f"{apgr:>11.3f}" for apgr in apgrs))
+        sums = [total + (apgr or 0.0) for total, apgr in zip(sums, apgrs, strict=True)]
+        shown += 1
+    print(f"{'on average':<34}" + "".join(f"{total / shown:>11.3f}" for total in sums))
+
+
+def _needs(artefact: Artefact, group: Sequence[Outcome]) -> list[float]:
+    judge = trained(artefact)
+    return [1 - judge(outcome.reading).p_small for outcome in group]
 
 
 def auc(heavy: np.ndarray, simple: np.ndarray) -> float:

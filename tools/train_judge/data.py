@@ -83,13 +83,11 @@ def in_traditional(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 def ours() -> list[Example]:
     """Return the prompts written for this project, simplified ones in traditional script too."""
     found: list[Example] = []
-    tiers: dict[str, Row] = {}
-    for path in OURS:
+    labels: dict[str, Row] = {}
+    for path in (TESTS / "requests.jsonl", *OURS):  # versions in another language come last
         for row in lines(path):
-            known = tiers.setdefault(row["id"], row)  # a version in another language has no labels
+            known = labels.setdefault(row["id"], row)
             found += _both_scripts(f"ours/{path.stem}", row, known)
-    for row in lines(TESTS / "requests.jsonl"):
-        found += _both_scripts("ours/requests", row, row)
     return found
 
 

@@ -26,7 +26,13 @@ MAY_SPEAK_FOR_SIMPLE = LIGHT | {
     "system_brief",
 }
 ASSUMED = {"silent": 2.5, "images": 1.0, "tools": 0.6}  # no prompt has any of these
-AT_LEAST = {"tool_results": 0.3, "system_agent": 0.3, "long_output": 0.1, "material": 0.2}
+AT_LEAST = {
+    "prove": 0.2,
+    "tool_results": 0.3,
+    "system_agent": 0.3,
+    "long_output": 0.1,
+    "material": 0.2,
+}
 RIDGE = 1.0
 WORD_SEEN = 3  # times that a word must have been seen
 PULL = 0.1  # between versions of a request
@@ -38,7 +44,7 @@ GAIN_RIDGE = 1000.0
 GAIN_EACH = 300.0  # prompts that each benchmark counts as
 BETWEEN = TIERS["medium"]
 LEAST_TASK_WEIGHT = 0.15
-TASK_RIDGE = 8.0
+TASK_RIDGE = 20.0
 SHARPNESS = 4.0  # of what was judged, as log-odds
 FALLBACK = ("other", 0.2)
 TASK_SIGNS: Mapping[
@@ -283,35 +289,36 @@ def gain_head(found: Sequence[Outcome]) -> tuple[dict[str, float], float]:
     return kept, round(sum(scores) / len(scores), 4)
 
 
+def _copied(example: Example) -> bool:
+    return example.task in COPIES and example.reading.features.material_tokens > 0
+
+
 def length_head(
     examples: Sequence[Example], complexity: Callable[[Example], float]
 ) -> tuple[dict[str, Length], float]:
     """Return ln(tokens out) by task, and how far the 90th percentile lies above it."""
-    known = [e for e in examples if e.tokens_out and e.task in TASKS]
+    known = [e for e in examples if e.tokens_out and e.task in TASKS and not _copied(e)]
     tasks = list(TASKS)
-    width = len(tasks) + 2 + len(tasks)
+    width = 2 * len(tasks) + 1
     rows = []
     for e in known:
         task = tasks.index(e.task or "")
-        material = e.reading.features.material_tokens if e.task in COPIES else 0
         rows.append(
             [
                 (task, 1.0),
                 (len(tasks), complexity(e)),
-                (len(tasks) + 1, log(1 + material)),
-                (len(tasks) + 2 + task, complexity(e)),
+                (len(tasks) + 1 + task, complexity(e)),
             ]
         )
     ridge = np.full(width, 4.0)
-    ridge[: len(tasks) + 2] = 0.5
+    ridge[: len(tasks) + 1] = 0.5
     logs = np.array([log(e.tokens_out or 1) for e in known])
     table = Rows.of(rows, width)
     at = least_squares(table, logs, np.ones(len(known)), ridge)
     lengths = {
         task: Length(
             round(float(at[i]), 2),
-            round(float(at[len(tasks)] + at[len(tasks) + 2 + i]), 2),
-            round(float(at[len(tasks) + 1]), 2) if task in COPIES else 0.0,
+            round(float(at[len(tasks)] + at[len(tasks) + 1 + i]), 2),
         )
         for i, task in enumerate(tasks)
     }

@@ -9,7 +9,7 @@ import click
 import orjson
 from click.core import ParameterSource
 
-from router.calibrate.fit import LEAST, Label, weighted
+from router.calibrate.fit import LEAST, Label, NothingLearnt, weighted
 from router.calibrate.weights import KEY_SHARE, fair_share
 from router.classify.calibration import to_json
 from router.cli import options
@@ -21,6 +21,7 @@ from router.sources import Sources
 
 FEW = 200  # labels; below, intervals are too wide to trust
 PICTURES = (".svg", ".png")
+RANDOM = 0.5  # APGR
 
 
 @click.command("calibrate")
@@ -71,14 +72,18 @@ def command(
     {"id", "prompt" or "messages" or "features", and "weak" and "strong", or "acceptable"}: how
     well the small and the strong model answered, from 0 to 1, or whether the small one did.
     """
-    _check_options(labels, plot, fleets, policy, from_feedback=from_feedback)
+    _check_options(labels, out, plot, fleets, policy, from_feedback=from_feedback)
     with told():
         given = of_feedback(state) if from_feedback else []
         world = None if fleets is None else Sources(state, fleets, policy).load()
         found = [*(of_file(labels) if labels is not None else []), *teaching(given)]
     draw = None if plot is None else _drawer()
     warnings = list(_warnings(found, given, key_share))
-    learnt = found_in(found, key_share, quality_floor, world)
+    try:
+        learnt = found_in(found, key_share, quality_floor, world)
+    except NothingLearnt as exc:
+        raise Ends(f"{exc}; nothing is written", REFUSED) from None
+    warnings += _doubts(learnt)
     with told():
         _write(out, orjson.dumps(to_json(learnt.fitted.calibration)))
         if draw is not None and plot is not None:
@@ -96,6 +101,7 @@ def command(
 
 def _check_options(
     labels: str | None,
+    out: Path,
     plot: Path | None,
     fleets: Path | None,
     policy: Path | None,
@@ -112,6 +118,9 @@ def _check_options(
                 raise Ends(f"`{option}` goes with `--from-feedback`", INVALID)
     if policy is not None and fleets is None:
         raise Ends("`--policy` goes with `--fleets`: its baseline's costs are compared", INVALID)
+    for path in (out, plot):
+        if path is not None and not path.parent.is_dir():
+            raise Ends(f"{path.parent}: no such folder", INVALID)
     if plot is not None and plot.suffix not in PICTURES:
         raise Ends(f"{plot}: a picture is .svg or .png", INVALID)
 
@@ -146,8 +155,30 @@ def _warnings(found: Sequence[Label], given: Sequence[Given], key_share: float) 
     texts = sum(label.text is not None for label in found)
     if 0 < texts < LEAST:
         yield f"{texts} labels with text are too few for their words: they teach as the others do"
+    repeated = texts - len({label.text for label in found if label.text is not None})
+    if repeated:
+        yield f"{repeated} labels repeat the text of another: they say less than as many new ones"
+    if not any(label.strong for label in found):
+        said = "the strong model answered none of these acceptably: nothing to compare with"
+        raise Ends(f"{said}; nothing is written", REFUSED)
     if sum(label.gain for label in found) <= 0:
         yield "the strong model is not stronger on these labels: nothing to order by"
+
+
+def _doubts(learnt: Found) -> Iterator[str]:
+    """Yield why what was learnt may not be worth using."""
+    mine = learnt.orderings["calibrated"]
+    if mine.apgr is None or mine.low is None:
+        return
+    if mine.low <= RANDOM:
+        yield (
+            f"APGR {mine.apgr:.3f} may be chance: 0.5 lies within its interval; more labels would "
+            "tell"
+        )
+    for name in ("complexity", "length"):
+        other = learnt.orderings[name].apgr
+        if other is not None and other >= mine.apgr:
+            yield f"{name} alone orders these labels as well (APGR {other:.3f})"
 
 
 def _drawer() -> Callable[[Found, Path], None]:
@@ -160,7 +191,6 @@ def _drawer() -> Callable[[Found, Path], None]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(data)

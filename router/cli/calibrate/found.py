@@ -220,7 +220,7 @@ def _conclusion(found: Found) -> str:
         )
     return (
         f"`quality_floor: {chosen.threshold:.3f}` keeps {chosen.small:.0%} on the small model, "
-        f"acceptable in at least {chosen.acceptable_low:.0%} of cases (95 % confidence)"
+        f"acceptable in at least {chosen.acceptable_sure:.0%} of cases (95 % confidence)"
     )
 
 

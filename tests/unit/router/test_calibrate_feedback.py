@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from policies import LANGUAGES, TASKS
 from router.calibrate.curve import Seen, learn, logistic
-from router.calibrate.fit import LEAST, Label, counts, fit, weighted
+from router.calibrate.fit import LEAST, Label, NothingLearnt, counts, fit, weighted
 from router.calibrate.report import confusion, floors, ordering
 from router.calibrate.weights import fair_share, weigh
 from router.classify import judge_by
@@ -225,8 +225,9 @@ def test_counts_are_by_what_was_said_and_the_fit_by_the_score():
 
 def with_text(count):
     return [
-        Label(f"t{i}", f"{'theorem' if i % 2 else 'refund'} {i % 5}", "en", 0.5, 1.0 - i % 2, 1.0)
+        Label(f"t{i}", f"{'theorem' if i % 2 else 'refund'} {i}", "en", 0.5, weak, 1.0)
         for i in range(count)
+        for weak in [float(i % 2 == (i % 7 == 0))]
     ]
 
 
@@ -274,7 +275,11 @@ def test_texts_too_few_for_their_words_teach_as_the_others_do():
 @given(st.integers(0, 4), st.integers(0, 4))
 def test_any_few_labels_have_a_fit(texts, others):
     assume(texts + others)
-    fitted = fit([*with_text(texts), *labels(others)])
+    try:
+        fitted = fit([*with_text(texts), *labels(others)])
+    except NothingLearnt:
+        assert texts
+        return
     assert len(fitted.p_small) == texts + others
     assert all(0 <= p <= 1 for p in fitted.p_small)
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 FALLS: Final = (0.3, 0.45)  # complexity where p_small begins to fall faster, and where it ends
-GAIN_SAYS: Final = 12.0  # log-odds of p_small per unit of expected gain
+GAIN_SAYS: Final = 25.0  # log-odds of p_small per unit of expected gain
 
 P_SMALL: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
     {  # at complexity 0, at 1

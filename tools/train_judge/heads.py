@@ -40,7 +40,7 @@ SOURCE_MOST = 40.0  # prompts that each source and tier counts as
 TEMPLATED_MOST = 25.0
 BETWEEN_MOST = 15.0
 OURS_EACH = 0.12  # of a prompt that was written to be hard to judge
-GAIN_RIDGE = 1000.0
+GAIN_RIDGE = 300.0
 GAIN_EACH = 300.0  # prompts that each benchmark counts as
 BETWEEN = TIERS["medium"]
 LEAST_TASK_WEIGHT = 0.15
@@ -86,7 +86,7 @@ TASK_SIGNS: Mapping[
     "continue": (("multi_turn", 0.6),),
     "carried": (("multi_turn", 0.3),),
     "brevity": (("short_answer", 0.5),),
-    "json_asked": (("structured_output", 0.5),),
+    "json_asked": (("structured_output", 0.7),),
 }
 
 FIRST, LAST_HAN = 0x3400, 0xA000

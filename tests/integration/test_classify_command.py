@@ -20,7 +20,7 @@ LINES = [
 ]
 KEYS = [
     "id", "task", "complexity", "tier", "p_small", "language", "tokens_in", "tokens_out_expected",
-    "us",
+    "tokens_out_p90", "sure", "us",
 ]  # fmt: skip
 
 

@@ -35,7 +35,7 @@ AT_LEAST = {
 }
 RIDGE = 1.0
 WORD_SEEN = 3  # times that a word must have been seen
-PULL = 0.1  # between versions of a request
+PULL = 0.3  # between versions of a request
 SOURCE_MOST = 40.0  # prompts that each source and tier counts as
 TEMPLATED_MOST = 25.0
 BETWEEN_MOST = 15.0

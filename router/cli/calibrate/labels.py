@@ -7,6 +7,7 @@ from typing import Any
 from policies.conditions import LANGUAGES, TASKS
 from router.calibrate.fit import Label
 from router.classify import Judge, judge_by
+from router.classify.signals import spoken
 from router.cli import requests_file
 from router.cli.errors import INVALID, Ends
 from router.features import read
@@ -72,7 +73,15 @@ def _label(line: bytes, by: Judge) -> Label:
     reading = read(requests_file.body(row))
     judged, size = by(reading), reading.features.tokens_in
     return Label(
-        name, reading.text, judged.language, judged.complexity, weak, strong, judged.task, size
+        name,
+        reading.text,
+        judged.language,
+        judged.complexity,
+        weak,
+        strong,
+        judged.task,
+        size,
+        signals=spoken(reading.features),
     )
 
 

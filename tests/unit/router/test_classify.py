@@ -347,7 +347,6 @@ def test_reasons_are_the_signals_that_spoke_with_their_weight():
         ("Who wrote it?", {}, "short_answer"),
         ("do it", {"tools": [{"type": "function", "function": {"name": "x"}}]}, "agentic"),
         (turns("Let us talk", "Sure", "go on"), {}, "multi_turn"),
-        ("lorem ipsum " * 20, {}, "reasoning"),
     ],
 )
 def test_tasks_are_told_apart(text, fields, task):

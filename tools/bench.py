@@ -16,10 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import orjson
+
 from backends.http1 import Client
 from backends.load import Load
 from router import wire
 from router.classify import judge_by
+from router.classify.artefact import from_json, packaged, to_json
 from router.decide import decide
 from router.estimate import estimate
 from router.facts import facts_of
@@ -63,6 +66,24 @@ def stages() -> None:
         ]
         for stage, seconds in [*timed, ("together", sum(seconds for _, seconds in timed))]:
             print(f"    {stage:<28}{seconds / 300 * 1e6:8.1f}")
+
+
+def judging() -> None:
+    """Print what reading and judging take by size, and what the artefact takes to load."""
+    classify = judge_by()
+    print("\nread + classify, CPU microseconds (best of 7), by bytes of prompt")
+    for name, text in PROMPTS.items():
+        language, raw = name.split(",")[0], text.encode()
+        shown = [f"  {language:<10}"]
+        for size in (200, 1_000, 10_000, 1_000_000):
+            whole = (raw * (size // len(raw) + 1))[:size].decode(errors="ignore")
+            body = {"messages": [{"role": "user", "content": whole}]}
+            took = min(timeit.repeat(lambda b=body: classify(read(b)), number=50, repeat=7)) / 50
+            shown.append(f"{size:>11,}: {took * 1e6:6.1f}")
+        print("".join(shown))
+    raw_artefact = orjson.dumps(to_json(packaged()))
+    load = min(timeit.repeat(lambda: from_json(orjson.loads(raw_artefact)), number=1, repeat=7))
+    print(f"  the artefact: {len(raw_artefact):,} bytes, loaded in {load * 1e3:.1f} ms")
 
 
 def candidates() -> None:
@@ -178,6 +199,7 @@ async def compare(direct: Client, routed: Client, pid: int) -> None:
 
 def main() -> None:
     stages()
+    judging()
     candidates()
     state = Path(tempfile.mkdtemp())
     with process([sys.executable, str(Path(__file__).parent / "bench_upstream.py")]) as upstream:

@@ -38,6 +38,14 @@ def test_every_line_is_judged_in_its_order(tmp_path):
     assert all(0 <= row["complexity"] <= 1 and row["us"] > 0 for row in found)
 
 
+def test_half_a_surrogate_pair_is_judged_as_the_api_judges_it(tmp_path):
+    file = tmp_path / "lines.jsonl"
+    file.write_text('{"id": 1, "prompt": "Translate \\ud83d to French"}\n')
+    run = sluice("classify", file)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["task"] == "translation"
+
+
 def test_standard_input_is_read(tmp_path):
     command = [sys.executable, "-m", "router.cli", "classify", "-"]
     run = subprocess.run(command, input=json.dumps(LINES[0]), capture_output=True, text=True,

@@ -70,7 +70,8 @@ def _label(line: bytes, by: Judge) -> Label:
     if FEATURES in row:
         task, complexity, language, tokens_in = _features(row[FEATURES])
         return Label(name, None, language, complexity, weak, strong, task, tokens_in)
-    reading = read(requests_file.body(row))
+    asked = requests_file.request(row)
+    reading = read(asked.body, asked.sent_bytes)
     judged, size = by(reading), reading.features.tokens_in
     return Label(
         name,

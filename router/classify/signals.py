@@ -22,6 +22,7 @@ LONG_OUTPUT: Final = 40  # tokens
 BRIEF: Final = 32  # tokens of an instruction that is not brief
 SYSTEM_SHARE: Final = 0.8  # of a system prompt's cue in naming the task
 USUAL_TOKENS: Final = 64
+STORY_LINES: Final = 3  # up to which a word problem is told, not listed
 FORMULA: Final = 1  # signs or numbers up to which there is none
 _TOPICS: Final = LIGHT | {"lookup", "suggest", "close", "continue"}
 
@@ -132,6 +133,7 @@ def gain_signals_of(features: Features, signals: Mapping[str, float]) -> dict[st
         found["size_of_code"] = size
     if features.options:
         found["size_of_choice"] = size
-    if "word_problem" in signals and features.math_signs <= FORMULA:
+    story = "word_problem" in signals and features.lines <= STORY_LINES and not features.options
+    if story and features.math_signs <= FORMULA:
         found["size_of_story"] = size
     return found

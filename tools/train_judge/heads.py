@@ -42,6 +42,10 @@ TEMPLATED_MOST = 25.0
 BETWEEN_MOST = 15.0
 OURS_EACH = 0.12  # of a prompt that was written to be hard to judge
 GAIN_RIDGE = 300.0
+GAIN_DRAWN = {  # what weights are drawn to: there, longer questions are harder ones on all data
+    "size_of_story": 0.04,
+    "size_of_choice": 0.02,
+}
 GAIN_EACH = 300.0  # prompts that each benchmark counts as
 BETWEEN = TIERS["medium"]
 LEAST_TASK_WEIGHT = 0.15
@@ -277,12 +281,11 @@ def gain_head(found: Sequence[Outcome]) -> tuple[dict[str, float], float]:
         rows += [[(c, float(v)) for c, v in enumerate(row) if v] for row in dense]
         targets += list(gains - gains.mean())
         weights += [GAIN_EACH / len(group)] * len(group)
-    at = least_squares(
-        Rows.of(rows, len(names)),
-        np.array(targets),
-        np.array(weights),
-        np.full(len(names), GAIN_RIDGE),
-    )
+    matrix = Rows.of(rows, len(names))
+    drawn = np.array([GAIN_DRAWN.get(name, 0.0) for name in names])
+    rest = np.array(targets) - matrix.times(drawn)
+    ridge = np.full(len(names), GAIN_RIDGE)
+    at = drawn + least_squares(matrix, rest, np.array(weights), ridge)
     kept = {n: round(float(w), 4) for n, w in zip(names, at, strict=True) if abs(w) >= 5e-4}
     scores = [
         sum(kept.get(n, 0.0) * v for n, v in said.items())

@@ -514,7 +514,8 @@ def test_a_budget_is_spent_to_the_last_sample_and_not_beyond(start, models):
 
 
 def test_a_call_whose_use_nobody_knows_costs_what_was_set_aside(start, models, upstream):
-    limits = ", limits: {deadline_ms: 3000, ttft_timeout_ms: 300, inter_chunk_timeout_ms: 300}, max_output_tokens: 2"
+    waits = "{deadline_ms: 3000, ttft_timeout_ms: 300, inter_chunk_timeout_ms: 300}"
+    limits = f", limits: {waits}, max_output_tokens: 2"
 
     def hangs(body, send, gone):
         if body["model"] == "large":

@@ -147,7 +147,11 @@ def test_labels_of_shadow_judging_count_beside_feedback_as_the_operators_own(tmp
     assert said["tasks"]["code"] == {"labels": 80, "counted": 80, "acceptable": 0}
     assert said["keys"].keys() == {"k1", "k2"}
     row = {"labels": 80, "acceptable": 0, "strong_acceptable": 80}
-    assert said["judges"] == {"critic": row}
+    store = Labels(state)
+    agree = sum(not one.acceptable for one in store.all())
+    store.close()
+    assert said["judges"] == {"critic": {**row, "callers": 60, "agree": agree}}
+    assert 0 < agree < 60
     assert "shadow judging: 80 labels by critic (0 acceptable; of the strong answers 80)" in (
         calibrate(tmp_path, "--from-feedback", "--state", state).stdout
     )

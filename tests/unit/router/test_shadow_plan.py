@@ -100,13 +100,25 @@ def test_the_most_that_it_costs_is_every_byte_a_token_and_output_at_its_limit(sa
 
 
 def test_no_strong_answer_makes_the_judge_dearer_than_what_was_set_aside(sample):
-    it = sample(LITTLE, BASE, fleet("court", "critic"), fleet("dear", "critic", usd=9.0))
+    it = sample(LITTLE, BASE, fleet("court", "critic"))
     most = judge(it).worst_nano
     for answer in ("x", "文" * (ANSWER_BYTES // 3), "<|" * (ANSWER_BYTES // 2)):
-        loads = [replace(load, in_flight=50) if i == 2 else load for i, load in enumerate(idle(it))]
-        for found in (judge(it, answer), plan_judge(it, answer, loads, AT)):
-            assert found.worst_nano <= most
+        assert judge(it, answer).worst_nano <= most
     assert judge(it, "x").worst_nano < most
+
+
+def test_nor_does_a_dearer_fleet_that_takes_the_place_of_the_first_choice(sample):
+    it = sample(LITTLE, BASE, fleet("court", "critic"), fleet("dear", "critic", usd=9.0))
+    most, answer = judge(it).worst_nano, "<|" * (ANSWER_BYTES // 2)
+    assert chosen(judge(it)) == "court"
+    loads = idle(it)
+    loads[2] = replace(loads[2], state="open-circuit")
+    later = plan_judge(it, answer, loads, AT)
+    assert chosen(later) == "dear"
+    (attempt,) = later.decision.plan.attempts
+    facts = later.decision.facts
+    card = attempt.candidate.on.card
+    assert card.charge_nano(facts.tokens_in_bound, 0, facts.max_tokens) <= most
 
 
 def test_fleets_without_a_price_are_not_asked(sample):

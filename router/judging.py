@@ -18,7 +18,16 @@ from router.sampling import drawn, text_of
 VERDICT_TOKENS: Final = 160  # a verdict takes 40; some models indent it
 GROWS: Final = 1.5  # a text, at most, by breaking up tokens: 2 bytes become 3
 HALF: Final = 0.5
-_TOKEN = re.compile(r"([<\[])(?=[|｜]|/?s>|(?:start|end)_of_turn>|/?INST\])")
+OPENINGS: Final = (  # of the tokens that chat templates are made of
+    "<|",
+    "<｜",
+    "<s>",
+    "</s>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "[INST]",
+    "[/INST]",
+)
 _FENCED = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL)
 _FORM = '{"A": {"acceptable": true|false, "score": 0..1}, "B": {"acceptable": true|false, "score": 0..1}}'  # noqa: E501  (one line, as it is shown)
 
@@ -168,4 +177,6 @@ def _fenced(name: str, mark: str, text: str) -> str:
 
 
 def _harmless(text: str) -> str:
-    return _TOKEN.sub(r"\1 ", text)
+    for opening in OPENINGS:  # no pattern: 64 KiB may be made of nothing else
+        text = text.replace(opening, f"{opening[0]} {opening[1:]}")
+    return text

@@ -601,6 +601,24 @@ def test_at_the_end_what_is_under_way_is_broken_off_and_settled(start, models, u
     assert "bug" not in router.log()
 
 
+def test_what_a_killed_router_had_set_aside_stays_spent(start, models, upstream):
+    def script(body, send, gone):
+        if body["model"] == "large":
+            gone(20)
+            return "close"
+        return models.script(body, send, gone)
+
+    upstream.script = script
+    router = start()
+    router.chat(TICKET)
+    wait_until(lambda: len(models.bodies("large")) == 1)
+    router.process.kill()
+    router.process.wait(20)
+    killed = taken(router)
+    assert killed > 1_000_000  # the worst case of both calls, far above what they use
+    assert shadows(router) == {}
+
+
 def test_what_waits_while_the_policy_changes_is_dropped(start, models, upstream, tmp_path):
     released = []
 
@@ -620,6 +638,9 @@ def test_what_waits_while_the_policy_changes_is_dropped(start, models, upstream,
     released.append(True)
     comes_to(router, reloaded=4)
     assert len(models.bodies("large")) == 2
+    assert models.bodies("critic") == []
+    asked = [r for r in router.receipts() if r["facts"]["tenant"] == "sluice-shadow"]
+    assert taken(router) == sum(map(nano, asked)) > 0
     assert router.chat(TICKET).status_code == 200
     assert outcomes(router) == {"reloaded": 4}
 

@@ -131,7 +131,7 @@ class App:
         request = wire.parse_chat(await http.body())
         generation = self.runtime.generation
         check_model(request.model, key, generation.world.catalogue)
-        reading = read(request.body)
+        reading = read(request.body, request.sent_bytes)
         judged = self.judge(reading)
         counted = self.counts.get(judged.task, (0, 0))
         facts = facts_of(request, reading.features, judged, key, hints, at, counted)

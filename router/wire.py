@@ -30,6 +30,7 @@ class ChatRequest:
     max_tokens: int | None
     n: int
     usage_asked: bool
+    sent_bytes: int | None = None  # of the body; None: some of it is escaped, and may be longer so
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ def parse_chat(raw: bytes) -> ChatRequest:
         max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
         n=body.get("n") or 1,
         usage_asked=bool(options and options.get("include_usage")),
+        sent_bytes=None if b"\\u" in raw else len(raw),
     )
 
 

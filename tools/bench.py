@@ -16,10 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import orjson
+
 from backends.http1 import Client
 from backends.load import Load
 from router import wire
-from router.classify import judge_by
+from router.classify import Judge, Judgement, judge_by
+from router.classify.artefact import from_json, packaged, to_json
 from router.decide import decide
 from router.estimate import estimate
 from router.facts import facts_of
@@ -65,6 +68,31 @@ def stages() -> None:
             print(f"    {stage:<28}{seconds / 300 * 1e6:8.1f}")
 
 
+def judging() -> None:
+    """Print what reading and judging take by size, and what the artefact takes to load."""
+    classify = judge_by()
+    print("\nread + classify, CPU microseconds (best of 7), by bytes of prompt")
+    for name, text in PROMPTS.items():
+        language, raw = name.split(",")[0], text.encode()
+        shown = [f"  {language:<10}"]
+        for size in (200, 1_000, 10_000, 1_000_000):
+            whole = (raw * (size // len(raw) + 1))[:size].decode(errors="ignore")
+            body = {"messages": [{"role": "user", "content": whole}]}
+            took = (
+                min(timeit.repeat(lambda b=body, n=size: classify(read(b, n)), number=50, repeat=7))
+                / 50
+            )
+            shown.append(f"{size:>11,}: {took * 1e6:6.1f}")
+        print("".join(shown))
+    raw_artefact = orjson.dumps(to_json(packaged()))
+    load = min(timeit.repeat(lambda: from_json(orjson.loads(raw_artefact)), number=1, repeat=7))
+    print(f"  the artefact: {len(raw_artefact):,} bytes, loaded in {load * 1e3:.1f} ms")
+
+
+def _judged(classify: Judge, body: dict[str, object], size: int) -> Judgement:
+    return classify(read(body, size))
+
+
 def candidates() -> None:
     """Print what one fleet's estimate takes, as a multiple of an empty call in the same run."""
     world = Sources(Path(tempfile.mkdtemp())).load()
@@ -103,7 +131,7 @@ def steps(world: World, text: str) -> list[tuple[str, Callable[[], object]]]:
     edit = wire.Edit(request, decision.plan.attempts[0].candidate.on.fleet, 100, None)
     return [
         ("parse", lambda: wire.parse_chat(raw)),
-        ("features", lambda: read(request.body)),
+        ("features", lambda: read(request.body, request.sent_bytes)),
         ("classify", lambda: classify(reading)),
         ("facts", lambda: facts_of(request, features, judged, NOBODY, wire.NO_HINTS, at)),
         ("estimate + evaluate + plan", lambda: decide(world, facts, loads)),
@@ -178,6 +206,7 @@ async def compare(direct: Client, routed: Client, pid: int) -> None:
 
 def main() -> None:
     stages()
+    judging()
     candidates()
     state = Path(tempfile.mkdtemp())
     with process([sys.executable, str(Path(__file__).parent / "bench_upstream.py")]) as upstream:

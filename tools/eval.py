@@ -19,7 +19,7 @@ from router.calibrate.fit import Label
 from router.calibrate.report import ordering
 from router.classify import Judgement, judge_by
 from router.cli.classify import judge
-from router.cli.requests_file import body
+from router.cli.requests_file import request
 
 Z95 = 1.96
 BY = judge_by()
@@ -54,7 +54,7 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
 def judged(row: dict[str, Any]) -> Judgement:
     prompt = row["prompt"]
     asked = {"prompt": prompt} if isinstance(prompt, str) else {"messages": prompt}
-    return judge(body(asked), BY)[1]
+    return judge(request(asked), BY)[1]
 
 
 def tiers(found: Sequence[dict[str, Any]]) -> None:
@@ -83,7 +83,7 @@ def parity(found: Sequence[dict[str, Any]]) -> None:
     same, by = 0, defaultdict(list)
     for row in found:
         versions = {
-            lang: judge(body({"messages": messages}), BY)[1]
+            lang: judge(request({"messages": messages}), BY)[1]
             for lang, messages in row["messages"].items()
         }
         same += len({j.tier for j in versions.values()}) == 1

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import exp, log, sqrt
 
 from router.calibrate.curve import Seen
@@ -15,6 +15,7 @@ from router.classify.words import size, words
 
 FOLDS = 5
 PENALTY = 5.0  # of the ridge; 3 to 10 are within noise of one another on public outcomes
+SIGNALS_COUNT = 0.1  # of a word; 0.05 to 0.3 are within noise of one another
 AT_LEAST = 2  # texts that a word must stand in
 NEWTON = 25  # steps of the logistic curve
 SEED = 20261121
@@ -44,6 +45,7 @@ class Label:
     key: str | None = None
     said: bool | None = None
     weight: float = 1.0
+    signals: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def gain(self) -> float:
@@ -124,8 +126,11 @@ def _fit_texts(labels: Sequence[Label]) -> tuple[Calibration, list[float]]:
     texts = [words(label.text or "") for label in labels]
 
     def gains(seen: Sequence[int], unseen: Sequence[int]) -> list[float]:
+        """Return gains above the mean of those that were seen: where a fold happens to hold more
+        hard ones, the others' mean is lower, and would foretell the opposite.
+        """
         learnt = _learn([labels[i] for i in seen], [texts[i] for i in seen], (0.0, 0.0))
-        return [learnt.gain(labels[i].text or "", labels[i].complexity) for i in unseen]
+        return [_gain(learnt, labels[i]) - learnt.mean for i in unseen]
 
     folds = _folds([label.text for label in labels])
     foretold = _crossed(folds, gains)
@@ -137,11 +142,12 @@ def _fit_texts(labels: Sequence[Label]) -> tuple[Calibration, list[float]]:
         )
 
     def odds(seen: Sequence[int], unseen: Sequence[int]) -> list[float]:
-        """Return log-odds by a curve that was drawn through other labels than these."""
-        steep, high = _logistic([foretold[i] for i in seen], [labels[i].acceptable for i in seen])
-        return [max(steep, 0.0) * foretold[i] + high for i in unseen]
+        """Return log-odds by the slope of other labels than these; the level is that of all."""
+        steep, _ = _logistic([foretold[i] for i in seen], [labels[i].acceptable for i in seen])
+        return [max(steep, 0.0) * foretold[i] + offset for i in unseen]
 
-    return _learn(labels, texts, (slope, offset)), _crossed(folds, odds)
+    learnt = _learn(labels, texts, (slope, offset))
+    return replace(learnt, offset=offset - slope * learnt.mean), _crossed(folds, odds)
 
 
 def _fit_curve(labels: Sequence[Label]) -> tuple[Curve, list[float]]:
@@ -190,6 +196,10 @@ def _odds(curve: Curve, label: Label) -> float:
     return -curve.log_odds(label.task, label.complexity, label.language, label.tokens_in)
 
 
+def _gain(learnt: Calibration, label: Label) -> float:
+    return learnt.gain(label.text or "", label.complexity, label.signals)
+
+
 def _good(label: Label) -> float:
     return label.acceptable if label.said is None else float(label.said)
 
@@ -201,26 +211,38 @@ def _learn(
     known = sorted(word for word, count in counts.items() if count >= AT_LEAST)
     column = {word: i for i, word in enumerate(known)}
     idf = {word: log((1 + len(texts)) / (1 + counts[word])) + 1 for word in known}
-    rows = [_row(label, text, column, idf) for label, text in zip(labels, texts, strict=True)]
+    names = sorted({name for label in labels for name in label.signals})
+    rows = [
+        _row(label, text, column, idf, names) for label, text in zip(labels, texts, strict=True)
+    ]
     mean = sum(label.gain for label in labels) / len(labels)
     target = [label.gain - mean for label in labels]
-    weights = ridge(rows, target, len(known) + 2, PENALTY)
+    weights = ridge(rows, target, len(known) + 2 + len(names), PENALTY)
+    size_weight, complexity_weight, *signals = weights[len(known) :]
     return Calibration(
         idf,
         {word: weights[i] for word, i in column.items()},
-        weights[-2],
-        weights[-1],
+        size_weight,
+        complexity_weight,
         mean,
         *curve,
         len(labels),
+        signals={name: w * SIGNALS_COUNT for name, w in zip(names, signals, strict=True)},
     )
 
 
-def _row(label: Label, text: frozenset[int], column: dict[int, int], idf: dict[int, float]) -> Row:
+def _row(
+    label: Label,
+    text: frozenset[int],
+    column: dict[int, int],
+    idf: dict[int, float],
+    names: Sequence[str],
+) -> Row:
     mine = sorted(word for word in text if word in column)
     length = sqrt(sum(idf[word] ** 2 for word in mine)) or 1.0
     row = [(column[word], idf[word] / length) for word in mine]
-    numbers = (size(label.text or ""), label.complexity - 0.5)
+    signals = (label.signals.get(name, 0.0) * SIGNALS_COUNT for name in names)
+    numbers = (size(label.text or ""), label.complexity - 0.5, *signals)
     return [*row, *((len(column) + i, number) for i, number in enumerate(numbers))]
 
 

@@ -34,6 +34,6 @@ def judge_by(name: str = DEFAULT, calibration: Calibration | None = None) -> Jud
         return classify
 
     def judge(reading: Reading) -> Judgement:
-        return calibration.apply(classify(reading), reading.text, reading.features.tokens_in)
+        return calibration.apply(classify(reading), reading)
 
     return judge

@@ -12,10 +12,12 @@ from math import exp, log, sqrt
 from typing import Any
 
 from router.classify.judgement import Judgement
+from router.classify.signals import spoken
 from router.classify.words import size, words
+from router.features import Reading
 
 VERSION = 2
-READABLE = (1, VERSION)  # version 1 has neither curve nor counts
+READABLE = (1, VERSION)  # version 1 has no curve, counts, signals
 DECIMALS = 4
 MIDDLE = 5.0  # log of the tokens (about 150) that count as 0 of a curve's `size`
 
@@ -56,7 +58,8 @@ def log_size(tokens_in: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """`idf` and `weights` by word hash; `size_weight`, `complexity_weight` for the two numbers.
+    """`idf` and `weights` by word hash; `size_weight`, `complexity_weight` for the two numbers;
+    `signals` for those of router.classify.signals.
 
     p_small = 1 / (1 + exp(slope x gain + offset)). `labels`: how many with text it was learnt
     from; 0: none, and what is learnt from text says nothing. `curve`: of those without text.
@@ -72,8 +75,9 @@ class Calibration:
     labels: int
     curve: Curve | None = None
     counts: Counts = field(default_factory=dict)
+    signals: Mapping[str, float] = field(default_factory=dict)
 
-    def gain(self, text: str, complexity: float) -> float:
+    def gain(self, text: str, complexity: float, signals: Mapping[str, float]) -> float:
         """Return the expected gain of the strong model, from about -1 to 1."""
         total = square = 0.0
         for word in words(text):
@@ -87,14 +91,18 @@ class Calibration:
             + spoken
             + self.size_weight * size(text)
             + self.complexity_weight * (complexity - 0.5)
+            + sum(self.signals.get(name, 0.0) * value for name, value in signals.items())
         )
 
-    def apply(self, judged: Judgement, text: str, tokens_in: int | None = None) -> Judgement:
-        """Return the judgement with the calibrated p_small. `tokens_in` None: of middle size."""
-        odds = self.slope * self.gain(text, judged.complexity) + self.offset if self.labels else 0.0
+    def apply(self, judged: Judgement, reading: Reading) -> Judgement:
+        """Return the judgement with the calibrated p_small."""
+        features, odds = reading.features, 0.0
+        if self.labels:
+            gain = self.gain(reading.text, judged.complexity, spoken(features))
+            odds = self.slope * gain + self.offset
         if self.curve is not None:
-            tokens = round(exp(MIDDLE)) if tokens_in is None else tokens_in
-            told = self.curve.log_odds(judged.task, judged.complexity, judged.language, tokens)
+            task, complexity, language = judged.task, judged.complexity, judged.language
+            told = self.curve.log_odds(task, complexity, language, features.tokens_in)
             odds = pooled(odds, self.labels, -told, self.curve.labels)
         return replace(judged, p_small=round(1 / (1 + exp(min(odds, 700.0))), DECIMALS))
 
@@ -114,6 +122,7 @@ def to_json(calibration: Calibration) -> dict[str, Any]:
         "offset": calibration.offset,
         "size": calibration.size_weight,
         "complexity": calibration.complexity_weight,
+        "signals": {name: round(w, 6) for name, w in sorted(calibration.signals.items())},
         "words": words_of,
         "idf": [round(calibration.idf[word], 4) for word in words_of],
         "weights": [round(calibration.weights[word], 6) for word in words_of],
@@ -143,6 +152,9 @@ def from_json(value: object) -> Calibration:
     numbers = [value.get(key) for key in ("mean", "slope", "offset", "size", "complexity")]
     if not all(isinstance(part, list) for part in lists) or len({len(x) for x in lists}) != 1:  # type: ignore[arg-type]
         raise ValueError("`words`, `idf` and `weights` must be lists of one length")
+    signals = value.get("signals", {})
+    if not (isinstance(signals, dict) and all(map(_is_number, signals.values()))):
+        raise ValueError("`signals` must hold a number by name")
     flat = [*numbers, *(number for part in lists for number in part)]  # type: ignore[union-attr]
     if not all(map(_is_number, flat)):
         raise ValueError("holds something that is not a number")
@@ -159,6 +171,7 @@ def from_json(value: object) -> Calibration:
         int(value.get("labels", 0)),
         None if value.get("curve") is None else _curve(value["curve"]),
         _counts(value.get("counts", {})),
+        signals,
     )
 
 

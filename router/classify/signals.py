@@ -110,6 +110,11 @@ def task_signals_of(features: Features, signals: Mapping[str, float]) -> dict[st
     return found
 
 
+def spoken(features: Features) -> dict[str, float]:
+    """Return all signals that say something of how much a stronger model gains."""
+    return gain_signals_of(features, signals_of(features))
+
+
 def gain_signals_of(features: Features, signals: Mapping[str, float]) -> dict[str, float]:
     """Return what tells how much a stronger model gains: the signals, and size in its contexts.
 

@@ -13,6 +13,7 @@ from router.cli.errors import INVALID, Ends, told
 from router.cli.table import grid
 from router.features import Features, Reading, read
 from router.sources import calibration as calibration_of
+from router.wire import ChatRequest
 
 
 @click.command("classify")
@@ -29,7 +30,7 @@ def command(file: str | None, explain: str | None, calibration: Path | None) -> 
         by = judge_by(calibration=calibration_of(calibration))
     if explain is not None:
         try:
-            reading, judged, _ = judge(requests_file.body({"prompt": explain}), by)
+            reading, judged, _ = judge(requests_file.request({"prompt": explain}), by)
         except ValueError as exc:
             raise Ends(f"`--explain`: {exc}", INVALID) from None
         click.echo(_explained(reading.features, judged))
@@ -52,10 +53,10 @@ def command(file: str | None, explain: str | None, calibration: Path | None) -> 
         raise Ends(f"{wrong} lines could not be judged", INVALID)
 
 
-def judge(body: dict[str, Any], by: Judge) -> tuple[Reading, Judgement, float]:
+def judge(request: ChatRequest, by: Judge) -> tuple[Reading, Judgement, float]:
     """Return reading, judgement, and the microseconds of CPU that both took."""
     began = time.thread_time()
-    reading = read(body)
+    reading = read(request.body, request.sent_bytes)
     judged = by(reading)
     return reading, judged, (time.thread_time() - began) * 1e6
 
@@ -63,7 +64,7 @@ def judge(body: dict[str, Any], by: Judge) -> tuple[Reading, Judgement, float]:
 def _answer(line: bytes, by: Judge) -> dict[str, Any]:
     """Return what a line is judged as; raise ValueError, which never repeats the line."""
     row = requests_file.row(line)
-    reading, judged, us = judge(requests_file.body(row), by)
+    reading, judged, us = judge(requests_file.request(row), by)
     return {
         "id": row.get("id"),
         "task": judged.task,

@@ -49,8 +49,8 @@ def row(line: bytes, fields: tuple[str, ...] = FIELDS) -> dict[str, Any]:
     repeats the line.
     """
     try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError as exc:
+        value = _loads(line)
+    except json.JSONDecodeError as exc:
         raise ValueError(f"not JSON: {exc.msg}") from None
     if not isinstance(value, dict) or sum(field in value for field in fields) != 1:
         known = " or ".join(f'"{field}"' for field in fields)
@@ -58,7 +58,7 @@ def row(line: bytes, fields: tuple[str, ...] = FIELDS) -> dict[str, Any]:
     return value
 
 
-def body(value: Mapping[str, Any]) -> dict[str, Any]:
+def request(value: Mapping[str, Any]) -> wire.ChatRequest:
     """Return the chat request of a row, checked as the API checks it; raise ValueError."""
     messages = value.get("messages")
     if "prompt" in value:
@@ -66,7 +66,22 @@ def body(value: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError("`prompt` must be a text")
         messages = [{"role": "user", "content": value["prompt"]}]
     try:
-        asked = json.dumps({"model": "auto", "messages": messages}).encode()
-        return dict(wire.parse_chat(asked).body)
+        return wire.parse_chat(_json({"model": "auto", "messages": messages}))
     except Refusal as refusal:
         raise ValueError(refusal.message) from None
+
+
+def _loads(line: bytes) -> object:
+    try:
+        return orjson.loads(line)
+    except json.JSONDecodeError:
+        if b"\\u" not in line:
+            raise
+        return json.loads(line)  # which reads half a surrogate pair, as the API does
+
+
+def _json(value: object) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can escape and UTF-8 can't hold
+        return json.dumps(value).encode()

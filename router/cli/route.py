@@ -113,7 +113,7 @@ def _decide(
         hints = wire.parse_hints(headers)
     except Refusal as refusal:
         raise Ends(refusal.message, INVALID) from None
-    reading = read(request.body)
+    reading = read(request.body, request.sent_bytes)
     judged = judge_by(calibration=learnt)(reading)
     counted = (learnt.counts if learnt else {}).get(judged.task, (0, 0))
     at = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -35,6 +35,7 @@ IMAGE_TOKENS: Final = 1_000  # of one image; assumed, models differ from 85 to 4
 MESSAGE_TOKENS: Final = 4  # role and markers of one message
 REQUEST_TOKENS: Final = 3  # the opening of the answer
 BOUND_BYTES_PER_MESSAGE: Final = 64
+COUNTED_CHARACTERS: Final = 16_000  # beyond it a body's own size bounds that of its texts
 LONG_WORD: Final = 10  # letters
 _LETTERS: Final = ALPHANUMERIC | frozenset(" \n\t\r")  # alone they are no words
 
@@ -52,7 +53,7 @@ class Features(NamedTuple):
 
     tokens_in: int
     tokens_bound: (
-        int  # UTF-8 bytes and 64 per message: no tokenizer makes more of it (images apart)
+        int  # at least UTF-8 bytes and 64 per message: no tokenizer makes more (images apart)
     )
     language: str
     needs: tuple[str, ...] = ()  # of tools, json, vision, thinking, logprobs
@@ -87,8 +88,12 @@ class Reading(NamedTuple):
     text: str = ""
 
 
-def read(body: Mapping[str, Any]) -> Reading:
-    """Read a validated chat request; total for whatever its messages hold."""
+def read(body: Mapping[str, Any], sent_bytes: int | None = None) -> Reading:
+    """Read a validated chat request; total for whatever its messages hold.
+
+    ``sent_bytes`` are those of the body, where no character in it is escaped by its number: then
+    all its texts together are no longer, and long ones need not be counted.
+    """
     messages: Sequence[Message] = body["messages"]
     texts = [_text(message) for message in messages]
     last = _last_user(messages)
@@ -107,7 +112,7 @@ def read(body: Mapping[str, Any]) -> Reading:
         + MESSAGE_TOKENS * len(messages)
         + REQUEST_TOKENS
         + IMAGE_TOKENS * images,
-        tokens_bound=_bytes(everything)
+        tokens_bound=_bytes(everything, sent_bytes)
         + _bytes(attached)
         + BOUND_BYTES_PER_MESSAGE * len(messages),
         language=language_of(zones.instruction, zones.words),
@@ -241,8 +246,13 @@ def _flat_json(value: object) -> str:
     return ", ".join(leaves)
 
 
-def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+def _bytes(text: str, sent: int | None = None) -> int:
+    """Return the UTF-8 bytes of a text, or, of a long one, a bound that is known."""
+    if text.isascii():
+        return len(text)
+    if sent is not None and len(text) > COUNTED_CHARACTERS:
+        return sent
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _needs(body: Mapping[str, Any], images: int) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ def written(path, count):
     rows = []
     for i in range(count):
         hard = i % 2
-        prompt = f"{'定理' if hard else 'refund'} {draw.choice('abc')} {i}"
+        prompt = f"{'快递' if hard else 'refund'} {draw.choice('abc')} {i}"
         weak = float(draw.random() < (0.2 if hard else 0.95))
         rows.append({"id": i, "prompt": prompt, "weak": weak, "strong": 1.0})
     path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n")
@@ -36,7 +36,7 @@ def test_labels_become_a_calibration_that_classify_route_and_serve_apply(
     assert "refund" not in out.read_text()  # hashes, no words
 
     lines = tmp_path / "lines.jsonl"
-    lines.write_text('{"id": 1, "prompt": "refund a"}\n{"id": 2, "prompt": "定理 a"}\n')
+    lines.write_text('{"id": 1, "prompt": "refund a"}\n{"id": 2, "prompt": "快递 a"}\n')
     plain, learnt = (
         [json.loads(line)["p_small"] for line in sluice("classify", lines, *more).stdout.split()]
         for more in ((), ("--calibration", out))
@@ -50,7 +50,7 @@ def test_labels_become_a_calibration_that_classify_route_and_serve_apply(
 
     text = catalogue(fleet("one", upstream.url))
     router = start_router(text, policy(), "--calibration", out)
-    body = {"model": "auto", "messages": [{"role": "user", "content": "定理 a"}]}
+    body = {"model": "auto", "messages": [{"role": "user", "content": "快递 a"}]}
     receipt = router.http.post("/v1/route", json=body).json()
     assert receipt["facts"]["p_small"] == learnt[1]
 

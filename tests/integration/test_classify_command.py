@@ -20,7 +20,7 @@ LINES = [
 ]
 KEYS = [
     "id", "task", "complexity", "tier", "p_small", "language", "tokens_in", "tokens_out_expected",
-    "us",
+    "tokens_out_p90", "sure", "us",
 ]  # fmt: skip
 
 
@@ -36,6 +36,14 @@ def test_every_line_is_judged_in_its_order(tmp_path):
     assert [row["language"] for row in found[:2]] == ["zh-Hans", "en"]
     assert found[0]["task"] == "classification"
     assert all(0 <= row["complexity"] <= 1 and row["us"] > 0 for row in found)
+
+
+def test_half_a_surrogate_pair_is_judged_as_the_api_judges_it(tmp_path):
+    file = tmp_path / "lines.jsonl"
+    file.write_text('{"id": 1, "prompt": "Translate \\ud83d to French"}\n')
+    run = sluice("classify", file)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["task"] == "translation"
 
 
 def test_standard_input_is_read(tmp_path):

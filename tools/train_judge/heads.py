@@ -33,9 +33,10 @@ AT_LEAST = {
     "long_output": 0.1,
     "material": 0.2,
 }
+AT_MOST = {"close": -1.0}  # thanks and goodbye ask for nothing, whatever was talked of before
 RIDGE = 1.0
 WORD_SEEN = 3  # times that a word must have been seen
-PULL = 0.1  # between versions of a request
+PULL = 0.3  # between versions of a request
 SOURCE_MOST = 40.0  # prompts that each source and tier counts as
 TEMPLATED_MOST = 25.0
 BETWEEN_MOST = 15.0
@@ -144,6 +145,8 @@ class Complexity:
         self.signals = dict(zip(names, map(float, at[1:]), strict=False)) | ASSUMED
         for name, least in AT_LEAST.items():
             self.signals[name] = max(self.signals.get(name, 0.0), least)
+        for name, most in AT_MOST.items():
+            self.signals[name] = min(self.signals.get(name, 0.0), most)
         weights = at[1 + len(names) :]
         self.words = {
             word: round(float(weight) * WORD_UNIT)

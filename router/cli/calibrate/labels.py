@@ -7,6 +7,7 @@ from typing import Any
 from policies.conditions import LANGUAGES, TASKS
 from router.calibrate.fit import Label
 from router.classify import Judge, judge_by
+from router.classify.signals import spoken
 from router.cli import requests_file
 from router.cli.errors import INVALID, Ends
 from router.features import read
@@ -90,10 +91,19 @@ def _label(line: bytes, by: Judge) -> Label:
     if FEATURES in row:
         task, complexity, language, tokens_in = _features(row[FEATURES])
         return Label(name, None, language, complexity, weak, strong, task, tokens_in)
-    reading = read(requests_file.body(row))
+    asked = requests_file.request(row)
+    reading = read(asked.body, asked.sent_bytes)
     judged, size = by(reading), reading.features.tokens_in
     return Label(
-        name, reading.text, judged.language, judged.complexity, weak, strong, judged.task, size
+        name,
+        reading.text,
+        judged.language,
+        judged.complexity,
+        weak,
+        strong,
+        judged.task,
+        size,
+        signals=spoken(reading.features),
     )
 
 

@@ -119,8 +119,21 @@ def test_a_fit_is_the_same_every_time_and_survives_its_file():
     assert again == FITTED
     kept = from_json(json.loads(json.dumps(to_json(FITTED.calibration))))
     for label in LABELS[:20]:
-        ours, theirs = (c.gain(label.text, 0.5) for c in (kept, FITTED.calibration))
+        ours, theirs = (c.gain(label.text, 0.5, {"code": 1.0}) for c in (kept, FITTED.calibration))
         assert ours == pytest.approx(theirs, abs=1e-3)
+
+
+def test_signals_of_the_judge_are_learnt_too():
+    """The words are all alike, so only what the judge saw tells."""
+    labels = [
+        replace(label, text=f"the same words {i}", complexity=0.5, signals={"code": float(i % 2)})
+        for i, label in enumerate(LABELS[:200])
+    ]
+    labels = [replace(label, weak=1 - label.signals["code"], strong=1.0) for label in labels]
+    fitted = fit(labels)
+    assert fitted.calibration.signals["code"] > 0.05
+    assert ordering(labels, [1 - p for p in fitted.p_small]).apgr > 0.7
+    assert from_json(json.loads(json.dumps(to_json(fitted.calibration)))).signals.keys() == {"code"}
 
 
 def test_a_calibration_changes_p_small_alone():
@@ -147,10 +160,14 @@ def test_a_calibration_changes_p_small_alone():
         {**to_json(FITTED.calibration), "idf": [1.0]},
         {**to_json(FITTED.calibration), "mean": "x"},
         {**to_json(FITTED.calibration), "words": 3},
+        {**to_json(FITTED.calibration), "signals": 3},
+        {**to_json(FITTED.calibration), "signals": {"code": "x"}},
     ],
 )
 def test_what_is_no_calibration_is_refused(value):
-    with pytest.raises(ValueError, match=r"calibration|lists of one length|not a number"):
+    with pytest.raises(
+        ValueError, match=r"calibration|lists of one length|not a number|a number by name"
+    ):
         from_json(value)
 
 

@@ -239,9 +239,9 @@ def test_text_and_features_are_averaged_by_the_labels_behind_each():
     assert both.calibration.curve == FITTED.calibration.curve
     body = {"model": "auto", "messages": [{"role": "user", "content": "theorem 1"}]}
     reading = read(body)
-    judged, tokens_in = judge_by()(reading), reading.features.tokens_in
+    judged = judge_by()(reading)
     by = {
-        name: fitted.calibration.apply(judged, "theorem 1", tokens_in).p_small
+        name: fitted.calibration.apply(judged, reading).p_small
         for name, fitted in (("both", both), ("text", alone), ("curve", FITTED))
     }
     assert by["text"] < by["both"] < by["curve"]
@@ -316,11 +316,11 @@ def test_a_curve_and_its_counts_survive_their_file():
 def test_a_file_of_the_first_version_is_read_as_before():
     old = to_json(fit(with_text(100)).calibration)
     new = from_json(old)
-    del old["curve"], old["counts"]
+    del old["curve"], old["counts"], old["signals"]
     found = from_json({**old, "version": 1})
     assert (found.curve, found.counts) == (None, {})
     assert found.idf == new.idf
-    assert found.gain("theorem", 0.5) == new.gain("theorem", 0.5)
+    assert found.gain("theorem", 0.5, {}) == new.gain("theorem", 0.5, {})
 
 
 WHOLE = to_json(FITTED.calibration)

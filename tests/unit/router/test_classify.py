@@ -4,6 +4,7 @@ from policies.conditions import LANGUAGES, TASKS
 from router.classify import judge_by
 from router.classify.artefact import from_json, packaged, to_json
 from router.classify.assumed import COPIES, P_SMALL
+from router.classify.trained import trained
 from router.features import Features, Reading, read
 
 TICKET = "Classify this ticket as billing, technical or shipping: I was charged twice for my order"
@@ -222,10 +223,11 @@ def test_a_system_prompt_without_a_task_adds_nothing_for_one():
 
 def test_looking_something_up_says_less_the_more_stands_beside_it():
     spoken = [
-        dict(judge(ASKING._replace(instruction_tokens=size)).reasons) for size in (10, 30, 50)
+        abs(dict(judge(ASKING._replace(instruction_tokens=size)).reasons)["lookup"])
+        for size in (10, 30, 50)
     ]
 
-    assert spoken[0]["lookup"] < spoken[1]["lookup"] < spoken[2]["lookup"] == 0
+    assert spoken[0] > spoken[1] > spoken[2] == 0
 
 
 def test_material_beyond_some_size_adds_nothing():
@@ -347,14 +349,15 @@ def test_reasons_are_the_signals_that_spoke_with_their_weight():
         ("Who wrote it?", {}, "short_answer"),
         ("do it", {"tools": [{"type": "function", "function": {"name": "x"}}]}, "agentic"),
         (turns("Let us talk", "Sure", "go on"), {}, "multi_turn"),
-        ("lorem ipsum " * 20, {}, "reasoning"),
     ],
 )
 def test_tasks_are_told_apart(text, fields, task):
     assert judged(text, **fields).task == task
 
 
-def test_a_long_request_that_fits_no_task_is_other():
-    system = "You are a helpful assistant. Answer with one word only."
+def test_a_request_in_which_no_task_speaks_is_other():
+    weights = packaged()._replace(tasks={})
 
-    assert judged(under(system, "lorem ipsum " * 20)).task == "other"
+    assert (
+        trained(weights)(read({"messages": [{"role": "user", "content": "lorem"}]})).task == "other"
+    )

@@ -1,35 +1,37 @@
 """How well each classifier tells simple from heavy, on requests of our own writing.
 
-`parity.jsonl`: the same request in three languages; the even half was seen while the weights were
-fitted, the odd half was not (a dozen phrases of the lexicon come from both). `requests.jsonl`: what
-the weights were fitted on, among other things.
-The targets: few heavy requests on the small model, in every language.
+`parity.jsonl`: the same request in three languages; `requests.jsonl`: many kinds in two. The
+classifier that ships has learnt from both, so these are gates against mistakes in what reads and
+judges, not a measure of how well unseen requests are judged (that is in docs/model-card.md).
+That a gate can fail is shown below: by one that learnt from labels in disorder.
 """
 
 import json
+import random
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from router.classify import CLASSIFIERS, judge_by
+from router.classify.artefact import packaged
+from router.classify.trained import trained
 from router.features import read
+from tools.train_judge import data
+from tools.train_judge.heads import Complexity, with_traditional
 
 DATA = Path(__file__).parents[2] / "data"
 LANGUAGES = ("en", "zh-Hans", "zh-Hant")
 
 HEAVY_TO_SMALL_MAX = 0.10
 SIMPLE_TO_SMALL_MIN = 0.60
-SAME_TIER_MIN = 0.93
+SAME_TIER_MIN = 0.95
+AUC_MIN = 0.9
 
 
 def lines(name):
     return [json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines()]
-
-
-def half(name):
-    wanted = {"even": 0, "odd": 1}[name]
-    return [row for row in lines("parity.jsonl") if int(row["id"].removeprefix("p-")) % 2 == wanted]
 
 
 def tiers(judge, conversations):
@@ -53,24 +55,49 @@ def judge(request):
     return judge_by(request.param)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("name", ["even", "odd"])
-def test_few_heavy_requests_go_to_the_small_model_and_most_simple_ones_do(judge, name, language):
-    rows = half(name)
-    simple = [row["messages"][language] for row in rows if row["tier"] == "simple"]
-    heavy = [row["messages"][language] for row in rows if row["tier"] == "heavy"]
-
-    assert share_to_small(judge, heavy) <= HEAVY_TO_SMALL_MAX
-    assert share_to_small(judge, simple) >= SIMPLE_TO_SMALL_MIN
-    assert auc(judge, simple, heavy) > 0.85
-
-
-@pytest.mark.parametrize("name", ["even", "odd"])
-def test_a_request_has_the_same_tier_in_every_language(judge, name):
-    rows = half(name)
+def missed(judge):
+    """Return which gates a classifier doesn't pass."""
+    found = []
+    for language in LANGUAGES:
+        simple, heavy = (
+            [row["messages"][language] for row in lines("parity.jsonl") if row["tier"] == tier]
+            for tier in ("simple", "heavy")
+        )
+        if share_to_small(judge, heavy) > HEAVY_TO_SMALL_MAX:
+            found.append(f"{language}: heavy requests go to the small model")
+        if share_to_small(judge, simple) < SIMPLE_TO_SMALL_MIN:
+            found.append(f"{language}: simple requests don't stay on the small model")
+        if auc(judge, simple, heavy) < AUC_MIN:
+            found.append(f"{language}: heavy requests are not told from simple ones")
+    rows = lines("parity.jsonl")
     same = sum(len(set(tiers(judge, row["messages"].values()))) == 1 for row in rows)
+    if same / len(rows) < SAME_TIER_MIN:
+        found.append("versions of a request get different tiers")
+    return found
 
-    assert same / len(rows) >= SAME_TIER_MIN
+
+def test_few_heavy_requests_go_to_the_small_model_and_most_simple_ones_do(judge):
+    assert missed(judge) == []
+
+
+def learnt_from(examples):
+    head = Complexity(examples)
+    artefact = packaged()._replace(
+        bias=head.bias, complexity=head.signals, words=with_traditional(head.words)
+    )
+    return trained(artefact)
+
+
+def test_a_classifier_that_learnt_from_labels_in_disorder_fails():
+    examples = data.parity()
+    labels = [example.heavy for example in examples]
+    random.Random(1).shuffle(labels)
+    disordered = [replace(e, heavy=label) for e, label in zip(examples, labels, strict=True)]
+
+    assert missed(learnt_from(examples)) == []
+    for language in LANGUAGES:
+        told = f"{language}: heavy requests are not told from simple ones"
+        assert told in missed(learnt_from(disordered))
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from policies.conditions import NEEDS
@@ -9,6 +11,7 @@ from router.features.request import (
     Features,
     read,
 )
+from router.wire import parse_chat
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -77,6 +80,19 @@ def test_an_image_counts_as_many_tokens_and_no_bytes():
 def test_the_bound_is_the_bytes_and_64_a_message():
     assert features(user("héllo 中")).tokens_bound == 10 + BOUND_BYTES_PER_MESSAGE
     assert features(user("\ud800")).tokens_bound == 3 + BOUND_BYTES_PER_MESSAGE
+
+
+def test_a_long_text_is_bounded_by_the_body_it_came_in():
+    text = "重复" * 20_000
+    body = {"model": "auto", "messages": [user(text)]}
+    request = parse_chat(json.dumps(body, ensure_ascii=False).encode())
+    escaped = parse_chat(json.dumps(body).encode())
+    exact = len(text.encode()) + BOUND_BYTES_PER_MESSAGE
+
+    assert escaped.sent_bytes is None
+    assert read(escaped.body, escaped.sent_bytes).features.tokens_bound == exact
+    bound = read(request.body, request.sent_bytes).features.tokens_bound
+    assert exact <= bound <= exact + 100
 
 
 @pytest.mark.parametrize(

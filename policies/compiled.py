@@ -13,7 +13,19 @@ from typing import Any
 
 from policies.acceptance import ACCEPTANCE
 from policies.conditions import CONDITIONS
-from policies.model import Acceptance, Breaker, Condition, Limits, Policy, Rule, Settings, Slo
+from policies.model import (
+    SHADOW,
+    Acceptance,
+    Breaker,
+    Budget,
+    Condition,
+    Limits,
+    Policy,
+    Rule,
+    Settings,
+    Shadow,
+    Slo,
+)
 
 COMPILED_VERSION = 1
 HASH_DIGITS = 16
@@ -72,14 +84,40 @@ def _policy(compiled: Mapping[str, Any]) -> Policy:
     name = compiled["name"]
     defaults = _settings(compiled["defaults"])
     rules = tuple(_rule(rule) for rule in compiled["rules"])
+    shadow = _shadow(compiled) if "shadow" in compiled else None
     canonical = {
         "version": COMPILED_VERSION,
         "name": name,
         "baseline": f"{model}@{fleet}",
         "defaults": settings_json(defaults),
         "rules": [_rule_json(rule) for rule in rules],
+        **(
+            {} if shadow is None else _shadow_json(shadow)
+        ),  # so that other policies keep their hash
     }
-    return Policy(name, content_hash(canonical), (model, fleet), defaults, rules, canonical)
+    return Policy(name, content_hash(canonical), (model, fleet), defaults, rules, shadow, canonical)
+
+
+def _shadow(compiled: Mapping[str, Any]) -> Shadow:
+    found, (paying,) = compiled["shadow"], compiled["budgets"]
+    if found["budget"] != paying["id"]:
+        raise ValueError("shadow judging is paid from the one budget there is")
+    budget = Budget(paying["id"], float(paying["usd"]), paying["per"], paying["tz"])
+    return Shadow(float(found["share"]), found["judge"], budget)
+
+
+def _shadow_json(shadow: Shadow) -> dict[str, Any]:
+    budget = shadow.budget
+    paying = {
+        "id": budget.id,
+        "match": {"tenant": SHADOW},
+        "usd": budget.usd,
+        "per": budget.per,
+        "tz": budget.tz,
+        "when_spent": "reject",
+    }
+    said = {"share": shadow.share, "judge": shadow.judge, "budget": budget.id}
+    return {"budgets": [paying], "shadow": said}
 
 
 def _rule(found: Mapping[str, Any]) -> Rule:

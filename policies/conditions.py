@@ -192,8 +192,8 @@ def _local_time() -> Kind:
     def objections(written: Mapping[str, str]) -> Iterator[Objection]:
         if written["from"] == written["to"]:
             yield ("to",), "`from` and `to` are the same: no time is between them"
-        if "tz" in written and not _known_zone(written["tz"]):
-            yield ("tz",), _unknown_zone(written["tz"])
+        if "tz" in written and not known_zone(written["tz"]):
+            yield ("tz",), unknown_zone(written["tz"])
 
     time = {
         "type": "string",
@@ -218,7 +218,7 @@ def _minutes(time: str) -> int:
     return int(time[:2]) * 60 + int(time[3:])
 
 
-def _known_zone(name: str) -> bool:
+def known_zone(name: str) -> bool:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of the database
@@ -226,7 +226,7 @@ def _known_zone(name: str) -> bool:
     return True
 
 
-def _unknown_zone(name: str) -> str:
+def unknown_zone(name: str) -> str:
     name = name[:40]
     close = [MEANT[name]] if name in MEANT else []
     close = close or difflib.get_close_matches(name, available_timezones(), n=1)

@@ -6,11 +6,15 @@ defaults already merged in, so that evaluation looks in one place.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from decimal import Decimal
+from typing import Any, Final, Literal, Protocol
 
 Minimize = Literal["marginal_cost", "average_cost", "ttft", "e2e", "best"]
 Soft = Literal["slo.ttft", "slo.e2e", "quality_floor"]
 """A constraint that `relax` may drop. `best` (highest quality) comes from `auto:best` only."""
+
+Per = Literal["day", "week", "month"]
+SHADOW: Final = "sluice-shadow"  # the tenant of shadow judging's own calls: no key may have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,30 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """USD that may be spent in a period. It begins at midnight of `tz`, a week on Monday."""
+
+    id: str
+    usd: float
+    per: Per
+    tz: str = "UTC"
+
+    @property
+    def nano(self) -> int:
+        """Return whole nano-USD, none more than what was written."""
+        return int(Decimal(str(self.usd)).scaleb(9))
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """`share` of the small models' answers is asked again of the baseline and judged by `judge`."""
+
+    share: float
+    judge: str
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Rules in the order written; `hash` names the compiled content."""
 
@@ -188,4 +216,5 @@ class Policy:
     baseline: tuple[str, str]  # model, fleet
     defaults: Settings
     rules: tuple[Rule, ...]
+    shadow: Shadow | None = None
     compiled: Mapping[str, object] = field(default_factory=dict, repr=False)

@@ -17,12 +17,11 @@ from policies.conditions import CONDITIONS, Written, texts
 from policies.model import Policy, Settings
 from policies.names import Names
 from policies.schema import schema
+from policies.shadow import shadow_faults
 from yamlfile import Document, Fault, Path, suggest
 
 # What the form knows and this version doesn't do. Accepting it would be a promise not kept.
 NOT_ENFORCED: Mapping[Path, str] = {
-    ("budgets",): "budgets are not enforced by this version: remove `budgets`",
-    ("shadow",): "shadow judging is not done by this version: remove `shadow`",
     ("canary",): "canaries are not run by this version: remove `canary`",
     ("rules", "*", "hedge"): "hedges are not sent by this version: remove `hedge`",
 }
@@ -69,6 +68,11 @@ def _meaning(document: Document, names: Names, form: list[Fault]) -> Iterator[Fa
         defaults = _merged(settings_json(Settings()), written)
         yield from _limit_faults(("defaults",), "", written, defaults)
         yield from _floor_faults(("defaults",), "", written)
+    if sound("shadow"):
+        budgets = value.get("budgets", [])
+        budgets = budgets if isinstance(budgets, list) else []
+        readable_budgets = {i: each for i, each in enumerate(budgets) if sound("budgets", i)}
+        yield from shadow_faults(value, readable_budgets, names)
     rules = value.get("rules")
     if not isinstance(rules, list):
         return
@@ -209,6 +213,19 @@ def _compiled(value: Mapping[str, Any]) -> dict[str, Any]:
         "baseline": value["baseline"],
         "defaults": defaults,
         "rules": [_rule(rule, defaults) for rule in value["rules"]],
+        **_shadow(value),
+    }
+
+
+def _shadow(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return shadow judging with the budget that pays for it; there is no other budget."""
+    if "shadow" not in value:
+        return {}
+    return {
+        "budgets": [
+            {"tz": "UTC", **budget, "usd": float(budget["usd"])} for budget in value["budgets"]
+        ],
+        "shadow": {**value["shadow"], "share": float(value["shadow"]["share"])},
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from policies.acceptance import ACCEPTANCE
 from policies.conditions import CONDITIONS, Schema, text_or_list
-from policies.model import Minimize, Soft
+from policies.model import Minimize, Per, Soft
 
 NAME = {
     "type": "string",
@@ -34,6 +34,7 @@ MOST_TOKENS = 10_000_000  # above every context; a slip of the finger otherwise
 _TEXT = {"type": "string", "minLength": 1}
 _YES_OR_NO = {"type": "boolean"}
 _ABOVE_ZERO = {"type": "number", "exclusiveMinimum": 0}
+_USD = {**_ABOVE_ZERO, "maximum": 1_000_000_000}  # nano-USD fit in 64 bits
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _COUNT = {"type": "integer", "minimum": 1}
 _FLOOR = {"type": "number", "minimum": 0, "maximum": 10}
@@ -197,8 +198,8 @@ _BUDGET = _object(
     {
         "id": NAME,
         "match": _MATCH,
-        "usd": _ABOVE_ZERO,
-        "per": {"enum": ["day", "week", "month"]},
+        "usd": _USD,
+        "per": {"enum": list(get_args(Per))},
         "tz": _TEXT,
         "when_spent": {"enum": ["reject", "downgrade", "alert"]},
         "hard_usd": _ABOVE_ZERO,
@@ -207,9 +208,9 @@ _BUDGET = _object(
     ["id", "match", "usd", "per", "when_spent"],
 )
 _SHADOW = _object(
-    "Judge a share of the small model's answers",
+    "Ask a share of what small models answered again of the baseline, and judge both answers",
     {"share": _SHARE, "judge": _TEXT, "budget": NAME},
-    ["share", "judge"],
+    ["share", "judge", "budget"],
 )
 _STOP_IF = _object(
     "When the other policy is stopped",

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from backends.base import Garbled
 from backends.sse import Events, Usage, object_of
 
 _LOGPROBS = re.compile(r'"logprobs"\s*:\s*(?=[{\[])')  # inside of a text its quotes are escaped
@@ -114,3 +115,51 @@ def _choices(parts: Mapping[int, _Parts], usage: Usage | None) -> tuple[Choice, 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+class Heard:
+    """The answer of one choice, plain or streamed, kept as text while it goes to its caller.
+
+    At most `most_bytes` of text (UTF-8) are kept. What can't be read never disturbs the caller.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.too_long = False
+        self._left = most_bytes
+        self._parts: dict[int, _Parts] = {}
+        self._read = 0
+        self._scanner = Events()
+        self._garbled = False
+
+    def reply(self, value: Mapping[str, Any]) -> None:
+        """Hear the JSON of a plain answer."""
+        _add(self._parts, value, "message")
+        self._count()
+
+    def piece(self, piece: bytes) -> None:
+        """Hear bytes of a stream, in the order in which they are sent on."""
+        if self.too_long or self._garbled:
+            return
+        try:
+            for event in self._scanner.feed(piece):
+                _add(self._parts, object_of(event), "delta")
+        except Garbled:
+            self._garbled = True
+        self._garbled = self._garbled or not self._parts.keys() <= {0}
+        self._count()
+
+    def text(self) -> str | None:
+        """Return the whole answer; None if it was cut, is no text, is none, or has more to it."""
+        (choice, *more) = _choices(self._parts, None) or (None,)
+        if choice is None or more or self.too_long or self._garbled or choice.declined:
+            return None
+        return choice.text if choice.finish_reason == "stop" and choice.text.strip() else None
+
+    def _count(self) -> None:
+        texts = self._parts[0].texts if 0 in self._parts else []
+        self._left -= sum(len(text.encode("utf-8", "replace")) for text in texts[self._read :])
+        self._read = len(texts)
+        if self._left < 0:
+            self.too_long = True
+            self._parts.clear()
+            self._read = 0

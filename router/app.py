@@ -34,6 +34,7 @@ from router.request_id import CHANCE_BYTES
 from router.request_id import request_id as new_request_id
 from router.requested import check_model, known_models
 from router.runtime import LOG, Generation, Runtime
+from router.shadow import Shadow
 from router.sources import Sources, watch
 
 WRITE_S = 1.0  # what a caller has beyond the deadline to read what was written
@@ -52,6 +53,7 @@ class App:
     judge: Judge
     feedback: Feedback
     counts: Counts
+    shadow: Shadow
     now: Callable[[], float]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,11 +66,13 @@ class App:
         """Watch the files from start-up to shutdown."""
         await receive()
         watching = asyncio.get_running_loop().create_task(watch(self.sources, self.runtime))
+        self.shadow.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+        await self.shadow.aclose()
         await self.runtime.aclose()
         if self.keys is not None:
             self.keys.close()
@@ -103,9 +107,15 @@ class App:
             raise refusals.no_candidate(
                 decision, generation.tracker.reopens_in_s(self.runtime.clock())
             )
-        exchange = Exchange(self.runtime, generation, request, decision, request_id)
+        heard = self.shadow.listen(generation, request, decision, request_id)
+        exchange = Exchange(self.runtime, generation, request, decision, request_id, heard)
         answer = self._stream if request.stream else self._plain
-        await _unless_hung_up(http, answer(http, exchange))
+        delivered = False
+        try:
+            await _unless_hung_up(http, answer(http, exchange))
+            delivered = True
+        finally:
+            self.shadow.offer(exchange, delivered=delivered)
 
     async def route(self, http: Http, request_id: str) -> None:
         """Answer with the receipt of the decision; no model is called, nothing is charged."""

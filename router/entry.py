@@ -17,9 +17,11 @@ from router.feedback import Feedback
 from router.keys import KeyStore
 from router.labels import Labels
 from router.metrics import Metrics
+from router.purse import Purse
 from router.record import Receipts, keep_versions
 from router.runtime import Runtime, generation
 from router.settings import Settings, is_loopback
+from router.shadow import Shadow
 
 DRAIN_S = 30  # how long running answers may take to end after SIGTERM
 BACKLOG = 2048
@@ -55,6 +57,7 @@ def build(settings: Settings) -> App:
         judge_by(calibration=calibration),
         Feedback(settings.state, Labels(settings.state)),
         counts,
+        Shadow(runtime, settings.state, Purse(settings.state), Labels(settings.state), time.time),
         time.time,
     )
 

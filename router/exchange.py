@@ -16,21 +16,25 @@ from backends.sse import usage_in
 from policies.acceptance import reads_logprobs
 from router import wire
 from router.accept import HELD, failed_test
-from router.answer import Choice, choices_of_reply, choices_of_stream, without_logprobs
+from router.answer import Choice, Heard, choices_of_reply, choices_of_stream, without_logprobs
 from router.charge import usd_text
-from router.decide import Decision
+from router.decide import Attempt, Decision
 from router.drive import Opened, drive, open_stream
 from router.flow import Failed, NotAccepted, Served, Try
 from router.gate import Gate
 from router.meter import Live, Meter
-from router.receipt import Outcome, receipt
+from router.receipt import Json, Outcome, receipt
 from router.runtime import Generation, Runtime
 
 WHOLE_BYTES = 4 << 20  # of a stream that is held: 4,096 tokens with log probabilities are 1.6 MB
 
 
 class Exchange:
-    """One request from its decision to its receipt."""
+    """One request from its decision to its receipt.
+
+    `heard` hears the answer as it goes out. Afterwards `outcome` is the receipt's, and `served`
+    the attempt whose answer it was. `reservation` is what was set aside for it.
+    """
 
     def __init__(
         self,
@@ -39,17 +43,21 @@ class Exchange:
         request: wire.ChatRequest,
         decision: Decision,
         request_id: str,
+        heard: Heard | None = None,
     ) -> None:
         self.runtime = runtime
         self.generation = generation
         self.request = request
         self.decision = decision
         self.request_id = request_id
+        self.heard = heard
+        self.served: Attempt | None = None
+        self.outcome: str | None = None
+        self.reservation: Json = {}
         self.meter = Meter(runtime, generation, decision)
         limits = decision.plan.limits
         self._ends_s = runtime.clock() + limits.deadline_ms / 1000
         self._edits: list[str] = []
-        self._finished = False
 
     def left_s(self) -> float:
         """Return the seconds until the deadline, which is one for all attempts and the stream."""
@@ -65,6 +73,9 @@ class Exchange:
         if isinstance(outcome, Served):
             self._live().usage = usage_in(outcome.answer.json)
             self.meter.answered()
+            self.served = outcome.attempt
+            if self.heard is not None:
+                self.heard.reply(outcome.answer.json)
         self.finish("failed" if isinstance(outcome, Failed) else "ok")
         return outcome
 
@@ -77,6 +88,8 @@ class Exchange:
             raise
         if isinstance(outcome, Failed):
             self.finish("failed")
+        else:
+            self.served = outcome.attempt
         return outcome
 
     def relay(self, opened: Opened) -> AsyncGenerator[bytes, None]:
@@ -100,6 +113,8 @@ class Exchange:
                     sent_s = self.runtime.clock()
                     yield piece
                     live.writing_s += self.runtime.clock() - sent_s
+                    if self.heard is not None:
+                        self.heard.piece(piece)
             self.meter.answered()
             self.finish("ok")
             await opened.stream.end()  # so that the connection may be used again
@@ -115,13 +130,13 @@ class Exchange:
 
     def finish(self, outcome: str) -> None:
         """Write the receipt, once."""
-        if self._finished:
+        if self.outcome is not None:
             return
-        self._finished = True
+        self.outcome = outcome
         rule, attempts = self.decision.verdict.rule, self.meter.attempts
         fleet = attempts[-1]["fleet"] if attempts else ""
         self.runtime.metrics.requests.labels(outcome, rule.id if rule else "", fleet).inc()
-        came = Outcome(self._edits, attempts, {}, self.meter.charge())
+        came = Outcome(self._edits, attempts, self.reservation, self.meter.charge())
         line = receipt(self.request_id, self.generation.world, self.decision, came)
         self.runtime.record(self.decision.facts.at, line)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 
+from policies.model import Policy
 from router.world import World
 
 
@@ -43,9 +44,14 @@ def keep_versions(state: Path, world: World) -> None:
     """Keep the policy, the catalogue and the prices under their hashes, for later recomputing."""
     folder = state / "versions"
     folder.mkdir(parents=True, exist_ok=True)
-    _keep(folder / f"{world.policy.hash}.json", world.policy.compiled)
+    keep_policy(state, world.policy)
     _keep(folder / f"{world.catalogue.hash}.json", world.catalogue.compiled)
     _keep(folder / f"{world.catalogue.prices_version}.json", world.catalogue.prices)
+
+
+def keep_policy(state: Path, policy: Policy) -> None:
+    """Keep a policy that receipts will point to."""
+    _keep(state / "versions" / f"{policy.hash}.json", policy.compiled)
 
 
 def _keep(path: Path, value: Mapping[str, object]) -> None:

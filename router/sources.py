@@ -12,8 +12,10 @@ import orjson
 
 import yamlfile
 from backends import files
-from backends.catalogue import Catalogue
+from backends.catalogue import Catalogue, Fleet
+from backends.quality import rests_on_p_small
 from policies.check import UNPROVED, asks_for_labels
+from policies.conditions import TASKS
 from policies.fitting import fitted
 from policies.model import Policy
 from policies.names import Names
@@ -54,12 +56,32 @@ class Sources:
 
 
 def names_of(catalogue: Catalogue) -> Names:
+    def judged(baseline: str) -> frozenset[str]:
+        base = catalogue.fleet(baseline)
+        return frozenset() if base is None else _by_p_small(catalogue, base)
+
     return Names(
         lanes=frozenset(fleet.lane for fleet in catalogue.fleets),
         fleets=frozenset(fleet.id for fleet in catalogue.fleets),
         models=frozenset(catalogue.models),
         regions=frozenset(fleet.region for fleet in catalogue.fleets),
         model_of={fleet.id: fleet.model.id for fleet in catalogue.fleets},
+        judged=judged,
+    )
+
+
+def _by_p_small(catalogue: Catalogue, baseline: Fleet) -> frozenset[str]:
+    """Return the models whose quality is p_small, for some task, on some fleet."""
+    return frozenset(
+        fleet.model.id
+        for fleet in catalogue.fleets
+        for task in TASKS
+        if rests_on_p_small(
+            fleet.model.quality,
+            baseline.model.quality,
+            task,
+            in_baseline_lane=fleet.lane == baseline.lane,
+        )
     )
 
 

@@ -9,6 +9,7 @@ import click
 import orjson
 
 from backends import files
+from policies.model import SHADOW
 from router.cli import options
 from router.cli.errors import INVALID, Ends, told
 from router.identity import RIGHTS, Key
@@ -59,6 +60,9 @@ def create(
     for option, text in (("tenant", tenant), ("team", team), *(("allow-tag", t) for t in allowed)):
         if text is not None:
             _check_name(f"--{option}", text)
+    if tenant == SHADOW:
+        said = f"`--tenant`: `{SHADOW}` is the router's own: shadow judging is charged to it"
+        raise Ends(f"{said}; choose another name", INVALID)
     with told():
         _check_known(lanes, models, fleets, state)
     now = datetime.fromtimestamp(time.time(), UTC)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from support import BOTH, catalogue, fleet, policy, sluice, wait_until
 
-from router.labels import Given, Labels
+from router.labels import Given, Judged, Labels
 
 GIVEN = Given(
     "req_0", "2026-01-05T12:00:00.000Z", "k1", True, None, None,
@@ -123,6 +123,66 @@ def test_a_key_that_floods_is_weighed_down_and_told(tmp_path):
     assert any("key `k3` gave 500 of 560 labels, which count as 60" in w for w in said["warnings"])
     trusted = ("--from-feedback", "--state", state, "--key-share", "1", "--json")
     assert found(calibrate(tmp_path, *trusted))["weight"] == 560
+
+
+JUDGED = Judged(
+    "req_0", "2026-01-05T12:00:00.000Z", True, 0.9, True, 0.9,
+    "math", 0.5, "heavy", "en", 100, 0.9, "small", "one", "large", "critic",
+)  # fmt: skip
+
+
+def with_judged(state, count, **more):
+    store = Labels(state)
+    for i in range(count):
+        assert store.add_judged(replace(JUDGED, request_id=f"req_{i}", **more))
+    store.close()
+
+
+def test_labels_of_shadow_judging_count_beside_feedback_as_the_operators_own(tmp_path):
+    state = state_with(tmp_path, 60, keys=("k1", "k2"))
+    bad = {"acceptable": False, "score": 0.1, "strong_score": 0.8, "task": "code"}
+    with_judged(state, 80, **bad)
+    said = found(calibrate(tmp_path, "--from-feedback", "--state", state, "--json"))
+    assert (said["labels"], said["weight"]) == (140, 140.0)
+    assert said["tasks"]["code"] == {"labels": 80, "counted": 80, "acceptable": 0}
+    assert said["keys"].keys() == {"k1", "k2"}
+    row = {"labels": 80, "acceptable": 0, "strong_acceptable": 80}
+    store = Labels(state)
+    agree = sum(not one.acceptable for one in store.all())
+    store.close()
+    assert said["judges"] == {"critic": {**row, "callers": 60, "agree": agree}}
+    assert 0 < agree < 60
+    assert "shadow judging: 80 labels by critic (0 acceptable; of the strong answers 80)" in (
+        calibrate(tmp_path, "--from-feedback", "--state", state).stdout
+    )
+
+
+def test_labels_of_shadow_judging_alone_are_enough_and_no_key_bounds_them(tmp_path):
+    state = tmp_path / "state"
+    with_judged(state, 60)
+    said = found(calibrate(tmp_path, "--from-feedback", "--state", state, "--json"))
+    assert (said["weight"], said["tasks"]["math"]["counted"]) == (60.0, 60)
+
+
+def test_a_flood_of_one_key_does_not_weigh_down_what_the_judge_found(tmp_path):
+    state = state_with(tmp_path, 500)
+    with_judged(state, 60)
+    said = found(calibrate(tmp_path, "--from-feedback", "--state", state, "--json"))
+    assert said["labels"] == 560
+    assert said["weight"] == 560  # the only key there is has no bound, as ever
+    store = Labels(state)
+    store.add(replace(GIVEN, request_id="other", key="k2"))
+    store.close()
+    said = found(calibrate(tmp_path, "--from-feedback", "--state", state, "--json"))
+    assert said["keys"]["k1"]["weight"] == pytest.approx(61)
+
+
+def test_an_answer_that_is_as_bad_as_the_strong_one_is_not_counted_as_acceptable(tmp_path):
+    state = tmp_path / "state"
+    with_judged(state, 60, acceptable=False, score=0.2, strong_acceptable=False, strong_score=0.2)
+    said = found(calibrate(tmp_path, "--from-feedback", "--state", state, "--json"))
+    assert said["tasks"]["math"]["acceptable"] == 0
+    assert "the strong model is not stronger" in " ".join(said["warnings"])
 
 
 def test_labels_that_weigh_too_little_are_refused_with_the_reason(tmp_path):

@@ -14,7 +14,7 @@ from router.calibrate.weights import KEY_SHARE, fair_share
 from router.classify.calibration import to_json
 from router.cli import options
 from router.cli.calibrate.found import Found, by_key, found_in, json_of, show
-from router.cli.calibrate.labels import of_feedback, of_file, teaching
+from router.cli.calibrate.labels import of_feedback, of_file, teaching, teaching_judged
 from router.cli.errors import INVALID, REFUSED, Ends, told
 from router.labels import Given
 from router.sources import Sources
@@ -26,7 +26,9 @@ RANDOM = 0.5  # APGR
 
 @click.command("calibrate")
 @click.argument("labels", required=False, type=click.Path(allow_dash=True, dir_okay=False))
-@click.option("--from-feedback", is_flag=True, help="Learn from what callers said of answers.")
+@click.option(
+    "--from-feedback", is_flag=True, help="Learn from what callers and shadow judging said."
+)
 @click.option(
     "--out",
     required=True,
@@ -74,9 +76,10 @@ def command(
     """
     _check_options(labels, out, plot, fleets, policy, from_feedback=from_feedback)
     with told():
-        given = of_feedback(state) if from_feedback else []
+        given, judged = of_feedback(state) if from_feedback else ([], [])
         world = None if fleets is None else Sources(state, fleets, policy).load()
-        found = [*(of_file(labels) if labels is not None else []), *teaching(given)]
+        read = of_file(labels) if labels is not None else []
+        found = [*read, *teaching(given), *teaching_judged(judged)]
     draw = None if plot is None else _drawer()
     warnings = list(_warnings(found, given, key_share))
     try:
@@ -90,12 +93,12 @@ def command(
             draw(learnt, plot)
             click.echo(f"drawn: {plot}", err=True)
     if as_json:
-        said = {**json_of(learnt, given), "warnings": warnings, "written": str(out)}
+        said = {**json_of(learnt, given, judged), "warnings": warnings, "written": str(out)}
         click.echo(orjson.dumps(said))
         return
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
-    show(learnt, given)
+    show(learnt, given, judged)
     click.echo(f"\nwritten: {out}; use it: sluice serve --calibration {out}")
 
 

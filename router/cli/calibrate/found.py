@@ -22,7 +22,7 @@ from router.calibrate.report import (
 )
 from router.cli.calibrate.costs import TOKENS_OUT, Saving, saving
 from router.cli.table import grid
-from router.labels import Given
+from router.labels import Given, Judged
 from router.world import World
 
 
@@ -75,7 +75,7 @@ def found_in(labels: Sequence[Label], key_share: float, floor: float, world: Wor
 # -- JSON ------------------------------------------------------------------------------------------
 
 
-def json_of(found: Found, given: Sequence[Given]) -> dict[str, Any]:
+def json_of(found: Found, given: Sequence[Given], judged: Sequence[Judged]) -> dict[str, Any]:
     labels = found.fitted.labels
     return {
         "labels": len(labels),
@@ -92,6 +92,7 @@ def json_of(found: Found, given: Sequence[Given]) -> dict[str, Any]:
         },
         "keys": {key: {"labels": count, "weight": weight} for key, count, weight in by_key(labels)},
         "said": _said(given),
+        "judges": _judges(judged, given),
         "cost": None if found.saved is None else asdict(found.saved),
     }
 
@@ -137,10 +138,27 @@ def _said(given: Sequence[Given]) -> dict[str, dict[str, int]]:
     return dict(sorted(words.items()))
 
 
+def _judges(judged: Sequence[Judged], given: Sequence[Given]) -> dict[str, dict[str, int]]:
+    """Return, of each judge of shadow judging, how many labels it gave and how good; `callers`: on
+    how many of these answers their callers spoke as well, and on how many they agree.
+    """
+    names = ("labels", "acceptable", "strong_acceptable", "callers", "agree")
+    said = {one.request_id: one.acceptable for one in given}
+    found: dict[str, dict[str, int]] = {}
+    for one in judged:
+        row = found.setdefault(one.judge, dict.fromkeys(names, 0))
+        row["labels"] += 1
+        row["callers"] += one.request_id in said
+        row["agree"] += said.get(one.request_id) == one.acceptable
+        row["acceptable"] += one.acceptable
+        row["strong_acceptable"] += one.strong_acceptable
+    return dict(sorted(found.items()))
+
+
 # -- text ------------------------------------------------------------------------------------------
 
 
-def show(found: Found, given: Sequence[Given]) -> None:
+def show(found: Found, given: Sequence[Given], judged: Sequence[Judged]) -> None:
     count = len(found.fitted.labels)
     click.echo(f"{count} labels; every figure is of labels that the model had not seen\n")
     click.echo(_orderings(found) + "\n")
@@ -153,6 +171,12 @@ def show(found: Found, given: Sequence[Given]) -> None:
     if words:
         told = (f"{word} {n['labels']} ({n['acceptable']} acceptable)" for word, n in words.items())
         click.echo("\nas callers called them: " + ", ".join(told))
+    for judge, n in _judges(judged, given).items():
+        click.echo(
+            f"\nshadow judging: {n['labels']} labels by {judge} ({n['acceptable']} acceptable; "
+            f"of the strong answers {n['strong_acceptable']}); callers spoke on {n['callers']} of "
+            f"these answers and agree on {n['agree']}"
+        )
     click.echo("\n" + _conclusion(found))
 
 

@@ -1,4 +1,4 @@
-"""The labels that ``sluice calibrate`` learns from: lines of a file, and feedback that was kept."""
+"""The labels that ``sluice calibrate`` learns from: lines of a file, and those that were kept."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from router.classify.signals import spoken
 from router.cli import requests_file
 from router.cli.errors import INVALID, Ends
 from router.features import read
-from router.labels import Given, Labels
+from router.labels import Given, Judged, Labels
 from yamlfile import suggest
 
 FEATURES = "features"
@@ -30,13 +30,15 @@ def of_file(file: str) -> list[Label]:
     return found
 
 
-def of_feedback(state: Path) -> list[Given]:
-    """Return what callers said of answers; raise Ends where nothing is kept, or sqlite3.Error."""
+def of_feedback(state: Path) -> tuple[list[Given], list[Judged]]:
+    """Return what callers said of answers, and what shadow judging found; raise Ends where nothing
+    is kept, or sqlite3.Error.
+    """
     if not (state / "sluice.db").exists():
         raise Ends(f"{state}: no feedback is kept there: name the router's `--state`", INVALID)
     store = Labels(state)
     try:
-        return store.all()
+        return store.all(), store.all_judged()
     finally:
         store.close()
 
@@ -60,6 +62,25 @@ def teaching(given: Sequence[Given]) -> list[Label]:
         )
         for one in given
         if one.by_p_small
+    ]
+
+
+def teaching_judged(judged: Sequence[Judged]) -> list[Label]:
+    """Return the labels of shadow judging. They are of no key: the operator's own."""
+    return [
+        Label(
+            one.request_id,
+            None,
+            one.language,
+            one.complexity,
+            one.score,
+            one.strong_score,
+            one.task,
+            one.tokens_in,
+            None,
+            one.acceptable,
+        )
+        for one in judged
     ]
 
 

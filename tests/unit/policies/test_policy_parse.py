@@ -184,8 +184,6 @@ def test_numbers_of_the_same_value_have_the_same_hash():
 
 
 NOT_DONE = {
-    ("budgets",): "budgets: []\n",
-    ("shadow",): "shadow: {share: 0.01, judge: llama-4-scout}\n",
     ("canary",): "canary: {policy: next, share: 0.05, stop_if: {error_rate_above: 0.02}}\n",
 }
 NOT_DONE_IN_A_RULE = {
@@ -218,8 +216,11 @@ def test_a_whole_budget_is_recognised_before_it_is_refused():
         "     when_spent: downgrade, hard_usd: 440, alert_at: [0.5, 1.0]}\n"
         '  - {id: any-key, match: {key: "*"}, usd: 20, per: day, when_spent: reject}\n'
     )
-    (got,) = told(f"{HEAD}{budget}rules:\n{REST}")
-    assert got == "4: budgets: budgets are not enforced by this version: remove `budgets`"
+    only = "this version enforces only the budget that `shadow.budget` names: remove this one"
+    assert told(f"{HEAD}{budget}rules:\n{REST}") == [
+        f"5: budget search: {only}",
+        f"7: budget any-key: {only}",
+    ]
 
 
 MISTAKES = [
@@ -481,7 +482,7 @@ def test_mistakes_of_form_and_of_meaning_are_told_together_in_the_order_of_the_l
         "  - {id: a, use: medium, when: {tier: simple}}\n"  # unknown lane
         "  - {id: b, use: cpu, when: {tier: simpel}}\n"  # unknown value
         "  - {id: a, use: cpu, when: {tier: heavy}}\n"  # twice
-        "budgets: []\n"  # not enforced
+        "canary: {policy: next, share: 0.05}\n"  # not enforced
     )
     assert [line.partition(":")[0] for line in told(text)] == ["3", "4", "6", "7", "8", "9"]
 

@@ -88,6 +88,7 @@ def test_there_is_a_policy_for_every_need_of_the_guide():
         "lowest-latency",
         "maverick-where-it-pays",
         "private-data",
+        "shadow-judging",
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from backends.base import Garbled
 from backends.sse import Usage
-from router.answer import choices_of_reply, choices_of_stream, without_logprobs
+from router.answer import Heard, choices_of_reply, choices_of_stream, without_logprobs
 
 USAGE = Usage(10, 3)
 
@@ -172,3 +172,67 @@ def test_a_value_that_is_not_in_one_piece_stays(raw):
 def test_bytes_of_a_comment_that_are_no_text_stay():
     data = b": \xff\xfe\n\n" + delta("a", logprobs=tokens(("a", -1)))
     assert without_logprobs(data).startswith(b": \xff\xfe\n\n")
+
+
+# -- an answer that is heard as it goes out --------------------------------------------------------
+
+
+def heard(*pieces, most=100):
+    found = Heard(most)
+    for piece in pieces:
+        found.piece(piece)
+    return found
+
+
+STOP = delta(finish="stop")
+
+
+def test_a_stream_is_heard_however_it_is_cut():
+    whole = (
+        delta(role="assistant")
+        + delta("你")
+        + delta("好")
+        + STOP
+        + b": a comment\n\ndata: [DONE]\n\n"
+    )
+    for size in (1, 7, 50, len(whole)):
+        pieces = [whole[i : i + size] for i in range(0, len(whole), size)]
+        assert heard(*pieces).text() == "你好"
+
+
+def test_an_answer_that_was_cut_or_is_no_text_is_not_heard():
+    for pieces in (
+        (),
+        (delta("x"),),
+        (delta("x"), delta(finish="length")),
+        (delta("x"), delta(finish="tool_calls")),
+        (delta(" "), STOP),
+        (delta("x"), delta("y", index=1), STOP),
+        (delta("x"), delta(refusal="no"), STOP),
+        (delta("x"), b"data: {broken\n\n", STOP),
+    ):
+        found = heard(*pieces)
+        assert found.text() is None
+        assert not found.too_long
+
+
+def test_no_more_is_kept_than_was_said():
+    for text in ("x" * 100, "文" * 33 + "x"):
+        assert heard(delta(text), STOP).text() == text
+        found = heard(delta(text), delta("y"), delta("z" * 1000), STOP)
+        assert found.too_long
+        assert found.text() is None
+        assert not found._parts
+
+
+def test_a_plain_answer_is_heard_whole():
+    found = Heard(10)
+    message = {"role": "assistant", "content": "hello"}
+    found.reply({"choices": [{"message": message, "finish_reason": "stop"}]})
+    assert found.text() == "hello"
+    found = Heard(4)
+    found.reply({"choices": [{"message": message, "finish_reason": "stop"}]})
+    assert (found.text(), found.too_long) == (None, True)
+    found = Heard(4)
+    found.reply({"choices": "none"})
+    assert found.text() is None

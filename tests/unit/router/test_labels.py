@@ -1,13 +1,19 @@
+import sqlite3
 import stat
 from dataclasses import replace
 
 import pytest
 
-from router.labels import Given, Labels
+from router.labels import Given, Judged, Labels
 
 GIVEN = Given(
     "req_1", "2026-01-05T12:00:00.000Z", "k1", True, None, None,
     "math", 0.5, "heavy", "zh-Hans", 12, 0.9, "small", "one", True,
+)  # fmt: skip
+
+JUDGED = Judged(
+    "req_1", "2026-01-05T12:00:00.000Z", True, 0.75, False, 0.25,
+    "math", 0.5, "heavy", "zh-Hans", 12, 0.9, "small", "one", "large", "judge",
 )  # fmt: skip
 
 
@@ -39,3 +45,25 @@ def test_the_first_label_of_a_request_stays(labels, tmp_path):
 def test_the_file_is_its_owners_alone(labels, tmp_path):
     mode = (tmp_path / "state" / "sluice.db").stat().st_mode
     assert stat.S_IMODE(mode) == 0o600
+
+
+def test_what_shadow_judging_found_stands_beside_what_the_caller_said(labels):
+    assert labels.add_judged(JUDGED)
+    assert not labels.add_judged(replace(JUDGED, acceptable=False))
+    assert labels.first("req_1") is None
+    assert labels.add(GIVEN)
+    assert labels.all_judged() == [JUDGED]
+    assert labels.all() == [GIVEN]
+    assert type(labels.all_judged()[0].strong_acceptable) is bool
+
+
+def test_a_store_of_an_older_router_gets_its_place_for_them(labels, tmp_path):
+    labels.add(GIVEN)
+    db = sqlite3.connect(tmp_path / "state" / "sluice.db")
+    db.execute("DROP TABLE shadow_labels")
+    db.close()
+    again = Labels(tmp_path / "state")
+    assert again.all_judged() == []
+    assert again.add_judged(JUDGED)
+    assert again.all() == [GIVEN]
+    again.close()

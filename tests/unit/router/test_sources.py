@@ -4,7 +4,7 @@ import pytest
 from support import catalogue, fleet
 
 import yamlfile
-from router.sources import Sources
+from router.sources import Sources, names_of
 
 
 def world(tmp_path, *fleets, policy=None):
@@ -38,3 +38,13 @@ def test_a_policy_that_was_given_is_never_replaced(tmp_path):
     path.write_text("version: 1\nname: p\nbaseline: m@a\nrules: [{id: x, use: gpu}]\n", "utf-8")
     with pytest.raises(yamlfile.Invalid, match="unknown lane `gpu`"):
         world(tmp_path, fleet("a", "http://127.0.0.1:1/v1"), policy=path)
+
+
+def test_which_models_are_judged_by_shadow_judging_follows_from_the_baseline(tmp_path):
+    judged = names_of(Sources(Path("nowhere")).load().catalogue).judged
+    assert judged("p5-scout") == {"qwen3-tiny"}
+    assert judged("local-qwen3-tiny") == frozenset()
+    assert judged("nobody") == frozenset()
+    url = "http://127.0.0.1:1/v1"
+    unknown = world(tmp_path, fleet("a", url), fleet("b", url, lane="accelerator"))
+    assert names_of(unknown.catalogue).judged("b") == {"m"}  # it serves another lane as well

@@ -8,10 +8,11 @@ same JSON and so to the same hash. No YAML is needed to read it.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from policies.acceptance import ACCEPTANCE
+from policies.budgets import budget_from, budget_json
 from policies.conditions import CONDITIONS
 from policies.model import (
     SHADOW,
@@ -20,6 +21,7 @@ from policies.model import (
     Budget,
     Condition,
     Limits,
+    Match,
     Policy,
     Rule,
     Settings,
@@ -84,40 +86,39 @@ def _policy(compiled: Mapping[str, Any]) -> Policy:
     name = compiled["name"]
     defaults = _settings(compiled["defaults"])
     rules = tuple(_rule(rule) for rule in compiled["rules"])
-    shadow = _shadow(compiled) if "shadow" in compiled else None
+    budgets = tuple(map(budget_from, compiled.get("budgets", ())))
+    shadow = _shadow(compiled["shadow"], budgets) if "shadow" in compiled else None
     canonical = {
         "version": COMPILED_VERSION,
         "name": name,
         "baseline": f"{model}@{fleet}",
         "defaults": settings_json(defaults),
         "rules": [_rule_json(rule) for rule in rules],
-        **(
-            {} if shadow is None else _shadow_json(shadow)
-        ),  # so that other policies keep their hash
+        # Left out where there are none, so that other policies keep their hash.
+        **({"budgets": list(map(budget_json, budgets))} if budgets else {}),
+        **({} if shadow is None else {"shadow": _shadow_json(shadow)}),
     }
-    return Policy(name, content_hash(canonical), (model, fleet), defaults, rules, shadow, canonical)
+    return Policy(
+        name,
+        content_hash(canonical),
+        (model, fleet),
+        defaults,
+        rules,
+        shadow,
+        budgets,
+        canonical,
+    )
 
 
-def _shadow(compiled: Mapping[str, Any]) -> Shadow:
-    found, (paying,) = compiled["shadow"], compiled["budgets"]
-    if found["budget"] != paying["id"]:
-        raise ValueError("shadow judging is paid from the one budget there is")
-    budget = Budget(paying["id"], float(paying["usd"]), paying["per"], paying["tz"])
+def _shadow(found: Mapping[str, Any], budgets: Sequence[Budget]) -> Shadow:
+    (budget,) = [budget for budget in budgets if budget.id == found["budget"]]
+    if budget.match != Match(tenant=SHADOW) or budget.when_spent != "reject":
+        raise ValueError("shadow judging is paid from a hard budget of its own")
     return Shadow(float(found["share"]), found["judge"], budget)
 
 
 def _shadow_json(shadow: Shadow) -> dict[str, Any]:
-    budget = shadow.budget
-    paying = {
-        "id": budget.id,
-        "match": {"tenant": SHADOW},
-        "usd": budget.usd,
-        "per": budget.per,
-        "tz": budget.tz,
-        "when_spent": "reject",
-    }
-    said = {"share": shadow.share, "judge": shadow.judge, "budget": budget.id}
-    return {"budgets": [paying], "shadow": said}
+    return {"share": shadow.share, "judge": shadow.judge, "budget": shadow.budget.id}
 
 
 def _rule(found: Mapping[str, Any]) -> Rule:

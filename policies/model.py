@@ -13,7 +13,8 @@ Minimize = Literal["marginal_cost", "average_cost", "ttft", "e2e", "best"]
 Soft = Literal["slo.ttft", "slo.e2e", "quality_floor"]
 """A constraint that `relax` may drop. `best` (highest quality) comes from `auto:best` only."""
 
-Per = Literal["day", "week", "month"]
+Per = Literal["hour", "day", "week", "month"]
+WhenSpent = Literal["reject", "downgrade", "alert"]
 SHADOW: Final = "sluice-shadow"  # the tenant of shadow judging's own calls: no key may have it
 
 
@@ -184,18 +185,48 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """Whose requests count: None is anybody, `*` anybody who has one, each with a budget apart."""
+
+    tenant: str | None = None
+    team: str | None = None
+    key: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
-    """USD that may be spent in a period. It begins at midnight of `tz`, a week on Monday."""
+    """USD that may be spent in a period. It begins at midnight of `tz`, a week on Monday.
+
+    `reject` ends at `usd`; `downgrade` changes to the cheapest lane there, and ends at `hard_usd`;
+    `alert` never ends. `alert_at` are shares of `usd`.
+    """
 
     id: str
     usd: float
     per: Per
     tz: str = "UTC"
+    match: Match = Match()
+    when_spent: WhenSpent = "reject"
+    hard_usd: float | None = None
+    alert_at: tuple[float, ...] = ()
 
     @property
     def nano(self) -> int:
         """Return whole nano-USD, none more than what was written."""
-        return int(Decimal(str(self.usd)).scaleb(9))
+        return nano_of(self.usd)
+
+    @property
+    def hard_nano(self) -> int | None:
+        """Return what is never exceeded, or None."""
+        if self.when_spent == "alert":
+            return None
+        return self.nano if self.hard_usd is None else nano_of(self.hard_usd)
+
+
+def nano_of(usd: float) -> int:
+    """Return whole nano-USD, none more than these USD as they are written."""
+    return int(Decimal(str(usd)).scaleb(9))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,4 +248,5 @@ class Policy:
     defaults: Settings
     rules: tuple[Rule, ...]
     shadow: Shadow | None = None
+    budgets: tuple[Budget, ...] = ()
     compiled: Mapping[str, object] = field(default_factory=dict, repr=False)

@@ -12,6 +12,7 @@ from typing import Any
 
 import yamlfile
 from policies.acceptance import ACCEPTANCE
+from policies.budget_form import budget_faults, compiled_budget
 from policies.compiled import COMPILED_VERSION, TRY_AND_THEN, from_compiled, settings_json
 from policies.conditions import CONDITIONS, Written, texts
 from policies.model import Policy, Settings
@@ -68,10 +69,11 @@ def _meaning(document: Document, names: Names, form: list[Fault]) -> Iterator[Fa
         defaults = _merged(settings_json(Settings()), written)
         yield from _limit_faults(("defaults",), "", written, defaults)
         yield from _floor_faults(("defaults",), "", written)
+    budgets = value.get("budgets", [])
+    budgets = budgets if isinstance(budgets, list) else []
+    readable_budgets = {i: each for i, each in enumerate(budgets) if sound("budgets", i)}
+    yield from budget_faults(readable_budgets)
     if sound("shadow"):
-        budgets = value.get("budgets", [])
-        budgets = budgets if isinstance(budgets, list) else []
-        readable_budgets = {i: each for i, each in enumerate(budgets) if sound("budgets", i)}
         yield from shadow_faults(value, readable_budgets, names)
     rules = value.get("rules")
     if not isinstance(rules, list):
@@ -213,20 +215,17 @@ def _compiled(value: Mapping[str, Any]) -> dict[str, Any]:
         "baseline": value["baseline"],
         "defaults": defaults,
         "rules": [_rule(rule, defaults) for rule in value["rules"]],
-        **_shadow(value),
+        **_money(value),
     }
 
 
-def _shadow(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return shadow judging with the budget that pays for it; there is no other budget."""
-    if "shadow" not in value:
-        return {}
-    return {
-        "budgets": [
-            {"tz": "UTC", **budget, "usd": float(budget["usd"])} for budget in value["budgets"]
-        ],
-        "shadow": {**value["shadow"], "share": float(value["shadow"]["share"])},
-    }
+def _money(value: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if value.get("budgets"):
+        found["budgets"] = [compiled_budget(budget) for budget in value["budgets"]]
+    if "shadow" in value:
+        found["shadow"] = {**value["shadow"], "share": float(value["shadow"]["share"])}
+    return found
 
 
 def _rule(rule: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,31 +5,23 @@ from dataclasses import replace
 from typing import Any
 
 from policies.compiled import COMPILED_VERSION, from_compiled, settings_json
-from policies.conditions import known_zone, unknown_zone
 from policies.model import SHADOW, Policy, Rule, Slo
 from policies.names import Names
 from yamlfile import Fault, suggest
 
 Value = Mapping[str, Any]
-ONLY = "this version enforces only the budget that `shadow.budget` names: remove this one"
 MATCH = {"tenant": SHADOW}
-NOT_YET = ("hard_usd", "alert_at")
 
 
 def shadow_faults(document: Value, budgets: Mapping[int, Value], names: Names) -> Iterator[Fault]:
-    """Yield what is wrong with `shadow`, whose form is right, and with these budgets."""
+    """Yield what is wrong with `shadow`, whose form is right, and with the budget that it names."""
     shadow = document.get("shadow")
-    named = None if shadow is None else shadow["budget"]
-    found = [i for i, budget in budgets.items() if budget["id"] == named]
-    for i, budget in budgets.items():
-        if i in found[:1]:
-            yield from _budget_faults(i, budget)
-        elif i in found:
-            yield ("budgets", i, "id"), f"budget {named}: this id stands twice"
-        else:
-            yield ("budgets", i), f"budget {budget['id']}: {ONLY}"
     if shadow is None:
         return
+    named = shadow["budget"]
+    found = [i for i, budget in budgets.items() if budget["id"] == named]
+    for i in found:
+        yield from _budget_faults(i, budgets[i])
     if not found and len(budgets) == len(document.get("budgets", ())):
         known = suggest(named, [budget["id"] for budget in budgets.values()])
         yield ("shadow", "budget"), f"shadow: no budget has the id `{named}` {known}"
@@ -44,12 +36,6 @@ def _budget_faults(i: int, budget: Value) -> Iterator[Fault]:
     if budget["when_spent"] != "reject":
         said = "`when_spent` must be reject: shadow judging stops when it is spent"
         yield ("budgets", i, "when_spent"), prefix + said
-    for key in NOT_YET:
-        if key in budget:
-            said = f"`{key}` is not enforced by this version: remove it"
-            yield ("budgets", i, key), prefix + said
-    if "tz" in budget and not known_zone(budget["tz"]):
-        yield ("budgets", i, "tz"), prefix + unknown_zone(budget["tz"])
 
 
 def _judge_faults(judge: str, baseline: str, names: Names) -> Iterator[Fault]:

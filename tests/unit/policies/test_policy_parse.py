@@ -209,20 +209,6 @@ def test_everything_that_is_not_enforced_has_its_test():
     assert NOT_ENFORCED.keys() == NOT_DONE.keys() | NOT_DONE_IN_A_RULE.keys()
 
 
-def test_a_whole_budget_is_recognised_before_it_is_refused():
-    budget = (
-        "budgets:\n"
-        "  - {id: search, match: {team: search}, usd: 400, per: month, tz: UTC,\n"
-        "     when_spent: downgrade, hard_usd: 440, alert_at: [0.5, 1.0]}\n"
-        '  - {id: any-key, match: {key: "*"}, usd: 20, per: day, when_spent: reject}\n'
-    )
-    only = "this version enforces only the budget that `shadow.budget` names: remove this one"
-    assert told(f"{HEAD}{budget}rules:\n{REST}") == [
-        f"5: budget search: {only}",
-        f"7: budget any-key: {only}",
-    ]
-
-
 MISTAKES = [
     # the document
     ("", ["1: the file is empty"]),

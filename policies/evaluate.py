@@ -10,6 +10,9 @@ A caller's latency hint can only narrow what the policy lets through. So the pol
 are relaxed as if there were no hint, then the hint applies; if nobody meets it, it gives way where
 the rule may relax `slo.ttft`, and else everybody is refused.
 
+Where a budget is spent that downgrades (`facts.downgraded`), only the lane of the cheapest candidate
+within the hard limits is left, and a cascade is none.
+
 A cascade's first set is tried. Its candidates are exempt from the quality floor, because their
 answer is tested, and their first token counts as coming with their last, because the answer is
 held until then. Nothing is relaxed for their sake while the second set has a feasible candidate.
@@ -112,7 +115,7 @@ def evaluate(policy: Policy, facts: Facts, candidates: Sequence[C]) -> Verdict[C
     reasons: list[Reason | None] = []
     left: list[_Left[C]] = []
     elsewhere = ("not_in_use", _elsewhere(rule, wish))
-    cascade = bool(rule.accept_if) and wish.model is None
+    cascade = bool(rule.accept_if) and wish.model is None and not facts.downgraded
     readable = not cascade or not reads_logprobs(rule.accept_if)
     limit = rule.settings.max_output_tokens
     expected = min(facts.tokens_out, limit) if facts.max_tokens is None else facts.max_tokens
@@ -125,6 +128,9 @@ def evaluate(policy: Policy, facts: Facts, candidates: Sequence[C]) -> Verdict[C
         if group is not None and reason is None:
             left.append((group, place, candidate))
         reasons.append(reason)
+
+    if facts.downgraded and left:
+        left = _in_cheapest_lane(left, facts, limit, reasons)
 
     relaxed: tuple[Soft, ...] = ()
     tries: list[int] = []
@@ -146,6 +152,20 @@ def evaluate(policy: Policy, facts: Facts, candidates: Sequence[C]) -> Verdict[C
         relaxed,
         len(tries),
     )
+
+
+def _in_cheapest_lane(
+    left: Sequence[_Left[C]], facts: Facts, limit: int, reasons: list[Reason | None]
+) -> list[_Left[C]]:
+    """Return those in the lane of whoever may cost the least; tell `reasons` of the others."""
+    most = limit if facts.max_tokens is None else facts.max_tokens
+    lane = min(left, key=lambda each: (_known(each[2].usd_at_most(most)), each[1]))[2].lane
+    spent = ", ".join(f"`{budget}`" for budget in facts.downgraded)
+    for _, place, candidate in left:
+        if candidate.lane != lane:
+            said = f"budget {spent} is spent: only lane `{lane}`, the cheapest, may answer"
+            reasons[place] = ("downgraded", said)
+    return [each for each in left if each[2].lane == lane]
 
 
 def matching(policy: Policy, facts: Facts) -> Rule | None:

@@ -452,3 +452,46 @@ def test_the_tables_are_read_only():
     for table in (OBJECTIVES, WISHES, CLOSED):
         with pytest.raises(TypeError):
             table["x"] = None
+
+
+# -- a budget that downgrades ----------------------------------------------------------------------
+
+SMALL = fleet("small", worst=0.001, quality=0.9, usd_marginal=0.002)
+LARGE = fleet("large", lane="gpu", worst=0.1, usd_marginal=0.0)
+
+
+def test_a_spent_budget_leaves_the_lane_of_the_cheapest_and_says_so():
+    both = [LARGE, fleet("other", lane="gpu", worst=0.0005, state="cold"), SMALL]
+    rich, poor = (
+        evaluate(policy({"gpu"}, {"cpu"}), asked(downgraded=spent), both)
+        for spent in ((), ("search-team",))
+    )
+    assert order(rich) == ["large", "small"]
+    assert order(poor) == ["small"]
+    refused = {r.candidate.fleet: (r.code, r.detail) for r in poor.refused}
+    assert refused["large"] == (
+        "downgraded",
+        "budget `search-team` is spent: only lane `cpu`, the cheapest, may answer",
+    )
+    assert refused["other"][0] == "cold"
+
+
+def test_a_lane_without_a_price_is_the_dearest():
+    unknown = fleet("unknown", lane="gpu", worst=None)
+    verdict = evaluate(policy({"gpu", "cpu"}), asked(downgraded=("b",)), [unknown, LARGE, SMALL])
+    assert order(verdict) == ["small"]
+    assert order(evaluate(policy({"gpu"}), asked(downgraded=("b",)), [unknown])) == ["unknown"]
+
+
+def test_soft_limits_hold_in_the_lane_that_is_left_and_relax_as_the_rule_says():
+    poor = asked(downgraded=("b",))
+    strict = policy({"gpu"}, {"cpu"}, quality_floor=0.95)
+    assert order(evaluate(strict, poor, [LARGE, SMALL])) == []
+    loose = policy({"gpu"}, {"cpu"}, quality_floor=0.95, relax=("quality_floor",))
+    verdict = evaluate(loose, poor, [LARGE, SMALL])
+    assert (order(verdict), verdict.relaxed) == (["small"], ("quality_floor",))
+
+
+def test_a_pin_of_a_model_is_served_by_its_cheapest_lane():
+    poor = asked(downgraded=("b",), requested_model="m")
+    assert order(evaluate(policy({"gpu"}), poor, [LARGE, SMALL])) == ["small"]

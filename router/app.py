@@ -5,7 +5,7 @@ import contextlib
 import functools
 import secrets
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,6 +18,7 @@ from router.classify import Judge
 from router.classify.calibration import Counts
 from router.decide import Decision, decide
 from router.drive import Opened
+from router.entries import Spent
 from router.errors import Refusal, envelope
 from router.exchange import Exchange
 from router.facts import facts_of
@@ -36,6 +37,7 @@ from router.requested import check_model, known_models
 from router.runtime import LOG, Generation, Runtime
 from router.shadow import Shadow
 from router.sources import Sources, watch
+from router.treasury import Held, Treasury, decided_by
 
 WRITE_S = 1.0  # what a caller has beyond the deadline to read what was written
 
@@ -54,6 +56,7 @@ class App:
     feedback: Feedback
     counts: Counts
     shadow: Shadow
+    treasury: Treasury
     now: Callable[[], float]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,15 +110,36 @@ class App:
             raise refusals.no_candidate(
                 decision, generation.tracker.reopens_in_s(self.runtime.clock())
             )
+        decision, held = self._set_aside(request_id, generation, request, decision)
         heard = self.shadow.listen(generation, request, decision, request_id)
-        exchange = Exchange(self.runtime, generation, request, decision, request_id, heard)
+
+        def settle(spent: Sequence[Spent], line: bytes) -> None:
+            self.treasury.settle(held, request_id, generation.world, decision, spent, line)
+
+        exchange = Exchange(self.runtime, generation, request, decision, request_id, heard, settle)
+        exchange.reservation = held.json()
         answer = self._stream if request.stream else self._plain
         delivered = False
         try:
             await _unless_hung_up(http, answer(http, exchange))
             delivered = True
         finally:
+            exchange.finish("client_closed")  # unless it is finished: then it never began
             self.shadow.offer(exchange, delivered=delivered)
+
+    def _set_aside(
+        self,
+        request_id: str,
+        generation: Generation,
+        request: wire.ChatRequest,
+        decision: Decision,
+    ) -> tuple[Decision, Held]:
+        decided = decided_by(generation.world, stream=request.stream)
+        try:
+            return self.treasury.set_aside(request_id, generation.world, decision, decided)
+        except Refusal:
+            self._record_refusal(request_id, generation, decision)
+            raise
 
     async def route(self, http: Http, request_id: str) -> None:
         """Answer with the receipt of the decision; no model is called, nothing is charged."""

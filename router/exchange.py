@@ -6,7 +6,7 @@ However it ends - answered, failed, broken off by the fleet or by the caller - i
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 
 import orjson
@@ -20,11 +20,15 @@ from router.answer import Choice, Heard, choices_of_reply, choices_of_stream, wi
 from router.charge import usd_text
 from router.decide import Attempt, Decision
 from router.drive import Opened, drive, open_stream
+from router.entries import Spent
 from router.flow import Failed, NotAccepted, Served, Try
 from router.gate import Gate
 from router.meter import Live, Meter
 from router.receipt import Json, Outcome, receipt
 from router.runtime import Generation, Runtime
+
+Settle = Callable[[Sequence[Spent], bytes], None]
+"""What is told of the attempts that were made, and of the receipt, once it is written."""
 
 WHOLE_BYTES = 4 << 20  # of a stream that is held: 4,096 tokens with log probabilities are 1.6 MB
 
@@ -44,6 +48,7 @@ class Exchange:
         decision: Decision,
         request_id: str,
         heard: Heard | None = None,
+        settle: Settle | None = None,
     ) -> None:
         self.runtime = runtime
         self.generation = generation
@@ -51,6 +56,7 @@ class Exchange:
         self.decision = decision
         self.request_id = request_id
         self.heard = heard
+        self._settle = settle
         self.served: Attempt | None = None
         self.outcome: str | None = None
         self.reservation: Json = {}
@@ -139,6 +145,8 @@ class Exchange:
         came = Outcome(self._edits, attempts, self.reservation, self.meter.charge())
         line = receipt(self.request_id, self.generation.world, self.decision, came)
         self.runtime.record(self.decision.facts.at, line)
+        if self._settle is not None:
+            self._settle(self.meter.spent, line)
 
     async def _pieces(
         self, opened: Opened, live: Live, ends_s: float

@@ -11,6 +11,7 @@ from backends.cost import NANO
 from backends.sse import Usage
 from router.charge import Charged, charge_json, charged, nano_of
 from router.decide import Attempt, Decision
+from router.entries import Spent
 from router.receipt import Json
 from router.runtime import Generation, Runtime
 
@@ -39,6 +40,7 @@ class Meter:
     decision: Decision
     attempts: list[Json] = field(default_factory=list)
     charges: list[Charged] = field(default_factory=list)
+    spent: list[Spent] = field(default_factory=list)
     live: Live | None = None
     unknown: bool = False  # an attempt whose use nobody knows
 
@@ -91,6 +93,9 @@ class Meter:
             counted.tokens_in.inc(usage.tokens_in or 0)
             counted.tokens_cached.inc(usage.cached or 0)
             counted.tokens_out.inc(usage.tokens_out or 0)
+        if outcome != "unreachable":  # not a byte was sent
+            nano = None if charge is None else charge.nano
+            self.spent.append(Spent(live.attempt, outcome, usage, nano, estimated, e2e_s * 1000))
         self.attempts.append(
             {
                 "fleet": fleet,

@@ -114,7 +114,7 @@ class App:
         heard = self.shadow.listen(generation, request, decision, request_id)
 
         def settle(spent: Sequence[Spent], line: bytes) -> None:
-            self.treasury.settle(held, request_id, generation.world, decision, spent, line)
+            self.treasury.settle(held, (request_id, generation.world, decision), spent, line)
 
         exchange = Exchange(self.runtime, generation, request, decision, request_id, heard, settle)
         exchange.reservation = held.json()

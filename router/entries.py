@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from backends.cost import NANO
@@ -14,7 +14,9 @@ from router.ledger.entry import Entry
 from router.world import World
 
 RECEIPT_DIGITS: Final = 16
-CHARGE: Final = "charge"
+CHARGE, EXPIRED = "charge", "expired"
+LOST: Final = "lost"
+UNKNOWN: Final = Usage(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,15 @@ def entries_of(finished: Finished) -> list[Entry]:
         _entry(finished, n, spent, nano_router if n == last else 0, last=n == last)
         for n, spent in enumerate(finished.spent)
     ]
+
+
+def worst_entry(request_id: str, world: World, decision: Decision, nano: int, at: str) -> Entry:
+    """Return the entry that is written if nobody ever says what came of the request."""
+    first = decision.plan.attempts[0]
+    spent = Spent(first, LOST, UNKNOWN, nano, estimated=True, e2e_ms=0.0)
+    finished = Finished(request_id, world, decision, (spent,), at, at, nano, b"")
+    entry = _entry(finished, 0, spent, 0, last=True)
+    return replace(entry, kind=EXPIRED, nano_marginal=None, nano_average=None, receipt=None)
 
 
 def _entry(finished: Finished, n: int, spent: Spent, nano_router: int, *, last: bool) -> Entry:

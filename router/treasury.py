@@ -1,4 +1,4 @@
-"""Between a decision and its sending: the worst case is set aside in every budget, or it is not
+"""Between a decision and its sending: the worst case is set aside in every budget, or nothing is
 sent; afterwards what was used is charged.
 
 Where a budget hasn't enough, the request is decided once more: within what is left, or, where the
@@ -6,58 +6,74 @@ budget downgrades, for the cheapest lane.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Final
 
 from backends.cost import NANO
 from backends.load import Load
-from policies.model import Facts
+from policies.model import Facts, Policy
 from router.budgets import LEASE_S, Periods, least_hard_nano, scopes_of, within, worst_nano
 from router.charge import usd_text
 from router.decide import Decision, decide
-from router.entries import Finished, Spent, entries_of
+from router.entries import Finished, Spent, entries_of, worst_entry
 from router.errors import Refusal
-from router.ledger.port import Alert, Downgrade, Ledger, LedgerUnavailable, Refused, Reserved, Scope
+from router.ledger.entry import stamp
+from router.ledger.port import (
+    Alert,
+    Before,
+    Downgrade,
+    Ledger,
+    LedgerUnavailable,
+    Limit,
+    Refused,
+    Reserved,
+    Scope,
+)
 from router.receipt import Json
 from router.runtime import LOG
 from router.world import World
 
-ROUNDS = 8  # of deciding anew: others may spend what was left in between
+ROUNDS: Final = 8  # of deciding anew: others may spend what was left in between
+
+Decided = Callable[[Facts, Sequence[Load]], Decision]
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What was set aside for a request, and when."""
+    """What was set aside for a request, and when (RFC 3339)."""
 
     reserved: Reserved
     at: str
 
     def json(self) -> Json:
-        scopes = [{"budget": s.budget, "value": s.value, "period": s.period} for s in self.scopes]
-        return {"usd": self.reserved.nano / NANO, "scopes": scopes} if scopes else {}
-
-    @property
-    def scopes(self) -> Sequence[Scope]:
-        return self.reserved.scopes
+        """Return the receipt's `reservation`."""
+        scopes = [
+            {"budget": s.budget, "value": s.value, "period": s.period} for s in self.reserved.scopes
+        ]
+        return {"usd": self.reserved.nano / NANO, "scopes": scopes}
 
 
 @dataclass(slots=True)
 class Treasury:
-    """`now` is the wall clock, in seconds since 1970; `alert` is told once of every threshold."""
+    """`now` is the wall clock, in seconds since 1970. `alert` is told of thresholds, once each;
+    `unsettled` counts requests that could not be settled.
+    """
 
     ledger: Ledger
     now: Callable[[], float]
     alert: Callable[[Sequence[Alert]], None]
-    unsettled: Callable[[], None]  # counts what could not be settled
+    unsettled: Callable[[], None]
     _periods: Periods = field(default_factory=Periods)
 
+    def adopt(self, policy: Policy) -> None:
+        """Put the policy's limits in force. Raises LedgerUnavailable."""
+        limits = {b.id: Limit(b.nano, b.hard_nano) for b in policy.budgets}
+        self.ledger.adopt(limits, policy.hash, self.now())
+
     def set_aside(
-        self,
-        request_id: str,
-        world: World,
-        decision: Decision,
-        decided: Callable[[Facts, Sequence[Load]], Decision],
+        self, request_id: str, world: World, decision: Decision, decided: Decided
     ) -> tuple[Decision, Held]:
         """Return the decision that may be sent, and what is set aside for it. Raises Refusal: 402
         with the budget, 503 if the ledger can't be used.
@@ -65,93 +81,129 @@ class Treasury:
         now_s = self.now()
         budgets = world.policy.budgets
         scopes = scopes_of(budgets, decision.facts, now_s, self._periods) if budgets else ()
+        nano, least = worst_nano(decision), least_hard_nano(scopes)
+        if nano is None and least is not None:  # only what has a price may go on
+            decision = decided(within(decision.facts, least), decision.loads)
+            if not decision.plan.attempts:
+                told = "no fleet has a known price for this request, which its budget takes"
+                raise Refusal(402, told, "budget_exhausted")
+        answer = self._reserve(request_id, world, scopes, now_s, decision)
         for _ in range(ROUNDS):
-            nano = worst_nano(decision)
-            least = least_hard_nano(scopes)
-            if nano is None and least is not None:  # only what has a price may go on
-                decision = self._anew(decision, within(decision.facts, least), decided, None)
-                continue
-            answer = self._reserve(request_id, scopes, nano or 0, now_s, decision)
             if isinstance(answer, Reserved):
                 return decision, Held(answer, decision.facts.at)
-            facts = decision.facts
-            if isinstance(answer, Downgrade) and answer.scope.budget not in facts.downgraded:
-                facts = replace(facts, downgraded=(*facts.downgraded, answer.scope.budget))
-            else:
-                facts = within(facts, answer.left_nano)
-            decision = self._anew(decision, facts, decided, answer)
-        raise _spent(answer.scope, answer.left_nano, now_s)
+            decision = decided(_poorer(decision.facts, answer), decision.loads)
+            if not decision.plan.attempts:
+                break
+            answer = self._reserve(request_id, world, scopes, now_s, decision)
+        if isinstance(answer, Reserved):
+            return decision, Held(answer, decision.facts.at)
+        raise _exhausted(answer.scope, answer.left_nano, now_s)
 
     def settle(
-        self, held: Held, request_id: str, world: World, decision: Decision,
-        spent: Sequence[Spent], receipt: bytes,
-    ) -> None:  # fmt: skip
-        """Charge what was used; nothing was sent, nothing is charged."""
-        now_s = self.now()
-        at = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+        self,
+        held: Held,
+        finished: tuple[str, World, Decision],
+        spent: Sequence[Spent],
+        receipt: bytes,
+    ) -> None:
+        """Charge what was used. Where nothing was sent, nothing is charged."""
+        now_s, reserved = self.now(), held.reserved
         try:
             if not spent:
-                self.ledger.release(held.reserved)
+                self.ledger.release(reserved, now_s)
                 return
-            finished = Finished(
-                request_id, world, decision, spent, at, held.at, held.reserved.nano, receipt
+            entries = entries_of(
+                Finished(*finished, spent, stamp(now_s), held.at, reserved.nano, receipt)
             )
-            alerts = self.ledger.settle(held.reserved, entries_of(finished), now_s)
+            alerts = self.ledger.settle(reserved, entries, now_s)
         except LedgerUnavailable as exc:  # its lease runs out, and it is charged in full then
-            LOG.error("request %s could not be settled: %s", request_id, exc)
+            LOG.error("request %s could not be settled: %s", reserved.id, exc)
             self.unsettled()
             return
         if alerts:
             self.alert(alerts)
 
+    def expire(self) -> int:
+        """Charge what nobody settled in time; return how many. Raises LedgerUnavailable."""
+        found = self.ledger.expire(self.now())
+        if found.alerts:
+            self.alert(found.alerts)
+        return found.leases
+
+    def once(self, key_id: str, idempotency_key: str, body_hash: str, request_id: str) -> None:
+        """Take the idempotency key for this request. Raises Refusal: 409 if another has it, 422 if
+        that one had another body, 503.
+        """
+        with_key = (key_id, idempotency_key, body_hash, request_id, self.now())
+        try:
+            before = self.ledger.once(*with_key)
+        except LedgerUnavailable:
+            raise _unavailable() from None
+        if before is not None:
+            raise _again(before)
+
+    def forget(self, key_id: str, idempotency_key: str, request_id: str) -> None:
+        """Give the key back: the request was refused, and nothing was spent."""
+        try:
+            self.ledger.forget(key_id, idempotency_key, request_id)
+        except LedgerUnavailable as exc:
+            LOG.error("an idempotency key of %s could not be given back: %s", request_id, exc)
+
     def _reserve(
-        self, request_id: str, scopes: Sequence[Scope], nano: int, now_s: float, decision: Decision
+        self,
+        request_id: str,
+        world: World,
+        scopes: Sequence[Scope],
+        now_s: float,
+        decision: Decision,
     ) -> Reserved | Refused | Downgrade:
+        nano = worst_nano(decision) or 0
+        worst = worst_entry(request_id, world, decision, nano, decision.facts.at)
         lease_ends_s = now_s + decision.plan.limits.deadline_ms / 1000 + LEASE_S
         downgraded = frozenset(decision.facts.downgraded)
         try:
-            return self.ledger.reserve(
-                request_id, scopes, nano, now_s, lease_ends_s, downgraded=downgraded
-            )
+            return self.ledger.reserve(worst, scopes, now_s, lease_ends_s, downgraded)
         except LedgerUnavailable:
-            told = "the ledger can't be used now, and nothing is sent without it: try again"
-            raise Refusal(
-                503, told, "ledger_unavailable", headers=((b"retry-after", b"1"),)
-            ) from None
-
-    def _anew(
-        self,
-        decision: Decision,
-        facts: Facts,
-        decided: Callable[[Facts, Sequence[Load]], Decision],
-        answer: Refused | Downgrade | None,
-    ) -> Decision:
-        """Decide once more; raise 402 if nobody may answer so."""
-        found = decided(facts, decision.loads)
-        if found.plan.attempts:
-            return found
-        if answer is None:
-            told = "no fleet has a known price for this request, which its budget takes"
-            raise Refusal(402, told, "budget_exhausted")
-        raise _spent(answer.scope, answer.left_nano, self.now())
+            raise _unavailable() from None
 
 
-def _spent(scope: Scope, left_nano: int, now_s: float) -> Refusal:
-    left = usd_text(max(0, left_nano)).decode()
-    told = (
-        f"budget `{scope.budget}` ({scope.value}) has ${left} left, which is not enough for this "
-        f"request; it is reset at {scope.ends}"
-    )
-    ends_s = datetime.fromisoformat(scope.ends).timestamp()
-    headers = ((b"retry-after", b"%d" % max(1, math.ceil(ends_s - now_s))),)
-    extra: dict[str, object] = {
-        "scope": {"budget": scope.budget, "value": scope.value, "period": scope.period},
-        "left_usd": max(0, left_nano) / NANO,
-        "reset": scope.ends,
-    }
-    return Refusal(402, told, "budget_exhausted", headers=headers, extra=extra)
-
-
-def decided_by(world: World, *, stream: bool) -> Callable[[Facts, Sequence[Load]], Decision]:
+def decided_by(world: World, *, stream: bool) -> Decided:
     """Return what decides a request anew in the same world."""
     return lambda facts, loads: decide(world, facts, loads, stream=stream)
+
+
+def _poorer(facts: Facts, answer: Refused | Downgrade) -> Facts:
+    if isinstance(answer, Downgrade):
+        spent = sorted(answer.budgets.difference(facts.downgraded))
+        return replace(facts, downgraded=(*facts.downgraded, *spent))
+    return within(facts, answer.left_nano)
+
+
+def _exhausted(scope: Scope, left_nano: int, now_s: float) -> Refusal:
+    left_nano = max(0, left_nano)
+    told = (
+        f"budget `{scope.budget}` ({scope.value}) has ${usd_text(left_nano).decode()} left, which "
+        f"is not enough for this request; it is reset at {scope.ends}"
+    )
+    wait_s = datetime.fromisoformat(scope.ends).timestamp() - now_s
+    headers = ((b"retry-after", b"%d" % max(1, math.ceil(wait_s))),)
+    extra: Mapping[str, object] = {
+        "scope": {"budget": scope.budget, "value": scope.value, "period": scope.period},
+        "left_usd": left_nano / NANO,
+        "reset": scope.ends,
+    }
+    return Refusal(402, told, "budget_exhausted", headers=headers, extra=dict(extra))
+
+
+def _unavailable() -> Refusal:
+    told = "the ledger can't be used now, and nothing is sent without it: try again"
+    return Refusal(503, told, "ledger_unavailable", headers=((b"retry-after", b"1"),))
+
+
+def _again(before: Before) -> Refusal:
+    extra: dict[str, object] = {"request_id": before.request_id, "state": before.state}
+    if not before.same_body:
+        told = f"this idempotency key was used for another body, by {before.request_id}"
+        return Refusal(422, told, "idempotency_key_reused", "idempotency-key", extra=extra)
+    told = f"this request was made before: {before.request_id} is {before.state}"
+    return Refusal(409, told, "already_requested", "idempotency-key", extra=extra)

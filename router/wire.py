@@ -41,9 +41,11 @@ class Hints:
     max_usd: float | None = None
     slo_ttft_ms: float | None = None
     tags: Mapping[str, str] | None = None
+    idempotency_key: str | None = None
 
 
 NO_HINTS = Hints()
+KEY_CHARACTERS = 255  # of an idempotency key
 HINT_HEADERS = frozenset(
     f"x-sluice-{name}".encode()
     for name in ("service-class", "max-usd", "slo-ttft-ms", "tags", "key")
@@ -88,10 +90,9 @@ def parse_chat(raw: bytes) -> ChatRequest:
 def parse_hints(headers: Mapping[bytes, bytes]) -> Hints:
     """Read the request's hint headers, or raise Refusal(400) naming the header."""
     found = {name: value for name, value in headers.items() if name.startswith(b"x-sluice-")}
-    if b"idempotency-key" in headers:
-        _wrong("idempotency-key", "`idempotency-key` is not honoured by this version: leave it out")
+    once = _idempotency_key(headers.get(b"idempotency-key"))
     if not found:
-        return NO_HINTS
+        return NO_HINTS if once is None else Hints(idempotency_key=once)
     unknown = sorted(found.keys() - HINT_HEADERS)
     if unknown:
         known = ", ".join(sorted(header.decode() for header in HINT_HEADERS))
@@ -106,7 +107,20 @@ def parse_hints(headers: Mapping[bytes, bytes]) -> Hints:
         max_usd=_positive(found, "x-sluice-max-usd"),
         slo_ttft_ms=_positive(found, "x-sluice-slo-ttft-ms"),
         tags=_tags(found.get(b"x-sluice-tags", b"")),
+        idempotency_key=once,
     )
+
+
+def _idempotency_key(given: bytes | None) -> str | None:
+    if given is None:
+        return None
+    text = given.decode("latin-1")
+    if not 0 < len(text) <= KEY_CHARACTERS or not all("!" <= c <= "~" for c in text):
+        _wrong(
+            "idempotency-key",
+            f"`idempotency-key` must be 1 to {KEY_CHARACTERS} visible characters of ASCII",
+        )
+    return text
 
 
 def json_object(raw: bytes) -> Body:

@@ -1,0 +1,89 @@
+"""What is done for the ledger beside requests: leases that ran out are charged, and every minute
+says what the fleets cost in it.
+
+A router sees which replicas are ready no better than its catalogue says, so the rows are `assumed`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from backends.cost import NANO
+from backends.load import Load
+from router.ledger.fleet_time import MINUTE_S, FleetTime
+from router.ledger.port import LedgerUnavailable
+from router.runtime import LOG, Runtime
+from router.treasury import Treasury
+from router.world import World
+
+EVERY_S: Final = 5.0
+
+
+class Keeper:
+    """`now` is the wall clock, in seconds since 1970."""
+
+    def __init__(self, runtime: Runtime, treasury: Treasury, now: Callable[[], float]) -> None:
+        self._runtime = runtime
+        self._treasury = treasury
+        self._now = now
+        self._since_s = now()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._since_s = self._now()
+        self._task = asyncio.get_running_loop().create_task(self._keep())
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._look()
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            self._look()
+
+    def _look(self) -> None:
+        """Charge what ran out, and write the time since the last look down."""
+        now_s, generation = self._now(), self._runtime.generation
+        try:
+            self._treasury.expire()
+            loads = generation.tracker.loads(self._runtime.clock())
+            rows = fleet_time(generation.world, loads, self._since_s, now_s)
+            self._treasury.ledger.add_fleet_time(rows)
+        except LedgerUnavailable as exc:  # the time since then is written at the next look
+            LOG.error("the ledger can't be kept: %s", exc)
+            return
+        # The running minute is written again and again, each time longer.
+        self._since_s = max(self._since_s, now_s - now_s % MINUTE_S)
+
+
+def fleet_time(
+    world: World, loads: Sequence[Load], since_s: float, now_s: float
+) -> list[FleetTime]:
+    """Return the rows of every priced fleet for the time from `since_s` to `now_s`, by minute."""
+    found = []
+    begins_s = since_s
+    while begins_s < now_s:
+        minute_s = begins_s - begins_s % MINUTE_S
+        ends_s = min(minute_s + MINUTE_S, now_s)
+        minute = datetime.fromtimestamp(minute_s, UTC).isoformat(timespec="seconds")[:-6] + "Z"
+        found += [
+            FleetTime(
+                fleet=on.fleet.id,
+                minute=minute,
+                seconds=round(ends_s - begins_s, 3),
+                replicas=load.replicas,
+                nano_hour=round(on.usd_per_hour * NANO),
+                source="assumed",
+                emulated=on.fleet.emulated,
+            )
+            for on, load in zip(world.fleets, loads, strict=True)
+            if on.usd_per_hour is not None
+        ]
+        begins_s = ends_s
+    return found

@@ -185,7 +185,7 @@ class App:
             raise _unauthorized("no key: send it as `Authorization: Bearer` or `x-sluice-key`")
         key = self.keys.find(given.decode("latin-1"), at)
         if key is None:
-            raise _unauthorized("this key is unknown or has expired")
+            raise _unauthorized("this key is unknown, expired or revoked")
         return key
 
     # -- the rest ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 RIGHTS = ("pin_model", "pin_fleet", "fastest", "best")
+CONTEXT = b"x-amzn-request-context"  # who AWS let in, as the Lambda Web Adapter says it
 LONGEST_NAME = 100  # characters: it stands in every receipt
 VALID_NAME = f"1 to {LONGEST_NAME} printable characters, no `*`, no blank at either end"
 

@@ -27,7 +27,7 @@ def command(state: Path, as_json: bool) -> None:
     """Show every key; secrets aren't kept, so they can't be shown."""
     at = stamp(now())
     with given.store_of(state) as store:
-        rows = [_row(stored, at) for stored in store.all()]
+        rows = [row_of(stored, at) for stored in store.all()]
     if as_json:
         click.echo(orjson.dumps({"keys": rows}))
     elif rows:
@@ -36,7 +36,7 @@ def command(state: Path, as_json: bool) -> None:
         click.echo("no keys yet: `sluice keys create --tenant T` makes one")
 
 
-def _row(stored: Stored, at: str) -> Row:
+def row_of(stored: Stored, at: str) -> Row:
     key = stored.key
     return {
         "id": key.id,

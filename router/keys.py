@@ -70,10 +70,14 @@ class Stored:
         return self.old_until is not None and at < self.old_until and self.revoked is None
 
     def opened_by(self, given: bytes, at: str) -> bool:
-        """Tell whether this is the hash of a secret of the key's; takes the same time if not."""
-        now = hmac.compare_digest(self.hash, given)
-        before = hmac.compare_digest(self.old_hash or bytes(len(given)), given)
-        return now or (before and self.old_works(at))
+        """Tell whether this is the hash of a secret of the key's, compared in constant time."""
+        if hmac.compare_digest(self.hash, given):
+            return True
+        old = self.old_hash
+        return old is not None and self.old_works(at) and hmac.compare_digest(old, given)
+
+
+_NEVER: tuple[float, None] = (float("-inf"), None)
 
 
 class KeyStore:
@@ -109,12 +113,12 @@ class KeyStore:
     def find(self, text: str, at: str) -> Key | None:
         """Return the key, or None if it is unknown, expired or revoked."""
         key_id, given = id_of(text), hash_of(text)
-        read_at, stored = self._cache.get(key_id, (0.0, None))
-        fresh = stored is not None and self._clock() - read_at <= REREAD_AFTER_S
+        read_at, stored = self._cache.get(key_id, _NEVER)
+        fresh = self._clock() - read_at <= REREAD_AFTER_S
         if stored is None or not fresh or not stored.opened_by(given, at):
             stored = self._read(key_id)  # a secret that is new must not wait for the old to age
-        if stored is None or not stored.opened_by(given, at):
-            return None
+            if stored is None or not stored.opened_by(given, at):
+                return None
         return stored.key if stored.state(at) == "active" else None
 
     def all(self) -> list[Stored]:

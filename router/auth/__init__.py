@@ -79,7 +79,7 @@ def open_auth(keys: KeyStore, config: AuthConfig, environment: Mapping[str, str]
 
 
 def in_lambda(environment: Mapping[str, str]) -> bool:
-    names = ("AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_RUNTIME_API")  # reserved: Lambda sets both
+    names = ("AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION")  # reserved names
     return all(environment.get(name) for name in names)
 
 

@@ -98,6 +98,8 @@ class Jwks:
             self._told(str(exc))
         except TimeoutError:
             self._told(f"no answer in {FETCH_S:g} s")
+        except Exception as exc:  # noqa: BLE001  (a bug of ours must not end the refreshing)
+            self._told(f"an error of ours, {type(exc).__name__}")
         finally:
             self._fetching = None
 
@@ -177,7 +179,6 @@ def key_set(raw: bytes, algorithms: tuple[str, ...]) -> KeySet:
 def _usable(jwk: object, algorithms: tuple[str, ...]) -> "PyJWK | None":
     """Return the key, or None if it is not for verifying, of another kind, broken or weak."""
     from jwt import PyJWK  # noqa: PLC0415  (0.3 s: only where tokens are believed)
-    from jwt.exceptions import PyJWTError  # noqa: PLC0415
 
     if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig":
         return None
@@ -190,7 +191,7 @@ def _usable(jwk: object, algorithms: tuple[str, ...]) -> "PyJWK | None":
         return None
     try:
         key = PyJWK({name: jwk[name] for name in public}, algorithm)
-    except (PyJWTError, KeyError, ValueError, TypeError):
+    except Exception:  # noqa: BLE001  (whatever is wrong with one key, the others stay good)
         return None
     return key if getattr(key.key, "key_size", LEAST_RSA_BITS) >= _least(algorithm) else None
 

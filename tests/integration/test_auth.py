@@ -20,7 +20,7 @@ CONTEXT = json.dumps(
     {"identity": {"userArn": "arn:aws:sts::111122223333:assumed-role/search/session"}}
 )
 IAM = f"version: 1\niam: {{principals: [{{arn: '{ARN}', tenant: acme, team: search}}]}}\n"
-LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "sluice", "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001"}
+LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "sluice", "AWS_LAMBDA_FUNCTION_VERSION": "7"}
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import orjson
 
 from backends.base import Reply
 from router import refusals, wire
+from router.auth import Auth
 from router.charge import usd_text
 from router.classify import Judge
 from router.classify.calibration import Counts
@@ -28,7 +29,6 @@ from router.feedback import parse as parse_feedback
 from router.flow import Failed, Served
 from router.http import Headers, Http, HungUp, Receive, Scope, Send
 from router.identity import NOBODY, Key
-from router.keys import KeyStore
 from router.metrics import CONTENT_TYPE
 from router.receipt import Outcome, receipt
 from router.request_id import CHANCE_BYTES
@@ -44,14 +44,14 @@ WRITE_S = 1.0  # what a caller has beyond the deadline to read what was written
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """Built once, at the root. `keys` None: nobody is asked for a key (loopback only).
+    """Built once, at the root. `auth` None: nobody is asked for a key (loopback only).
 
     `now` is the wall clock, in seconds since 1970; `counts` are the calibration's, by task.
     """
 
     runtime: Runtime
     sources: Sources
-    keys: KeyStore | None
+    auth: Auth | None
     judge: Judge
     feedback: Feedback
     counts: Counts
@@ -70,6 +70,8 @@ class App:
         await receive()
         watching = asyncio.get_running_loop().create_task(watch(self.sources, self.runtime))
         self.shadow.start()
+        if self.auth is not None:
+            self.auth.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         watching.cancel()
@@ -77,8 +79,8 @@ class App:
             await watching
         await self.shadow.aclose()
         await self.runtime.aclose()
-        if self.keys is not None:
-            self.keys.close()
+        if self.auth is not None:
+            await self.auth.aclose()
         self.feedback.labels.close()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -149,7 +151,7 @@ class App:
 
     async def _decided(self, http: Http) -> tuple[wire.ChatRequest, Decision, Generation]:
         at = _rfc3339(self.now())
-        key = self._key(http.headers, at)
+        key = await self._key(http, at)
         hints = wire.parse_hints(http.headers)
         _check_tags(key, hints)
         request = wire.parse_chat(await http.body())
@@ -200,16 +202,14 @@ class App:
 
     # -- who asks ----------------------------------------------------------------------------------
 
-    def _key(self, headers: Mapping[bytes, bytes], at: str) -> Key:
-        if self.keys is None:
-            return NOBODY
-        scheme, _, text = headers.get(b"authorization", b"").partition(b" ")
-        given = text.strip() if scheme.lower() == b"bearer" else headers.get(b"x-sluice-key", b"")
-        if not given:
-            raise _unauthorized("no key: send it as `Authorization: Bearer` or `x-sluice-key`")
-        key = self.keys.find(given.decode("latin-1"), at)
-        if key is None:
-            raise _unauthorized("this key is unknown or has expired")
+    async def _key(self, http: Http, at: str) -> Key:
+        return NOBODY if self.auth is None else await self.auth.identify(http.headers, at)
+
+    async def _admin(self, http: Http, what: str) -> Key:
+        """Return the admin who asks for `what`; raise Refusal (401, 403). Being local is no key."""
+        key = await self._key(http, _rfc3339(self.now()))
+        if not key.admin:
+            raise Refusal(403, f"{what} need an admin key", "key_not_allowed")
         return key
 
     # -- the rest ----------------------------------------------------------------------------------
@@ -218,13 +218,13 @@ class App:
         """Keep what a caller says of an answer of its own."""
         now_s = self.now()
         at = _rfc3339(now_s)
-        key = self._key(http.headers, at)
+        key = await self._key(http, at)
         said = parse_feedback(await http.body())
         world = self.runtime.generation.world
         await http.answer(200, await self.feedback.take(said, key, world, now_s, at))
 
     async def models(self, http: Http, _request_id: str) -> None:
-        key = self._key(http.headers, _rfc3339(self.now()))
+        key = await self._key(http, _rfc3339(self.now()))
         names = known_models(key, self.runtime.generation.world.catalogue)
         listed = [{"id": n, "object": "model", "created": 0, "owned_by": "sluice"} for n in names]
         await http.answer(200, orjson.dumps({"object": "list", "data": listed}))
@@ -249,10 +249,8 @@ class App:
         await http.answer(200 if ready else 503, orjson.dumps(said))
 
     async def metrics(self, http: Http, _request_id: str) -> None:
-        if not http.from_loopback or b"x-forwarded-for" in http.headers:
-            key = self._key(http.headers, _rfc3339(self.now()))
-            if not key.admin:
-                raise Refusal(403, "metrics need an admin key", "key_not_allowed")
+        if not http.is_local:
+            await self._admin(http, "metrics")
         generation, metrics = self.runtime.generation, self.runtime.metrics
         loads = generation.tracker.loads(self.runtime.clock())
         metrics.in_flight.clear()
@@ -354,8 +352,3 @@ def _second(seconds: int) -> str:
 def _rfc3339(seconds: float) -> str:
     whole = int(seconds)
     return f"{_second(whole)}{int((seconds - whole) * 1000):03d}Z"
-
-
-def _unauthorized(message: str) -> Refusal:
-    headers = ((b"www-authenticate", b"Bearer"),)
-    return Refusal(401, message, "invalid_api_key", headers=headers)

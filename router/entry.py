@@ -9,10 +9,14 @@ from collections.abc import Callable
 
 import uvicorn
 
+from backends import files
 from router import sources as file_sources
 from router.app import App
+from router.auth import Auth, open_auth
+from router.auth.config import parse as parse_auth
+from router.auth.rules import AuthConfig
 from router.classify import judge_by
-from router.faults import CannotListen, Unsafe
+from router.faults import CannotListen, MissingPart, Unsafe
 from router.feedback import Feedback
 from router.keys import KeyStore
 from router.labels import Labels
@@ -22,6 +26,7 @@ from router.record import Receipts, keep_versions
 from router.runtime import Runtime, generation
 from router.settings import Settings, is_loopback
 from router.shadow import Shadow
+from router.world import World
 
 DRAIN_S = 30  # how long running answers may take to end after SIGTERM
 BACKLOG = 2048
@@ -29,7 +34,7 @@ GC_THRESHOLD = 20_000  # new containers before the collector looks for cycles; P
 
 
 def build(settings: Settings) -> App:
-    """Build the app; raise yamlfile.Invalid, OSError, MissingKey or Unsafe."""
+    """Build the app; raise yamlfile.Invalid, OSError, MissingKey, MissingPart or Unsafe."""
     if settings.auth == "none" and not is_loopback(settings.host):
         raise Unsafe(
             f"`--auth none` goes with a loopback address only, not with `{settings.host}`: "
@@ -49,17 +54,38 @@ def build(settings: Settings) -> App:
         clock=time.monotonic,
         environment=settings.environment,
     )
-    keys = KeyStore(settings.state, time.monotonic) if settings.auth == "keys" else None
     return App(
         runtime,
         sources,
-        keys,
+        _auth(settings, world),
         judge_by(calibration=calibration),
         Feedback(settings.state, Labels(settings.state)),
         counts,
         Shadow(runtime, settings.state, Purse(settings.state), Labels(settings.state), time.time),
         time.time,
     )
+
+
+def _auth(settings: Settings, world: World) -> Auth | None:
+    """Open what tells who asks; None: nobody is asked. Raises as build does."""
+    if settings.auth == "none":
+        if settings.auth_config is not None:
+            raise Unsafe(
+                "`--auth none` asks nobody, so `--auth-config` would do nothing: choose one"
+            )
+        return None
+    config = AuthConfig()
+    if settings.auth_config is not None:
+        given = files.on_disk(settings.auth_config)
+        config = parse_auth(given.text, given.name, file_sources.names_of(world.catalogue))
+    if config.iam is not None and not is_loopback(settings.host):
+        raise Unsafe(f"`iam` goes with a loopback address only, not with `{settings.host}`")
+    keys = KeyStore(settings.state, time.monotonic)
+    try:
+        return open_auth(keys, config, settings.environment)
+    except (MissingPart, Unsafe):
+        keys.close()
+        raise
 
 
 def listen(host: str, port: int, other: str = "`--port`") -> socket.socket:

@@ -2,6 +2,7 @@
 
 * the operator's files and settings
   + MissingKey     a fleet refers to an environment variable that is not set
+  + MissingPart    a setting needs a package that is not installed
   + Unsafe         the settings would open the router to others without a key
 * the machine
   + CannotListen   the address can't be had
@@ -9,6 +10,10 @@
 
 
 class MissingKey(Exception):  # noqa: N818  (what it says)
+    pass
+
+
+class MissingPart(Exception):  # noqa: N818  (what it says)
     pass
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from router.errors import Refusal
+from router.identity import CONTEXT
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -16,6 +17,10 @@ BODY_LIMIT_BYTES = 6_000_000  # Lambda's payload limit, the same everywhere
 BODY_WAIT_S = 30.0
 READ_ON_BYTES = 10 * BODY_LIMIT_BYTES  # of a body over the limit, so that its sender sees the 413
 JSON_TYPE = (b"content-type", b"application/json")
+# A proxy on this machine makes every caller a local one; these say that one was between.
+_HANDED_ON = frozenset(
+    {b"x-forwarded-for", b"forwarded", b"via", b"x-real-ip", b"x-amzn-lambda-context", CONTEXT}
+)
 
 
 class HungUp(Exception):  # noqa: N818  (nobody is left to be told)
@@ -29,10 +34,17 @@ class Http:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        if CONTEXT in self.headers and [name for name, _ in scope["headers"]].count(CONTEXT) > 1:
+            del self.headers[CONTEXT]  # one of them is the caller's own: neither is believed
         client = scope.get("client")
         self.from_loopback = client is not None and client[0] in ("127.0.0.1", "::1")
         self.receive = receive
         self._send = send
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether the caller is on this machine, as far as anybody can."""
+        return self.from_loopback and not _HANDED_ON & self.headers.keys()
 
     async def body(self) -> bytes:
         """Return the whole body; raise Refusal (408, 413) or HungUp."""

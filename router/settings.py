@@ -21,6 +21,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     auth: Literal["keys", "none"] = "keys"
+    auth_config: Path | None = None  # whose tokens and principals are believed beside our keys
     calibration: Path | None = None
     router_on: str = "local"  # where it runs, which is what it costs (backends/data/router.yaml)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import click
 
 import yamlfile
-from router.faults import CannotListen, MissingKey, Unsafe
+from router.faults import CannotListen, MissingKey, MissingPart, Unsafe
 
 FAILED, REFUSED, INVALID = 1, 2, 3
 
@@ -27,7 +27,7 @@ def told() -> Iterator[None]:
         yield
     except (yamlfile.Invalid, MissingKey) as exc:
         raise Ends(str(exc), INVALID) from None
-    except Unsafe as exc:
+    except (MissingPart, Unsafe) as exc:
         raise Ends(str(exc), REFUSED) from None
     except CannotListen as exc:
         raise Ends(str(exc), FAILED) from None

@@ -18,7 +18,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "calibrate": ("router.cli.calibrate", "Learn from labels how far the small model goes."),
     "fleet": ("router.cli.fleet", "Show, audit, import and measure what fleets cost and do."),
     "policy": ("router.cli.policy", "Check policies and run their cases."),
-    "keys": ("router.cli.keys", "Create API keys."),
+    "keys": ("router.cli.keys", "Create, list, revoke and rotate API keys."),
     "doctor": ("router.cli.doctor", "Check what this machine has and what the fleets answer."),
 }
 

@@ -31,6 +31,11 @@ from router.sources import unproved
     show_default=True,
     help="`none` asks nobody for a key, on loopback only.",
 )
+@click.option(
+    "--auth-config",
+    type=options.FILE,
+    help="Whose tokens (OIDC) and AWS principals are believed beside our keys (YAML).",
+)
 @options.calibration
 @options.router_on
 def command(
@@ -40,12 +45,13 @@ def command(
     host: str,
     port: int,
     auth: Literal["keys", "none"],
+    auth_config: Path | None,
     calibration: Path | None,
     router_on: str,
 ) -> None:
     """Start the router and serve until it is stopped."""
     settings = Settings(
-        state, fleets, policy, host, port, auth, calibration, router_on, environment()
+        state, fleets, policy, host, port, auth, auth_config, calibration, router_on, environment()
     )
     with told():
         app = entry.build(settings)

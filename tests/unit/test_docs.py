@@ -44,16 +44,21 @@ from policies.proof import enough, z_of
 from policies.schema import schema
 from router import feedback, refusals, wire
 from router.app import ROUTES
+from router.auth import config as auth_config
+from router.auth.rules import ALGORITHMS, LEEWAY_S
 from router.classify import judge_by
 from router.cli.cited import SOURCES
 from router.cli.fleet import COMMANDS as fleet_commands  # noqa: N811  (two tables of this name)
+from router.cli.keys import COMMANDS as key_commands  # noqa: N811  (two tables of this name)
+from router.cli.keys import list_ as key_list
 from router.cli.main import COMMANDS as commands  # noqa: N811  (two tables of this name)
 from router.decide import Decision, decide
 from router.estimate import estimate
 from router.facts import facts_of
 from router.features import read
 from router.flow import NotAccepted
-from router.identity import NOBODY, RIGHTS
+from router.identity import NOBODY, RIGHTS, Key
+from router.keys import Stored
 from router.meter import Meter
 from router.metrics import Metrics
 from router.receipt import Outcome, receipt
@@ -224,7 +229,14 @@ def passes_on_the_default_policy(block):
     assert [failure for result in results for failure in result.failures] == []
 
 
+def reads_as_an_auth_config(block):
+    found = auth_config.parse(block.text, str(block), names_of(catalogue_for(block)))
+    assert found.jwt
+    assert found.iam
+
+
 FORMS = {
+    "auth": reads_as_an_auth_config,
     "catalogue": reads_as_a_catalogue,
     "profiles": reads_as_profiles,
     "prices": reads_as_prices,
@@ -531,15 +543,43 @@ def test_the_metrics_are_those_that_are_served():
     assert set(shown) == served
 
 
+# -- docs/auth.md ----------------------------------------------------------------------------------
+
+JWT = auth_config.SCHEMA["properties"]["jwt"]
+PRINCIPAL = auth_config.SCHEMA["properties"]["iam"]["properties"]["principals"]["items"]
+
+
+def test_the_keys_of_the_auth_config_are_those_that_it_reads():
+    rows = table("auth.md", "key of `jwt`")
+    assert listed(rows) == set(JWT["properties"])
+    assert {c for row in rows if row[1] == "required" for c in codes(row[0])} == set(
+        JWT["required"]
+    )
+    callers = listed(table("auth.md", "key of a caller"))
+    assert callers | {"arn"} == set(PRINCIPAL["properties"])
+    assert callers - {"admin"} == set(JWT["properties"]["give"]["properties"])
+    by_key = {codes(row[0])[0]: row for row in rows}
+    assert codes(by_key["algorithms"][1]) == list(ALGORITHMS)
+    assert float(by_key["leeway_s"][1]) == LEEWAY_S
+    claims = {code for code in codes(by_key["claims"][2]) if "," not in code}
+    assert claims == set(JWT["properties"]["claims"]["properties"])
+
+
 # -- docs/commands.md ------------------------------------------------------------------------------
 
 
 def test_the_commands_with_exit_codes_are_those_that_exist():
     shown = listed(table("commands.md", "command"))
-    groups = {"policy": {"check"}, "keys": {"create"}, "fleet": set(fleet_commands)}
+    groups = {"policy": {"check"}, "keys": set(key_commands), "fleet": set(fleet_commands)}
     exist = {name for name in commands if name not in groups}
     exist |= {f"{group} {name}" for group, names in groups.items() for name in names}
     assert {name.removesuffix(" refresh") for name in shown} == exist
+
+
+def test_the_fields_of_a_listed_key_are_those_that_are_printed():
+    stored = Stored(Key("0123abcd", "t"), b"", "2026-01-01T00:00:00.000Z", None, None, None, None)
+    shown = listed(table("commands.md", "field of `keys list --json`"))
+    assert shown == set(key_list.row_of(stored, "2026-01-01T00:00:00.000Z"))
 
 
 def test_the_sources_are_those_that_the_command_line_spells_out():

@@ -1,8 +1,6 @@
-"""``sluice keys``: who may call, and what each key may do."""
+"""``sluice keys create``: a new key with its rights."""
 
-import re
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -12,22 +10,16 @@ from backends import files
 from policies.model import SHADOW
 from router.cli import options
 from router.cli.errors import INVALID, Ends, told
-from router.identity import RIGHTS, Key
-from router.keys import KeyStore
+from router.cli.keys import times
+from router.identity import LIMITS_ENFORCED, RIGHTS, VALID_NAME, Key, is_name
+from router.keys import KeyStore, stamp
 from router.sources import names_of
 from yamlfile import suggest
 
-LONGEST = 100  # characters of a name: it stands in every receipt
-_SPAN = re.compile(r"(\d+)([hdw])")
-_HOURS = {"h": 1, "d": 24, "w": 168}
+_COUNT = click.IntRange(1, 10**12)
 
 
-@click.group("keys")
-def command() -> None:
-    """Create API keys."""
-
-
-@command.command("create")
+@click.command("create")
 @click.option("--tenant", required=True, help="Whom the key belongs to.")
 @click.option("--team", help="Team of the tenant.")
 @click.option("--tag", "tags", multiple=True, metavar="K=V", help="Tag of every request; repeat.")
@@ -38,11 +30,14 @@ def command() -> None:
     "--may", "may", multiple=True, type=click.Choice(RIGHTS), help="Right (default: pin_model)."
 )
 @click.option("--expires", metavar="D", help="A span (12h, 30d, 8w) or a date (2027-01-31).")
+@click.option("--rpm", type=_COUNT, help="Most requests a minute.")
+@click.option("--tpm", type=_COUNT, help="Most tokens a minute.")
+@click.option("--concurrent", type=_COUNT, help="Most requests at once.")
 @click.option("--admin", is_flag=True, help="May read metrics.")
 @options.fleets
 @options.state
 @options.as_json
-def create(
+def command(
     tenant: str,
     team: str | None,
     tags: tuple[str, ...],
@@ -51,6 +46,9 @@ def create(
     models: tuple[str, ...],
     may: tuple[str, ...],
     expires: str | None,
+    rpm: int | None,
+    tpm: int | None,
+    concurrent: int | None,
     admin: bool,
     fleets: Path | None,
     state: Path,
@@ -60,12 +58,16 @@ def create(
     for option, text in (("tenant", tenant), ("team", team), *(("allow-tag", t) for t in allowed)):
         if text is not None:
             _check_name(f"--{option}", text)
+    for option, limit in (("rpm", rpm), ("tpm", tpm), ("concurrent", concurrent)):
+        if limit is not None and not LIMITS_ENFORCED:
+            said = f"`--{option}`: limits of keys are not enforced by this version: leave it out"
+            raise Ends(said, INVALID)
     if tenant == SHADOW:
         said = f"`--tenant`: `{SHADOW}` is the router's own: shadow judging is charged to it"
         raise Ends(f"{said}; choose another name", INVALID)
     with told():
         _check_known(lanes, models, fleets, state)
-    now = datetime.fromtimestamp(time.time(), UTC)
+    now = times.now()
     key = Key(
         id="",
         tenant=tenant,
@@ -75,15 +77,18 @@ def create(
         lanes=lanes or None,
         models=models or None,
         may=may or ("pin_model",),
-        expires=None if expires is None else _expiry(expires, now),
+        expires=None if expires is None else times.expiry(expires, now),
         admin=admin,
+        requests_per_min=rpm,
+        tokens_per_min=tpm,
+        concurrent=concurrent,
     )
     if not state.exists():
         said = f"note: `{state}` is new: only a router of the same `--state` knows this key"
         click.echo(said, err=True)
     with told():
         store = KeyStore(state, time.monotonic)
-        text = store.create(key, now.isoformat(timespec="seconds"))
+        text = store.create(key, stamp(now))
         store.close()
     click.echo(orjson.dumps({"key": text}) if as_json else text)
 
@@ -99,10 +104,8 @@ def _pair(tag: str) -> tuple[str, str]:
 
 def _check_name(option: str, text: str) -> None:
     """Refuse a name that no policy could mean, or that would break a line of a log."""
-    plain = text and text == text.strip() and text.isprintable() and len(text) <= LONGEST
-    if not plain or ("*" in text and (option, text) != ("--allow-tag", "*")):
-        said = f"1 to {LONGEST} printable characters, no `*`, no blank at either end"
-        raise Ends(f"`{option}`: not a name (valid: {said})", INVALID)
+    if not is_name(text) and (option, text) != ("--allow-tag", "*"):
+        raise Ends(f"`{option}`: not a name (valid: {VALID_NAME})", INVALID)
 
 
 def _check_known(
@@ -121,19 +124,3 @@ def _check_known(
                 raise Ends(f"`--{option}`: {said}", INVALID)
             said = f"no embedded fleet has {option} `{name}` {suggest(name, known)}"
             click.echo(f"warning: {said}; `--fleets` checks it against yours", err=True)
-
-
-def _expiry(text: str, now: datetime) -> str:
-    span = _SPAN.fullmatch(text)
-    try:
-        if span:
-            at = now + timedelta(hours=int(span[1]) * _HOURS[span[2]])
-        else:
-            at = datetime.fromisoformat(text)
-            at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        said = f"`--expires {text}` is neither a span (12h, 30d, 8w) nor a date (2027-01-31)"
-        raise Ends(said, INVALID) from None
-    if at <= now:
-        raise Ends(f"`--expires {text}` lies in the past", INVALID)
-    return at.isoformat(timespec="milliseconds")[:-6] + "Z"

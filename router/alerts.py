@@ -13,7 +13,6 @@ import orjson
 from backends.base import BackendError
 from backends.cost import NANO
 from backends.http1 import Client
-from backends.urls import target
 from router.ledger.port import Alert
 from router.runtime import LOG
 
@@ -27,9 +26,8 @@ class Alerts:
     """`url` None: alerts are logged only. Raises ValueError for a URL that can't be called."""
 
     def __init__(self, url: str | None, *, first_wait_s: float = FIRST_WAIT_S) -> None:
-        self._path = "" if url is None else target(url).path or "/"
         headers = {"content-type": "application/json"}
-        self._client = None if url is None else Client(_origin(url), headers)
+        self._client = None if url is None else Client(url, headers)
         self._queue: asyncio.Queue[Alert] = asyncio.Queue(WAITING)
         self._first_wait_s = first_wait_s
         self._sender: asyncio.Task[None] | None = None
@@ -75,18 +73,11 @@ class Alerts:
     async def _sent(self, alert: Alert) -> bool:
         assert self._client is not None
         try:
-            answer = await self._client.request(
-                "POST", self._path, _body(alert), timeout_s=TIMEOUT_S
-            )
+            answer = await self._client.request("POST", "", _body(alert), timeout_s=TIMEOUT_S)
             await answer.body()
         except BackendError:
             return False
         return 200 <= answer.status < 300  # noqa: PLR2004  (2xx)
-
-
-def _origin(url: str) -> str:
-    found = target(url)
-    return url.removesuffix(found.path) if found.path else url
 
 
 def _body(alert: Alert) -> bytes:

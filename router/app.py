@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import hashlib
 import secrets
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -13,6 +14,7 @@ import orjson
 
 from backends.base import Reply
 from router import refusals, wire
+from router.alerts import Alerts
 from router.auth import Auth
 from router.charge import usd_text
 from router.classify import Judge
@@ -29,7 +31,9 @@ from router.feedback import parse as parse_feedback
 from router.flow import Failed, Served
 from router.http import Headers, Http, HungUp, Receive, Scope, Send
 from router.identity import NOBODY, Key
+from router.keeper import Keeper
 from router.metrics import CONTENT_TYPE
+from router.rates import Rates, limits_of
 from router.receipt import Outcome, receipt
 from router.request_id import CHANCE_BYTES
 from router.request_id import request_id as new_request_id
@@ -40,6 +44,18 @@ from router.sources import Sources, watch
 from router.treasury import Held, Treasury, decided_by
 
 WRITE_S = 1.0  # what a caller has beyond the deadline to read what was written
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request with who asks, and what was decided of it."""
+
+    key: Key
+    hints: wire.Hints
+    request: wire.ChatRequest
+    body_hash: str  # where it has an idempotency key
+    decision: Decision
+    generation: Generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +73,9 @@ class App:
     counts: Counts
     shadow: Shadow
     treasury: Treasury
+    keeper: Keeper
+    alerts: Alerts
+    rates: Rates
     now: Callable[[], float]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,6 +89,8 @@ class App:
         await receive()
         watching = asyncio.get_running_loop().create_task(watch(self.sources, self.runtime))
         self.shadow.start()
+        self.keeper.start()
+        self.alerts.start()
         if self.auth is not None:
             self.auth.start()
         await send({"type": "lifespan.startup.complete"})
@@ -78,6 +99,9 @@ class App:
         with contextlib.suppress(asyncio.CancelledError):
             await watching
         await self.shadow.aclose()
+        await self.keeper.aclose()
+        await self.alerts.aclose()
+        self.treasury.ledger.close()
         await self.runtime.aclose()
         if self.auth is not None:
             await self.auth.aclose()
@@ -106,55 +130,72 @@ class App:
     # -- one request -------------------------------------------------------------------------------
 
     async def chat(self, http: Http, request_id: str) -> None:
-        request, decision, generation = await self._decided(http)
+        asked = await self._decided(http)
+        request, decision, generation = asked.request, asked.decision, asked.generation
         if not decision.plan.attempts:
             self._record_refusal(request_id, generation, decision)
             raise refusals.no_candidate(
                 decision, generation.tracker.reopens_in_s(self.runtime.clock())
             )
-        decision, held = self._set_aside(request_id, generation, request, decision)
-        heard = self.shadow.listen(generation, request, decision, request_id)
-
-        def settle(spent: Sequence[Spent], line: bytes) -> None:
-            self.treasury.settle(held, (request_id, generation.world, decision), spent, line)
-
-        exchange = Exchange(self.runtime, generation, request, decision, request_id, heard, settle)
-        exchange.reservation = held.json()
-        answer = self._stream if request.stream else self._plain
-        delivered = False
+        clock, limits = self.runtime.clock, limits_of(asked.key)
+        expected = decision.facts.tokens_in + decision.facts.tokens_out * decision.facts.n
+        admitted = self.rates.admit(limits, expected, clock())
+        used: int | None = 0
         try:
-            await _unless_hung_up(http, answer(http, exchange))
-            delivered = True
+            decision, held = self._set_aside(request_id, asked)
+            heard = self.shadow.listen(generation, request, decision, request_id)
+
+            def settle(spent: Sequence[Spent], line: bytes) -> None:
+                self.treasury.settle(held, (request_id, generation.world, decision), spent, line)
+
+            exchange = Exchange(
+                self.runtime, generation, request, decision, request_id, heard, settle
+            )
+            exchange.reservation = held.json()
+            exchange.headers = admitted.headers
+            answer = self._stream if request.stream else self._plain
+            delivered = False
+            try:
+                await _unless_hung_up(http, answer(http, exchange))
+                delivered = True
+            finally:
+                exchange.finish("client_closed")  # unless it is finished: then it never began
+                used = exchange.meter.tokens()
+                self.shadow.offer(exchange, delivered=delivered)
         finally:
-            exchange.finish("client_closed")  # unless it is finished: then it never began
-            self.shadow.offer(exchange, delivered=delivered)
+            self.rates.end(admitted, used, clock())
 
-    def _set_aside(
-        self,
-        request_id: str,
-        generation: Generation,
-        request: wire.ChatRequest,
-        decision: Decision,
-    ) -> tuple[Decision, Held]:
-        decided = decided_by(generation.world, stream=request.stream)
+    def _set_aside(self, request_id: str, asked: Asked) -> tuple[Decision, Held]:
+        """Take the idempotency key and the money, or neither."""
+        world, key = asked.generation.world, asked.hints.idempotency_key
+        decided = decided_by(world, stream=asked.request.stream)
+        if key is not None:
+            self.treasury.once(asked.key.id, key, asked.body_hash, request_id)
         try:
-            return self.treasury.set_aside(request_id, generation.world, decision, decided)
+            return self.treasury.set_aside(request_id, world, asked.decision, decided)
         except Refusal:
-            self._record_refusal(request_id, generation, decision)
+            if key is not None:
+                self.treasury.forget(asked.key.id, key, request_id)
+            self._record_refusal(request_id, asked.generation, asked.decision)
             raise
 
     async def route(self, http: Http, request_id: str) -> None:
         """Answer with the receipt of the decision; no model is called, nothing is charged."""
-        _, decision, generation = await self._decided(http)
-        line = receipt(request_id, generation.world, decision, Outcome())
-        await http.answer(200, line, [(b"x-sluice-request-id", request_id.encode())])
+        asked = await self._decided(http)
+        now_s = self.runtime.clock()
+        admitted = self.rates.admit(limits_of(asked.key), 0, now_s)
+        self.rates.end(admitted, 0, now_s)
+        line = receipt(request_id, asked.generation.world, asked.decision, Outcome())
+        headers = [(b"x-sluice-request-id", request_id.encode()), *admitted.headers]
+        await http.answer(200, line, headers)
 
-    async def _decided(self, http: Http) -> tuple[wire.ChatRequest, Decision, Generation]:
+    async def _decided(self, http: Http) -> Asked:
         at = _rfc3339(self.now())
         key = await self._key(http, at)
         hints = wire.parse_hints(http.headers)
         _check_tags(key, hints)
-        request = wire.parse_chat(await http.body())
+        raw = await http.body()
+        request = wire.parse_chat(raw)
         generation = self.runtime.generation
         check_model(request.model, key, generation.world.catalogue)
         reading = read(request.body, request.sent_bytes)
@@ -162,7 +203,9 @@ class App:
         counted = self.counts.get(judged.task, (0, 0))
         facts = facts_of(request, reading.features, judged, key, hints, at, counted)
         loads = generation.tracker.loads(self.runtime.clock())
-        return request, decide(generation.world, facts, loads, stream=request.stream), generation
+        decision = decide(generation.world, facts, loads, stream=request.stream)
+        body_hash = "" if hints.idempotency_key is None else hashlib.sha256(raw).hexdigest()
+        return Asked(key, hints, request, body_hash, decision, generation)
 
     async def _plain(self, http: Http, exchange: Exchange) -> None:
         outcome = await exchange.plain()
@@ -306,6 +349,7 @@ def _headers(exchange: Exchange, served: Served[Reply] | Served[Opened]) -> Head
         (b"x-sluice-tier", decision.facts.tier.encode()),
         (b"x-sluice-complexity", b"%.3f" % decision.facts.complexity),
         (b"x-sluice-max-output-tokens", b"%d" % served.attempt.max_tokens),
+        *exchange.headers,
         *([(b"x-sluice-relaxed", ",".join(relaxed).encode())] if relaxed else []),
     ]
 

@@ -11,6 +11,7 @@ import uvicorn
 
 from backends import files
 from router import sources as file_sources
+from router.alerts import Alerts
 from router.app import App
 from router.auth import Auth, open_auth
 from router.auth.config import parse as parse_auth
@@ -18,14 +19,18 @@ from router.auth.rules import AuthConfig
 from router.classify import judge_by
 from router.faults import CannotListen, MissingPart, Unsafe
 from router.feedback import Feedback
+from router.keeper import Keeper
 from router.keys import KeyStore
 from router.labels import Labels
+from router.ledger.sqlite import SqliteLedger
 from router.metrics import Metrics
 from router.purse import Purse
+from router.rates import Rates
 from router.record import Receipts, keep_versions
 from router.runtime import Runtime, generation
 from router.settings import Settings, is_loopback
 from router.shadow import Shadow
+from router.treasury import Treasury
 from router.world import World
 
 DRAIN_S = 30  # how long running answers may take to end after SIGTERM
@@ -54,6 +59,10 @@ def build(settings: Settings) -> App:
         clock=time.monotonic,
         environment=settings.environment,
     )
+    ledger = SqliteLedger(settings.state)
+    alerts = Alerts(settings.alerts)
+    treasury = Treasury(ledger, time.time, alerts, runtime.metrics.unsettled.inc)
+    treasury.adopt(world.policy)
     return App(
         runtime,
         sources,
@@ -62,6 +71,10 @@ def build(settings: Settings) -> App:
         Feedback(settings.state, Labels(settings.state)),
         counts,
         Shadow(runtime, settings.state, Purse(settings.state), Labels(settings.state), time.time),
+        treasury,
+        Keeper(runtime, treasury, time.time),
+        alerts,
+        Rates(),
         time.time,
     )
 

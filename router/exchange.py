@@ -60,6 +60,7 @@ class Exchange:
         self.served: Attempt | None = None
         self.outcome: str | None = None
         self.reservation: Json = {}
+        self.headers: list[tuple[bytes, bytes]] = []  # of the answer, beside those of the decision
         self.meter = Meter(runtime, generation, decision)
         limits = decision.plan.limits
         self._ends_s = runtime.clock() + limits.deadline_ms / 1000

@@ -122,6 +122,15 @@ class Meter:
         running = nano_of(self.live.attempt.candidate.on.card, usage)
         return None if running is None else nano + running
 
+    def tokens(self) -> int | None:
+        """Return the tokens of all attempts, in and out; None: of some nobody knows."""
+        found = 0
+        for spent in self.spent:
+            if spent.usage.tokens_in is None or spent.usage.tokens_out is None:
+                return None
+            found += spent.usage.tokens_in + spent.usage.tokens_out
+        return found
+
     def charge(self) -> Json:
         world = self.generation.world
         open_ms = sum(attempt["e2e_ms"] for attempt in self.attempts)

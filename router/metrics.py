@@ -36,6 +36,7 @@ class Metrics:
         self.usd = counter("usd", "charged USD by the rate card", "fleet")
         self.refusals = counter("refusals", "requests refused before routing", "status")
         self.receipts_lost = counter("receipts_lost", "receipts that could not be written")
+        self.unsettled = counter("unsettled", "requests whose charge could not be settled in time")
         self.shadow = counter("shadow", "answers drawn to be judged, by what came of it", "outcome")
         self.reloads = counter("reloads", "reloads of policy or fleets", "outcome")
         self.stale = Gauge(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from router.errors import Refusal
+from router.identity import Key
 
 Unit = Literal["requests", "tokens", "concurrent"]
 
@@ -120,6 +121,20 @@ class Rates:
                 (b"x-ratelimit-reset-" + name, b"%.3fs" % max(0.0, reset_s)),
             ]
         return found
+
+
+def limits_of(key: Key) -> list[Limit]:
+    """Return the limits of a key."""
+    whom = f"key={key.id}"
+    found: list[Limit] = []
+    for unit, most in (
+        ("requests", key.requests_per_min),
+        ("tokens", key.tokens_per_min),
+        ("concurrent", key.concurrent),
+    ):
+        if most is not None:
+            found.append(Limit(whom, unit, most))
+    return found
 
 
 def _need(limit: Limit, tokens: int) -> int:

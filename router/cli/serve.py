@@ -5,11 +5,19 @@ from typing import Literal
 
 import click
 
+from backends.urls import check_url
 from router import entry
 from router.cli import options
 from router.cli.errors import told
 from router.settings import DEFAULT_PORT, Settings, environment
 from router.sources import unproved
+
+
+def _webhook(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
+    objection = None if url is None else check_url(url)
+    if objection is not None:
+        raise click.BadParameter(objection)
+    return url
 
 
 @click.command("serve")
@@ -37,6 +45,12 @@ from router.sources import unproved
     help="Whose tokens (OIDC) and AWS principals are believed beside our keys (YAML).",
 )
 @options.calibration
+@click.option(
+    "--alerts",
+    metavar="URL",
+    callback=_webhook,
+    help="Webhook that is told by POST when a budget reaches a threshold.",
+)
 @options.router_on
 def command(
     fleets: Path | None,
@@ -47,11 +61,22 @@ def command(
     auth: Literal["keys", "none"],
     auth_config: Path | None,
     calibration: Path | None,
+    alerts: str | None,
     router_on: str,
 ) -> None:
     """Start the router and serve until it is stopped."""
     settings = Settings(
-        state, fleets, policy, host, port, auth, auth_config, calibration, router_on, environment()
+        state,
+        fleets,
+        policy,
+        host,
+        port,
+        auth,
+        auth_config,
+        calibration,
+        alerts,
+        router_on,
+        environment(),
     )
     with told():
         app = entry.build(settings)

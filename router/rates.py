@@ -126,15 +126,12 @@ class Rates:
 def limits_of(key: Key) -> list[Limit]:
     """Return the limits of a key."""
     whom = f"key={key.id}"
-    found: list[Limit] = []
-    for unit, most in (
+    units: tuple[tuple[Unit, int | None], ...] = (
         ("requests", key.requests_per_min),
         ("tokens", key.tokens_per_min),
         ("concurrent", key.concurrent),
-    ):
-        if most is not None:
-            found.append(Limit(whom, unit, most))
-    return found
+    )
+    return [Limit(whom, unit, most) for unit, most in units if most is not None]
 
 
 def _need(limit: Limit, tokens: int) -> int:

@@ -1,0 +1,229 @@
+"""The port of the ledger: money set aside before dispatch, settled after, never overspent.
+
+For every scope, always: avail + reserved + spent = limit; and spent <= limit for a hard one.
+avail is negative only in a scope that never refuses, or after its limit was lowered or an override
+ran out: then everything is refused until it isn't. Money is integer nano-USD, `now_s` are wall
+clock seconds since 1970: the caller owns the time.
+
+* LedgerUnavailable   the store could not be read or written: nothing was done of what was asked
+* NotReserved         what is to be settled was never reserved, or was released
+* ValueError          a caller's slip: a negative amount, a request id reserved on other terms
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from router.ledger.entry import Entry
+from router.ledger.fleet_time import FleetTime
+
+ONCE_S = 24 * 3600  # as long as an idempotency key is remembered
+OnSpent = Literal["reject", "downgrade", "alert"]
+State = Literal["open", "settled", "expired", "unknown"]
+
+
+class LedgerUnavailable(Exception):  # noqa: N818 (it says what is the case)
+    """The store could not be read or written; nothing was done of what was asked."""
+
+
+class NotReserved(LookupError):  # noqa: N818 (as above)
+    """There is no such reservation, and nothing was ever charged for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a budget allows in a period. `hard_nano` None: it never refuses."""
+
+    soft_nano: int
+    hard_nano: int | None
+
+    def __post_init__(self) -> None:
+        if self.soft_nano <= 0:
+            raise ValueError(f"a budget is more than 0, not {self.soft_nano} nano-USD")
+        if self.hard_nano is not None and self.hard_nano < self.soft_nano:
+            raise ValueError(f"hard {self.hard_nano} is below soft {self.soft_nano} nano-USD")
+
+    @property
+    def nano(self) -> int:
+        return self.soft_nano if self.hard_nano is None else self.hard_nano
+
+    @property
+    def floor(self) -> int | None:
+        """What must stay available unless the request is downgraded; None: anything goes."""
+        return None if self.hard_nano is None else self.hard_nano - self.soft_nano
+
+    def overridden(self, soft_nano: int) -> "Limit":
+        """Return the limit with another `soft_nano`; the hard one keeps its ratio to it."""
+        hard = self.hard_nano
+        return Limit(soft_nano, None if hard is None else soft_nano * hard // self.soft_nano)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One budget value in one period, with the limits of the policy that decided.
+
+    What counts are the limits adopted last, where the ledger has adopted that budget.
+    """
+
+    budget: str
+    value: str  # "team=search", "key=ab12cd34"
+    period: str  # "2026-11-21", "2026-W47", "2026-11", "2026-11-21T09", in the budget's time zone
+    ends: str  # RFC 3339, UTC (Z): when it is reset
+    soft_nano: int
+    hard_nano: int | None
+    on_spent: OnSpent
+    alert_at: tuple[float, ...] = ()  # shares of the soft limit, each tells once
+
+    def __post_init__(self) -> None:
+        Limit(self.soft_nano, self.hard_nano)
+        if (self.hard_nano is None) != (self.on_spent == "alert"):
+            raise ValueError(f"{self.on_spent} and a hard limit of {self.hard_nano}")
+        if not self.ends.endswith("Z"):
+            raise ValueError(f"a period ends at a time in UTC, with Z, not {self.ends!r}")
+
+    @property
+    def limit(self) -> Limit:
+        return Limit(self.soft_nano, self.hard_nano)
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """`nano` is set aside in every scope until it is settled, released or the lease ends."""
+
+    id: str  # the request's
+    nano: int
+    scopes: tuple[Scope, ...]
+    lease_ends_s: float
+    held: tuple[int, ...] = ()  # where the store holds it, scope by scope: nobody else's matter
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It isn't there; nothing was touched. `scope`: the one with the least left."""
+
+    scope: Scope
+    left_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class Downgrade:
+    """Beyond the soft limit of `budgets`; nothing was touched. Ask again with them downgraded."""
+
+    scope: Scope  # the one with the least left
+    left_nano: int  # up to its hard limit
+    budgets: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A share of a scope's soft limit is spent; told once a (budget, value, period, share)."""
+
+    scope: Scope
+    share: float
+    spent_nano: int
+    soft_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """nano-USD; avail + reserved + spent = limit."""
+
+    limit: int
+    spent: int
+    reserved: int
+    avail: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """How many leases had run out and were charged, and what that told."""
+
+    leases: int
+    alerts: tuple[Alert, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The idempotency key was used: by this request, in this state, with the same body or not."""
+
+    request_id: str
+    state: State  # unknown: not reserved yet, or refused
+    same_body: bool
+
+
+class Money(Protocol):
+    """What a request does."""
+
+    def reserve(
+        self,
+        worst: Entry,
+        scopes: Sequence[Scope],
+        now_s: float,
+        lease_ends_s: float,
+        downgraded: frozenset[str] = frozenset(),
+    ) -> Reserved | Refused | Downgrade:
+        """Set `worst.nano` aside in all scopes, or in none.
+
+        `worst` is the row that is written if the lease runs out; its id is the reservation's. The
+        same again while it is open gives the same again and takes nothing.
+        """
+
+    def settle(self, reserved: Reserved, entries: Sequence[Entry], now_s: float) -> list[Alert]:
+        """Charge the rows' sum in the reservation's place and append them; again: does nothing.
+
+        Where a scope is hard the charge is at most what was reserved: the rows are cut, the rest
+        is their `overrun_nano`. After the lease ran out: the difference is given back, once.
+        """
+
+    def release(self, reserved: Reserved, now_s: float) -> None:
+        """Give it back whole: nothing was sent. Again, or after a settlement: does nothing."""
+
+    def expire(self, now_s: float) -> Expired:
+        """Charge in full what was reserved with a lease that ended before `now_s`."""
+
+    def balance(self, scope: Scope, now_s: float) -> Balance:
+        """Return the scope's balance; one that was never touched has its whole limit."""
+
+
+class Limits(Protocol):
+    """What policies and admins do."""
+
+    def adopt(self, limits: Mapping[str, Limit], policy_hash: str, now_s: float) -> bool:
+        """Put these limits, by budget id, in force, running periods too; False: they were."""
+
+    def override(
+        self, budget: str, value: str, soft_nano: int, until_s: float, now_s: float
+    ) -> None:
+        """Put another soft limit in force for one value until then; the hard one in proportion.
+
+        KeyError: no such budget was adopted.
+        """
+
+
+class Once(Protocol):
+    """Idempotency keys."""
+
+    def once(
+        self, key_id: str, idempotency_key: str, body_hash: str, request_id: str, now_s: float
+    ) -> Before | None:
+        """Take the key for this request for 24 h; or tell who took it before."""
+
+    def forget(self, key_id: str, idempotency_key: str, request_id: str) -> None:
+        """Give the key back, if this request has it: it was refused, nothing was spent."""
+
+
+class Rows(Protocol):
+    """What reports read; the rows from `start` until before `end` (RFC 3339, UTC), in order."""
+
+    def entries(self, start: str, end: str) -> Iterator[Entry]: ...
+
+    def fleet_times(self, start: str, end: str) -> Iterator[FleetTime]: ...
+
+    def add_fleet_time(self, rows: Iterable[FleetTime]) -> None:
+        """Add them; of two for one (fleet, minute, source) the one that covers more seconds."""
+
+
+class Ledger(Money, Limits, Once, Rows, Protocol):
+    """All of it: one store."""
+
+    def close(self) -> None: ...

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from router.finops.period import rfc3339
 from router.finops.rows_file import entry_line, time_line
-from router.ledger.entry import Entry
+from router.ledger.entry import Entry, corrections
 from router.ledger.fleet_time import FleetTime
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -61,11 +61,9 @@ def _request(draw: random.Random, request_id: str, at: datetime) -> Iterator[Ent
         row = _row(draw, request_id, 0, at, TRN, settled=late, kind="expired", tokens=None, **whose)
         yield row
         if draw.random() < 0.7:
-            much = -draw.randint(0, row.nano)
             later = late + timedelta(minutes=draw.choice((1, 40 * 24 * 60)))
-            yield _row(
-                draw, request_id, 1, at, TRN, settled=later, kind="correction", nano=much, **whose
-            )
+            true = _row(draw, request_id, 0, at, CPU, settled=later, **whose)
+            yield from corrections(row, [true], rfc3339(later))
     else:
         fleet = draw.choices(FLEETS, (60, 30, 5, 5))[0]
         tokens = None if draw.random() < 0.01 else (draw.randint(5, 4000), draw.randint(1, 900))
@@ -88,7 +86,6 @@ def _row(
     outcome: str = "ok",
     tokens: tuple[int, int] | None = (200, 150),
     settled: datetime | None = None,
-    nano: int | None = None,
 ) -> Entry:
     name, model, instance, region, nano_hour, capacity, card_in, card_out, emulated = fleet
     spent = draw.randint(50_000, 900_000) if tokens is None else _cost(tokens, card_in, card_out)
@@ -120,7 +117,7 @@ def _row(
         tokens_cached=tokens and draw.choice((None, 0, tokens[0] // 2)),
         tokens_out=tokens and tokens[1],
         tokens_reasoning=None,
-        nano=spent if nano is None else nano,
+        nano=spent,
         nano_marginal=None if draw.random() < 0.02 else spent // 3,
         nano_average=spent * 2,
         nano_baseline=None if draw.random() < 0.02 else baseline,
@@ -146,7 +143,7 @@ def times(
     """Yield the time of the fleets; of one minute in fifty the source is an assumption, or both."""
     draw = random.Random(seed)  # noqa: S311
     for n in range(minutes):
-        minute = rfc3339(start + timedelta(minutes=n))
+        minute = f"{start + timedelta(minutes=n):%Y-%m-%dT%H:%M:%SZ}"
         for fleet in fleets:
             nano_hour, emulated = fleet[4], fleet[8]
             seconds = 60.0 if draw.random() < 0.95 else round(draw.uniform(0, 60), 3)

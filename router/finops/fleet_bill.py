@@ -1,15 +1,19 @@
 """Every fleet's bill over a period, closed: allocated + idle + variance = bill. Pure.
 
-Rows are rounded to whole nano-USD one by one, so that days add up to their month.
+Sums are exact and are rounded to whole nano-USD once a fleet.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeVar
 
 from router.ledger.entry import Entry
 from router.ledger.fleet_time import FleetTime
 
+HOUR_S = 3600
 MS_PER_HOUR = 3_600_000
+Money = TypeVar("Money", int, Fraction)
 OBSERVED = "observed"
 
 
@@ -20,7 +24,7 @@ class Costed:
     fleet: str
     minute: str
     replica_seconds: float
-    nano: int
+    cost: Fraction  # nano-USD
     assumed: bool
     emulated: bool
 
@@ -70,42 +74,42 @@ def _minute(rows: list[FleetTime]) -> Iterator[Costed]:
     for row in rows:
         assumed = row.source != OBSERVED
         seconds = max(0.0, row.seconds - seen) if assumed else row.seconds
-        nano = round(row.replicas * row.nano_hour * seconds / 3600)
         if seconds:
             held = seconds * row.replicas
-            yield Costed(row.fleet, row.minute, held, nano, assumed, row.emulated)
+            cost = Fraction(seconds) * row.replicas * row.nano_hour / HOUR_S
+            yield Costed(row.fleet, row.minute, held, cost, assumed, row.emulated)
 
 
-def busy_nano(entry: Entry) -> int | None:
+def busy_cost(entry: Entry) -> Fraction | None:
     """Return what the attempt's place on its replica cost, or None where that is unknown."""
     if not entry.capacity or entry.nano_hour is None:
         return None
-    return round(entry.nano_hour * entry.service_ms / entry.capacity / MS_PER_HOUR)
+    return Fraction(entry.service_ms) * entry.nano_hour / (entry.capacity * MS_PER_HOUR)
 
 
 class FleetBills:
     """Adds charges and fleet times in any order."""
 
     def __init__(self) -> None:
-        self._bill: dict[str, int] = {}
-        self._assumed: dict[str, int] = {}
+        self._bill: dict[str, Fraction] = {}
+        self._assumed: dict[str, Fraction] = {}
         self._allocated: dict[str, int] = {}
-        self._busy: dict[str, int] = {}
+        self._busy: dict[str, Fraction] = {}
         self._busy_unknown: dict[str, int] = {}
         self._emulated: set[str] = set()
 
     def charge(self, entry: Entry) -> None:
-        busy = busy_nano(entry)
+        busy = busy_cost(entry)
         _add(self._allocated, entry.fleet, entry.nano)
-        _add(self._busy, entry.fleet, entry.nano if busy is None else busy)
+        _add(self._busy, entry.fleet, Fraction(entry.nano) if busy is None else busy)
         if busy is None:
             _add(self._busy_unknown, entry.fleet, entry.nano)
         if entry.emulated:
             self._emulated.add(entry.fleet)
 
     def time(self, row: Costed) -> None:
-        _add(self._bill, row.fleet, row.nano)
-        _add(self._assumed, row.fleet, row.nano if row.assumed else 0)
+        _add(self._bill, row.fleet, row.cost)
+        _add(self._assumed, row.fleet, row.cost if row.assumed else Fraction())
         if row.emulated:
             self._emulated.add(row.fleet)
 
@@ -113,10 +117,10 @@ class FleetBills:
         return tuple(
             FleetBill(
                 fleet,
-                self._bill.get(fleet),
+                round(self._bill[fleet]) if fleet in self._bill else None,
                 self._allocated.get(fleet, 0),
-                self._busy.get(fleet, 0),
-                self._assumed.get(fleet, 0),
+                round(self._busy.get(fleet, 0)),
+                round(self._assumed.get(fleet, 0)),
                 self._busy_unknown.get(fleet, 0),
                 fleet in self._emulated,
             )
@@ -124,10 +128,6 @@ class FleetBills:
         )
 
 
-def _add(sums: dict[str, int], key: str, nano: int) -> None:
-    sums[key] = sums.get(key, 0) + nano
-
-
-def known(fleets: Iterable[FleetBill]) -> Mapping[str, FleetBill]:
-    """Return the fleets whose bill is known."""
-    return {fleet.fleet: fleet for fleet in fleets if fleet.bill is not None}
+def _add(sums: dict[str, Money], key: str, nano: Money) -> None:
+    held = sums.get(key)
+    sums[key] = nano if held is None else held + nano

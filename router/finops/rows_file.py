@@ -6,14 +6,15 @@ A line is ``{"row": "entry", ...}`` or ``{"row": "fleet_time", ...}`` with the r
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import orjson
 
 from router.finops.period import moment
-from router.ledger.entry import KINDS, Entry
+from router.ledger.entry import Entry
 from router.ledger.fleet_time import FleetTime
 
+KINDS = ("charge", "expired", "correction")
 _TIMES = ("at", "period_at", "minute")
 
 
@@ -70,4 +71,6 @@ def _checked(found: Mapping[str, Any], form: type[Entry | FleetTime]) -> Mapping
 
 
 def _is(value: object, wanted: Any) -> bool:  # noqa: ANN401  (a type or a union of types)
+    if get_origin(wanted) is Literal:
+        return value in get_args(wanted)
     return isinstance(value, int | float) if wanted is float else isinstance(value, wanted)

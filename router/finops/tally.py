@@ -73,15 +73,15 @@ class Tally:
         else:
             sums.marginal += entry.nano_marginal
             sums.marginal_known += 1
+        if entry.kind == "correction":
+            self._correct(entry, group)
+            return
         request = self._open.setdefault(entry.request_id, _Request())
         request.parts.append((group, entry.nano + entry.nano_router))
         if not entry.last:
             return
         del self._open[entry.request_id]
         request.group, request.baseline = group, entry.nano_baseline
-        if entry.kind == "correction":
-            self._correct(entry.request_id, request)
-            return
         sums.requests += 1
         self._match(request, 1)
         if entry.kind == "expired":
@@ -111,17 +111,19 @@ class Tally:
         for group, nano in request.parts:
             self._at(group).unmatched += sign * nano
 
-    def _correct(self, request_id: str, correction: _Request) -> None:
+    def _correct(self, entry: Entry, group: Value) -> None:
         """Compare an expired request once more, now that its use is known.
 
         A correction of a charge before the first row has nothing to be compared with.
         """
-        before = self._expired.get(request_id)
-        if before is None:
-            self._leave_out(correction, 1)
+        part = (group, entry.nano + entry.nano_router)
+        request = self._expired.get(entry.request_id)
+        if request is None:
+            self._leave_out(_Request([part]), 1)
             return
-        self._match(before, -1)
-        whole = before.baseline if correction.baseline is None else correction.baseline
-        parts = before.parts + correction.parts
-        self._expired[request_id] = after = _Request(parts, before.group, whole)
-        self._match(after, 1)
+        self._match(request, -1)
+        request.parts.append(part)
+        if entry.nano_baseline is not None:
+            request.baseline = (request.baseline or 0) + entry.nano_baseline
+            request.group = group
+        self._match(request, 1)

@@ -13,7 +13,7 @@ from router.finops.money import nano_of, usd_cents, usd_text
 from router.finops.period import Period
 from router.finops.report import days, report
 from router.finops.report_json import report_json
-from router.ledger.entry import Entry
+from router.ledger.entry import Entry, corrections
 from router.ledger.fleet_time import FleetTime
 
 HOUR = 3_600_000_000  # nano-USD: a micro-dollar a second
@@ -27,7 +27,7 @@ ENTRY = Entry(
     service_ms=4000, capacity=4, nano_hour=HOUR, estimated=False, emulated=False,
     reserved_nano=9000, overrun_nano=0, receipt=None,
 )  # fmt: skip
-MINUTE = FleetTime("cpu", "2026-11-01T00:00:00.000Z", 60.0, 1, HOUR, "observed", False)
+MINUTE = FleetTime("cpu", "2026-11-01T00:00:00Z", 60.0, 1, HOUR, "observed", False)
 
 
 def made(*entries, times=(), by="team"):
@@ -68,15 +68,18 @@ def test_what_a_request_without_a_baseline_cost_is_compared_with_nothing():
 
 def test_a_correction_makes_an_expired_request_comparable_after_all():
     expired = replace(ENTRY, kind="expired", nano=9000, nano_baseline=None, nano_router=0)
-    refund = replace(ENTRY, n=1, kind="correction", nano=-8000, nano_router=0)
     assert rows(made(expired))["search"].saved is None
-    sums = rows(made(expired, refund))["search"]
-    assert (sums.requests, sums.nano, sums.baseline_unknown) == (1, 1000, 0)
-    assert sums.saved == 5000 - 1000
+    mended = corrections(expired, [ENTRY], "2026-11-01T00:05:00.000Z")
+    sums = rows(made(expired, *mended))["search"]
+    assert (sums.requests, sums.nano, sums.baseline_unknown, sums.unmatched) == (1, 1000, 0, 0)
+    assert sums.saved == 5000 - 1000 - 7
+    nothing_sent = rows(made(expired, *corrections(expired, [], ENTRY.at)))["search"]
+    assert (nothing_sent.nano, nothing_sent.saved) == (0, None)
 
 
 def test_a_correction_of_a_charge_before_the_period_is_compared_with_nothing():
-    sums = rows(made(ENTRY, replace(ENTRY, request_id="z", n=1, kind="correction", nano=-500)))
+    late = replace(ENTRY, request_id="z", n=1, kind="correction", nano=-500, last=False)
+    sums = rows(made(ENTRY, late))
     assert (sums["search"].nano, sums["search"].requests) == (500, 1)
     assert sums["search"].saved == 5000 - 1000 - 7
 
@@ -96,7 +99,7 @@ def test_a_fleet_whose_time_nobody_recorded_has_no_bill():
 def test_observed_time_goes_before_the_assumed_one_of_its_minute():
     seen = replace(MINUTE, seconds=45.0)
     guess = replace(MINUTE, seconds=60.0, source="assumed")
-    next_one = replace(guess, minute="2026-11-01T00:01:00.000Z")
+    next_one = replace(guess, minute="2026-11-01T00:01:00Z")
     for both in ([seen, guess, next_one], [guess, seen, next_one]):
         bills = FleetBills()
         for row in costed(both):

@@ -1,6 +1,6 @@
 # What people type. `make up` and `make test` install what is missing by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format bench coverage eval train train-tiny clean
+.PHONY: help setup up test check format bench coverage eval train train-tiny validate-focus clean
 BIN := .venv/bin
 
 help: ## Show the targets
@@ -37,6 +37,9 @@ eval: setup ## Judge the classifier on labelled data of yours: make eval DATA=fo
 
 train: setup ## Learn the classifier anew from our prompts and public ones: make train DATA=folder
 	@$(BIN)/python -m tools.train_judge $(DATA)
+
+validate-focus: setup ## Run the public focus-validator 1.0.0 on an export of 10,000 rows
+	@$(BIN)/python tools/validate_focus.py $(FILE)
 
 train-tiny: ## Train the tiny demo model anew (17 minutes on one core; fetches torch)
 	uv run --no-project --with torch==2.13.0 --with tokenizers --with gguf --with numpy --with httpx \

@@ -267,8 +267,9 @@ EXTRA: tuple[Column, ...] = (
     _string("x_Receipt", lambda c: c.entry.receipt, nullable=True),
 )
 
-# focus-validator 1.0.0 asks for four columns by names that the specification gave up before 1.0.
+# focus-validator 1.0.0 asks for five columns by names that the specification gave up before 1.0.
 VALIDATOR_NAMES: Mapping[str, str] = {
+    "ChargeType": "ChargeCategory",
     "InvoiceIssuer": "InvoiceIssuerName",
     "Provider": "ProviderName",
     "Publisher": "PublisherName",
@@ -277,7 +278,7 @@ VALIDATOR_NAMES: Mapping[str, str] = {
 
 
 def columns(*, validator_names: bool) -> tuple[Column, ...]:
-    """Return the columns; `validator_names` adds the four by the names that the validator knows."""
+    """Return the columns; `validator_names` adds the five by the names that the validator knows."""
     by_name = {column.name: column for column in COLUMNS}
     added = (
         tuple(_string(name, by_name[meant].cell) for name, meant in VALIDATOR_NAMES.items())

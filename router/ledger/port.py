@@ -18,6 +18,8 @@ from router.ledger.entry import Entry
 from router.ledger.fleet_time import FleetTime
 
 ONCE_S = 24 * 3600  # as long as an idempotency key is remembered
+NEVER = 1 << 62  # nano-USD that nothing reaches
+MOST_NANO = 10**18  # a reservation's, so that sums stay within 64 bits
 OnSpent = Literal["reject", "downgrade", "alert"]
 State = Literal["open", "settled", "expired", "unknown"]
 
@@ -36,26 +38,30 @@ class Limit:
 
     soft_nano: int
     hard_nano: int | None
+    alert_at: tuple[float, ...] = ()  # shares of the soft limit, each tells once
 
     def __post_init__(self) -> None:
         if self.soft_nano <= 0:
             raise ValueError(f"a budget is more than 0, not {self.soft_nano} nano-USD")
         if self.hard_nano is not None and self.hard_nano < self.soft_nano:
             raise ValueError(f"hard {self.hard_nano} is below soft {self.soft_nano} nano-USD")
+        if not all(share > 0 for share in self.alert_at):
+            raise ValueError(f"an alert is told at a share above 0, not at {self.alert_at}")
 
     @property
     def nano(self) -> int:
         return self.soft_nano if self.hard_nano is None else self.hard_nano
 
     @property
-    def floor(self) -> int | None:
-        """What must stay available unless the request is downgraded; None: anything goes."""
-        return None if self.hard_nano is None else self.hard_nano - self.soft_nano
+    def floor(self) -> int:
+        """What must stay available unless the request is downgraded; -NEVER: anything goes."""
+        return -NEVER if self.hard_nano is None else self.hard_nano - self.soft_nano
 
     def overridden(self, soft_nano: int) -> "Limit":
         """Return the limit with another `soft_nano`; the hard one keeps its ratio to it."""
         hard = self.hard_nano
-        return Limit(soft_nano, None if hard is None else soft_nano * hard // self.soft_nano)
+        hard = None if hard is None else soft_nano * hard // self.soft_nano
+        return Limit(soft_nano, hard, self.alert_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +78,10 @@ class Scope:
     soft_nano: int
     hard_nano: int | None
     on_spent: OnSpent
-    alert_at: tuple[float, ...] = ()  # shares of the soft limit, each tells once
+    alert_at: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        Limit(self.soft_nano, self.hard_nano)
+        Limit(self.soft_nano, self.hard_nano, self.alert_at)
         if (self.hard_nano is None) != (self.on_spent == "alert"):
             raise ValueError(f"{self.on_spent} and a hard limit of {self.hard_nano}")
         if not self.ends.endswith("Z"):
@@ -83,7 +89,7 @@ class Scope:
 
     @property
     def limit(self) -> Limit:
-        return Limit(self.soft_nano, self.hard_nano)
+        return Limit(self.soft_nano, self.hard_nano, self.alert_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,10 @@ class Downgrade:
 class Alert:
     """A share of a scope's soft limit is spent; told once a (budget, value, period, share)."""
 
-    scope: Scope
+    budget: str
+    value: str
+    period: str
+    ends: str
     share: float
     spent_nano: int
     soft_nano: int

@@ -1,6 +1,6 @@
 """FOCUS as Parquet, and bills that come as Parquet."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,14 @@ def _array(texts: Sequence[str | None], column: Column) -> Any:  # noqa: ANN401 
 
 
 def names(path: Path) -> list[str]:
+    """Return the columns of a file; raise ValueError where it is no Parquet."""
     return list(pq.read_schema(path).names)
 
 
-def rows(path: Path, wanted: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows' cells of these columns in this order, a batch in memory at a time."""
+def rows(path: Path, wanted: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows' cells of these columns, a batch in memory at a time."""
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(BATCH, columns=list(wanted)):
             columns = [batch.column(name).to_pylist() for name in wanted]
-            yield from zip(*columns, strict=True)
+            for cells in zip(*columns, strict=True):
+                yield dict(zip(wanted, cells, strict=True))

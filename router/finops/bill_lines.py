@@ -6,7 +6,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fractions import Fraction
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 import orjson
@@ -35,7 +35,7 @@ class Line:
     nano: int
     currency: str
     kind: Kind
-    hours: Fraction | None
+    hours: Decimal | None
     service: str
 
 
@@ -128,15 +128,15 @@ def _amount(value: object, column: str) -> int:
         raise ValueError(f"`{column}`: {exc}") from None
 
 
-def _hours(quantity: object, unit: object, usage: object) -> Fraction | None:
+def _hours(quantity: object, unit: object, usage: object) -> Decimal | None:
     """Return the hours of machines; what else is sold by the hour is none."""
     if str(unit or "").strip().lower() not in _HOURS or quantity in (None, ""):
         return None
     if any(word in str(usage or "") for word in _NO_MACHINES):
         return None
     try:
-        return Fraction(str(quantity).strip())
-    except ValueError:
+        return Decimal(str(quantity).strip())
+    except InvalidOperation:
         raise ValueError(f"the quantity is no number: `{str(quantity)[:40]}`") from None
 
 

@@ -8,9 +8,10 @@ by price   = the rest: the bill's machine hours at another price
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
@@ -30,7 +31,7 @@ class _Cell:
 
     bill: int = 0
     machines: int = 0  # of the bill: lines that have hours
-    hours: Fraction = Fraction()  # the bill's
+    hours: Decimal = Decimal()  # the bill's
     lines: int = 0
     expected: Fraction = Fraction()
     replica_hours: Fraction = Fraction()
@@ -77,26 +78,29 @@ class Reconciliation:
 
     usd: Callable[[int, str], int]  # nano of a currency -> nano-USD; raises for an unknown one
     within: tuple[date | None, date | None] = (None, None)
-    lines: int = 0
+    lines: int = 0  # that begin in the period
     emulated: set[str] = field(default_factory=set)
     _cells: dict[tuple[str, date], _Cell] = field(default_factory=dict)
     _days: set[date] = field(default_factory=set)
     _unallocated: Counter[str] = field(default_factory=Counter)
-    _unallocated_lines: int = 0
+    _unallocated_parts: int = 0
     _apart: dict[Kind, Counter[str | None]] = field(default_factory=dict)
 
     def line(self, line: Line) -> None:
         """Add a line of the bill; one over several days is spread over them by time."""
-        parts = [part for part in _by_day(line) if self._is_within(part[0])]
-        if not parts:
+        day = line.start.date()
+        last = max(line.start, line.end - timedelta.resolution).date()
+        if day == last:
+            if self._is_within(day):
+                self.lines += 1
+                self._part(line, day, line.nano, line.hours)
             return
-        self.lines += 1
-        if line.fleet is None and line.kind == "usage":
-            self._unallocated_lines += 1
-        for day, share, before in parts:
-            self._days.add(day)
-            cut = round(line.nano * (before + share)) - round(line.nano * before)
-            self._part(line, day, self.usd(cut, line.currency), share)
+        for day, before, after in _days_of(line):
+            if self._is_within(day):
+                self.lines += before == 0
+                nano = round(line.nano * after) - round(line.nano * before)
+                hours = None if line.hours is None else line.hours * _decimal(after - before)
+                self._part(line, day, nano, hours)
 
     def time(self, row: Costed) -> None:
         if row.emulated:
@@ -125,7 +129,7 @@ class Reconciliation:
 
         return Apart(
             dict(self._unallocated.most_common()),
-            self._unallocated_lines,
+            self._unallocated_parts,
             of("credit"),
             of("tax"),
             of("purchase"),
@@ -135,36 +139,40 @@ class Reconciliation:
         first, end = self.within
         return (first is None or day >= first) and (end is None or day < end)
 
-    def _part(self, line: Line, day: date, nano: int, share: Fraction) -> None:
+    def _part(self, line: Line, day: date, of_currency: int, hours: Decimal | None) -> None:
+        nano = self.usd(of_currency, line.currency)
+        self._days.add(day)
         if line.kind != "usage":
             self._apart.setdefault(line.kind, Counter())[line.fleet] += nano
             return
         if line.fleet is None:
             self._unallocated[line.service] += nano
+            self._unallocated_parts += 1
             return
-        cell = self._cells.setdefault((line.fleet, day), _Cell())
+        cell = self._cells.get((line.fleet, day))
+        if cell is None:
+            cell = self._cells[line.fleet, day] = _Cell()
         cell.bill += nano
         cell.lines += 1
-        if line.hours is not None:
+        if hours is not None:
             cell.machines += nano
-            cell.hours += line.hours * share
+            cell.hours += hours
 
 
-def _by_day(line: Line) -> Iterator[tuple[date, Fraction, Fraction]]:
-    """Yield the days of a line, each with its share of the time and the share of those before."""
-    whole = line.end - line.start
-    if (
-        line.end <= line.start + DAY
-        and (line.end - timedelta.resolution).date() <= line.start.date()
-    ):
-        yield line.start.date(), Fraction(1), Fraction(0)
-        return
-    at, before = line.start, Fraction(0)
+def _decimal(share: Fraction) -> Decimal:
+    return Decimal(share.numerator) / share.denominator
+
+
+def _days_of(line: Line) -> list[tuple[date, Fraction, Fraction]]:
+    """Return the days of a line, each with the shares of its time before it and up to its end."""
+    whole = (line.end - line.start) // timedelta.resolution
+    at, before, days = line.start, Fraction(0), []
     while at < line.end:
         until = min(line.end, datetime(at.year, at.month, at.day, tzinfo=UTC) + DAY)
-        share = Fraction((until - at) // timedelta.resolution, whole // timedelta.resolution)
-        yield at.date(), share, before
-        at, before = until, before + share
+        after = before + Fraction((until - at) // timedelta.resolution, whole)
+        days.append((at.date(), before, after))
+        at, before = until, after
+    return days
 
 
 def _row(fleet: str, day: date, cell: _Cell, tolerance: float) -> Row:
@@ -177,7 +185,7 @@ def _row(fleet: str, day: date, cell: _Cell, tolerance: float) -> Row:
     if not ok:
         cause = _cause(bill, expected, by_price, by_hours, by_other)
     return Row(
-        fleet, day, bill, expected, cell.hours, cell.replica_hours,
+        fleet, day, bill, expected, Fraction(cell.hours), cell.replica_hours,
         by_price, by_hours, by_other, cause, ok,
     )  # fmt: skip
 
@@ -189,7 +197,7 @@ def _causes(cell: _Cell, difference: int) -> tuple[int | None, int | None, int |
     if not cell.replica_hours:
         return 0, difference - other, other
     ours = cell.expected / cell.replica_hours
-    hours = round((cell.hours - cell.replica_hours) * ours)
+    hours = round((Fraction(cell.hours) - cell.replica_hours) * ours)
     return difference - hours - other, hours, other
 
 

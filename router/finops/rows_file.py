@@ -23,7 +23,9 @@ def entry_line(entry: Entry) -> bytes:
 
 
 def time_line(row: FleetTime) -> bytes:
-    return orjson.dumps({"row": "fleet_time", **asdict(row)}) + b"\n"
+    return (
+        orjson.dumps({"row": "fleet_time", **asdict(row), "emulated": bool(row.emulated)}) + b"\n"
+    )
 
 
 def row_of(line: bytes) -> Entry | FleetTime:

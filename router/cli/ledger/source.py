@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from router.cli.errors import INVALID, Ends
+from router.cli.errors import FAILED, INVALID, Ends
 from router.finops.rows_file import row_of
 from router.ledger.entry import Entry
 from router.ledger.fleet_time import FleetTime
+from router.ledger.port import LedgerUnavailable
+from router.ledger.sqlite import SqliteLedger
 
 
 class Rows(Protocol):
@@ -51,4 +53,14 @@ def opened(state: Path, rows: Path | None) -> Iterator[Rows]:
     if rows is not None:
         yield RowsFile(rows)
         return
-    raise Ends(f"{state}: no ledger here (give `--state` or `--rows`)", INVALID)
+    if not (state / "sluice.db").exists():
+        raise Ends(f"{state}: no ledger here (give `--state` or `--rows`)", INVALID)
+    ledger = None
+    try:
+        ledger = SqliteLedger(state)
+        yield ledger
+    except LedgerUnavailable as exc:
+        raise Ends(f"{state}: the ledger can't be read: {exc}", FAILED) from None
+    finally:
+        if ledger is not None:
+            ledger.close()

@@ -1,6 +1,6 @@
 # What people type. `make up` and `make test` install what is missing by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format bench coverage eval train train-tiny clean
+.PHONY: help setup up test check format bench coverage eval train train-tiny validate-focus clean
 BIN := .venv/bin
 
 help: ## Show the targets
@@ -38,6 +38,9 @@ eval: setup ## Judge the classifier on labelled data of yours: make eval DATA=fo
 train: setup ## Learn the classifier anew from our prompts and public ones: make train DATA=folder
 	@$(BIN)/python -m tools.train_judge $(DATA)
 
+validate-focus: setup ## Run the public focus-validator 1.0.0 on an export of 10,000 rows
+	@$(BIN)/python tools/validate_focus.py $(FILE)
+
 train-tiny: ## Train the tiny demo model anew (17 minutes on one core; fetches torch)
 	uv run --no-project --with torch==2.13.0 --with tokenizers --with gguf --with numpy --with httpx \
 		python tools/train_tiny/train.py --out $(TINY)/qwen3-tiny.gguf
@@ -49,4 +52,4 @@ clean: ## Remove the environment, caches and local state
 TINY := backends/engines/tiny
 
 # The pure core: no I/O, no clock.
-CORE := policies/*,backends/cost.py,backends/fleet_model.py,backends/profiles.py,backends/quality.py,backends/catalogue.py,backends/prices.py,backends/parse.py,backends/parse_profile.py,backends/parse_quality.py,backends/points.py,backends/surface.py,backends/surface_fit.py,backends/queueing.py,backends/bill.py,backends/audit.py,backends/break_even.py,backends/tariff.py,backends/memory.py,backends/memory_ways.py,backends/launch.py,backends/importers/*,backends/profile_file.py,backends/router_cost.py,backends/load.py,router/charge.py,router/decide.py,router/estimate.py,router/facts.py,router/features/*,router/classify/*,router/flow.py,router/receipt.py,router/wire.py,router/world.py,yamlfile.py
+CORE := policies/*,backends/cost.py,backends/fleet_model.py,backends/profiles.py,backends/quality.py,backends/catalogue.py,backends/prices.py,backends/parse.py,backends/parse_profile.py,backends/parse_quality.py,backends/points.py,backends/surface.py,backends/surface_fit.py,backends/queueing.py,backends/bill.py,backends/audit.py,backends/break_even.py,backends/tariff.py,backends/memory.py,backends/memory_ways.py,backends/launch.py,backends/importers/*,backends/profile_file.py,backends/router_cost.py,backends/load.py,router/charge.py,router/decide.py,router/estimate.py,router/facts.py,router/features/*,router/finops/*,router/classify/*,router/flow.py,router/receipt.py,router/wire.py,router/world.py,yamlfile.py

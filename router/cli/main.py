@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "fleet": ("router.cli.fleet", "Show, audit, import and measure what fleets cost and do."),
     "policy": ("router.cli.policy", "Check policies and run their cases."),
     "keys": ("router.cli.keys", "Create, list, revoke and rotate API keys."),
+    "ledger": ("router.cli.ledger", "Report, export and reconcile what was charged."),
     "doctor": ("router.cli.doctor", "Check what this machine has and what the fleets answer."),
 }
 

@@ -1,0 +1,60 @@
+"""Options that the commands of the ledger share."""
+
+from collections.abc import Callable
+from datetime import tzinfo
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, available_timezones
+
+import click
+
+from router.cli.errors import INVALID, Ends
+from router.cli.options import FILE
+from router.finops.period import Period, WrongPeriod, period
+from yamlfile import suggest
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def over(command: Command) -> Command:
+    """Add --from, --to and --tz."""
+    forms = "2026-11, 2026-11-21 or 2026-11-21T09:00"
+    for option in (
+        click.option("--tz", default="UTC", show_default=True, help="Time zone of the days."),
+        click.option("--to", "end", metavar="T", help="Up to and without this time."),
+        click.option("--from", "start", metavar="T", help=f"From this time on: {forms}."),
+    ):
+        command = option(command)
+    return command
+
+
+def rows(command: Command) -> Command:
+    said = "Read rows that `ledger export --format jsonl` wrote, in place of the state's ledger."
+    return click.option("--rows", type=FILE, help=said)(command)
+
+
+def zone(name: str) -> tzinfo:
+    known = available_timezones()
+    if name not in known:
+        close = suggest(name, known).partition("known:")[0].strip("( ")
+        said = f"{close} " if close else ""
+        raise Ends(f"`--tz`: unknown time zone `{name[:60]}` ({said}valid: names as Asia/Shanghai)",
+                   INVALID)  # fmt: skip
+    return ZoneInfo(name)
+
+
+def chosen(start: str | None, end: str | None, tz: str) -> tuple[Period, tzinfo]:
+    """Return the period and its zone, or end the command."""
+    found = zone(tz)
+    try:
+        return period(start, end, found), found
+    except WrongPeriod as exc:
+        raise Ends(str(exc), INVALID) from None
+
+
+def writable(path: Path) -> Path:
+    if path.is_dir():
+        raise Ends(f"{path}: is a folder", INVALID)
+    if not path.absolute().parent.is_dir():
+        raise Ends(f"{path}: its folder doesn't exist", INVALID)
+    return path

@@ -1,0 +1,1 @@
+"""What FinOps reads: reports, FOCUS rows, reconciliation. Pure: no I/O, no clock."""

@@ -1,0 +1,27 @@
+"""Nano-USD as text: exact decimals, however large, so that sums reconcile to the last digit."""
+
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+
+from backends.cost import NANO
+
+_UNIT = Decimal(1)
+
+
+def usd_text(nano: int) -> str:
+    """Return USD with 9 decimals; the sign stands before the whole."""
+    whole, rest = divmod(abs(nano), NANO)
+    return f"{'-' if nano < 0 else ''}{whole}.{rest:09d}"
+
+
+def usd_cents(nano: int) -> str:
+    """Return USD as a person reads them: cents, or so many decimals that a small sum shows."""
+    decimals = 2 if abs(nano) >= NANO or nano == 0 else 6
+    return f"{Decimal(nano) / NANO:,.{decimals}f}"
+
+
+def nano_of(text: str) -> int:
+    """Return USD as whole nano-USD, half to even; raise ValueError for what is no finite number."""
+    try:
+        return int((Decimal(text) * NANO).quantize(_UNIT, ROUND_HALF_EVEN))
+    except (InvalidOperation, ValueError, OverflowError):
+        raise ValueError(f"not an amount: `{text[:40]}`") from None

@@ -34,15 +34,14 @@ class Alerts:
 
     def __call__(self, alerts: Sequence[Alert]) -> None:
         for alert in alerts:
-            scope = alert.scope
             said = "budget %s (%s, %s): %.0f %% of $%.2f is spent"
-            usd = alert.soft_nano / NANO
-            LOG.warning(said, scope.budget, scope.value, scope.period, alert.share * 100, usd)
+            usd, share = alert.soft_nano / NANO, alert.share * 100
+            LOG.warning(said, alert.budget, alert.value, alert.period, share, usd)
             if self._client is not None:
                 try:
                     self._queue.put_nowait(alert)
                 except asyncio.QueueFull:
-                    LOG.error("an alert of budget %s was not sent: too many wait", scope.budget)
+                    LOG.error("an alert of budget %s was not sent: too many wait", alert.budget)
 
     def start(self) -> None:
         if self._client is not None:
@@ -68,7 +67,7 @@ class Alerts:
                 await asyncio.sleep(wait_s)
                 wait_s *= 2
             else:
-                LOG.error("the alert of budget %s could not be sent", alert.scope.budget)
+                LOG.error("the alert of budget %s could not be sent", alert.budget)
 
     async def _sent(self, alert: Alert) -> bool:
         assert self._client is not None
@@ -81,13 +80,12 @@ class Alerts:
 
 
 def _body(alert: Alert) -> bytes:
-    scope = alert.scope
     return orjson.dumps(
         {
-            "budget": scope.budget,
-            "value": scope.value,
-            "period": scope.period,
-            "ends": scope.ends,
+            "budget": alert.budget,
+            "value": alert.value,
+            "period": alert.period,
+            "ends": alert.ends,
             "share": alert.share,
             "spent_usd": alert.spent_nano / NANO,
             "usd": alert.soft_nano / NANO,

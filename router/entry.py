@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 
@@ -13,7 +14,7 @@ from backends import files
 from router import sources as file_sources
 from router.alerts import Alerts
 from router.app import App
-from router.auth import Auth, open_auth
+from router.auth import Auth, File
 from router.auth.config import parse as parse_auth
 from router.auth.rules import AuthConfig
 from router.classify import judge_by
@@ -31,7 +32,6 @@ from router.runtime import Runtime, generation
 from router.settings import Settings, is_loopback
 from router.shadow import Shadow
 from router.treasury import Treasury
-from router.world import World
 
 DRAIN_S = 30  # how long running answers may take to end after SIGTERM
 BACKLOG = 2048
@@ -66,7 +66,7 @@ def build(settings: Settings) -> App:
     return App(
         runtime,
         sources,
-        _auth(settings, world),
+        _auth(settings, runtime),
         judge_by(calibration=calibration),
         Feedback(settings.state, Labels(settings.state)),
         counts,
@@ -79,7 +79,7 @@ def build(settings: Settings) -> App:
     )
 
 
-def _auth(settings: Settings, world: World) -> Auth | None:
+def _auth(settings: Settings, runtime: Runtime) -> Auth | None:
     """Open what tells who asks; None: nobody is asked. Raises as build does."""
     if settings.auth == "none":
         if settings.auth_config is not None:
@@ -87,18 +87,23 @@ def _auth(settings: Settings, world: World) -> Auth | None:
                 "`--auth none` asks nobody, so `--auth-config` would do nothing: choose one"
             )
         return None
-    config = AuthConfig()
-    if settings.auth_config is not None:
-        given = files.on_disk(settings.auth_config)
-        config = parse_auth(given.text, given.name, file_sources.names_of(world.catalogue))
-    if config.iam is not None and not is_loopback(settings.host):
-        raise Unsafe(f"`iam` goes with a loopback address only, not with `{settings.host}`")
+    path = settings.auth_config
+    file = None if path is None else File(path, lambda: _auth_config(path, settings, runtime))
+    config = AuthConfig() if file is None else file.read()
     keys = KeyStore(settings.state, time.monotonic)
     try:
-        return open_auth(keys, config, settings.environment)
+        return Auth(keys, settings.environment, config, file)
     except (MissingPart, Unsafe):
         keys.close()
         raise
+
+
+def _auth_config(path: Path, settings: Settings, runtime: Runtime) -> AuthConfig:
+    given, world = files.on_disk(path), runtime.generation.world
+    config = parse_auth(given.text, given.name, file_sources.names_of(world.catalogue))
+    if config.iam is not None and not is_loopback(settings.host):
+        raise Unsafe(f"`iam` goes with a loopback address only, not with `{settings.host}`")
+    return config
 
 
 def listen(host: str, port: int, other: str = "`--port`") -> socket.socket:

@@ -4,36 +4,60 @@ A verifier answers with the caller's Key, with a Refusal (this proof is of my ki
 or None: no proof of this kind came. The first that has an answer decides.
 """
 
+import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import yamlfile
 from router.auth.given import credential
 from router.auth.iam import Principals
 from router.auth.jwks import Jwks, fetch
-from router.auth.rules import AuthConfig
+from router.auth.rules import AuthConfig, JwtRules
 from router.auth.tokens import Tokens
 from router.errors import Refusal
 from router.faults import MissingPart, Unsafe
 from router.identity import Key
 from router.keys import PREFIX, KeyStore
+from router.runtime import LOG
+
+LOOK_EVERY_S = 1.0
 
 Verifier = Callable[[Mapping[bytes, bytes], str], Awaitable[Key | Refusal | None]]
 """(headers, time as RFC 3339 in UTC) -> who asks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Auth:
-    """Every verifier of a router, and what they hold open."""
+class File:
+    """The file of `--auth-config`; `read` raises yamlfile.Invalid or OSError."""
 
-    verifiers: Sequence[Verifier]
+    path: Path
+    read: Callable[[], AuthConfig]
+
+
+@dataclass(slots=True)
+class Auth:
+    """Every verifier of a router, and what they hold open. Raises MissingPart or Unsafe where
+    `environment` doesn't have what the file asks for.
+    """
+
     keys: KeyStore
-    jwks: Jwks | None = None
+    environment: Mapping[str, str]
+    config: AuthConfig
+    file: File | None = None
+    _verifiers: Sequence[Verifier] = ()
+    _jwks: Jwks | None = None
+    _watching: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self._adopt(self.config)
 
     async def identify(self, headers: Mapping[bytes, bytes], at: str) -> Key:
         """Return who asks; raise Refusal (401, 403, 503)."""
-        for verify in self.verifiers:
+        for verify in self._verifiers:
             found = await verify(headers, at)
             if isinstance(found, Key):
                 return found
@@ -45,37 +69,81 @@ class Auth:
 
     def start(self) -> None:
         """Begin what goes on in the background; a loop must run."""
-        if self.jwks is not None:
-            self.jwks.start()
+        if self._jwks is not None:
+            self._jwks.start()
+        if self.file is not None:
+            self._watching = asyncio.get_running_loop().create_task(self._watch(self.file))
 
     async def aclose(self) -> None:
-        if self.jwks is not None:
-            await self.jwks.aclose()
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+        if self._jwks is not None:
+            await self._jwks.aclose()
         self.keys.close()
 
-
-def open_auth(keys: KeyStore, config: AuthConfig, environment: Mapping[str, str]) -> Auth:
-    """Put the verifiers together; raise MissingPart or Unsafe. Keys come first: they are ours."""
-    verifiers: list[Verifier] = [_by_key(keys)]
-    jwks = None
-    if config.jwt is not None:
-        try:
-            import jwt.algorithms  # noqa: PLC0415  (0.3 s: now, and not in the first request)
-        except ImportError:
-            said = "a `jwt` section needs the extra `jwt`: install `sluice[jwt]`, or remove it"
-            raise MissingPart(said) from None
-        if not jwt.algorithms.has_crypto:
-            raise MissingPart("a `jwt` section needs `cryptography`: install `sluice[jwt]`")
-        jwks = Jwks(config.jwt, fetch, time.monotonic)
-        verifiers.append(Tokens(config.jwt, jwks).verify)
-    if config.iam is not None:
-        if not in_lambda(environment):
+    def _adopt(self, config: AuthConfig) -> None:
+        """Believe by this configuration from now on; the keys of the same issuer stay known."""
+        jwks = None if config.jwt is None else _jwks(config.jwt)
+        if config.iam is not None and not in_lambda(self.environment):
             raise Unsafe(
                 "`iam` is believed inside Lambda only, where AWS has checked who signed: anybody "
                 "could write that header here; remove the section"
             )
-        verifiers.append(Principals(config.iam).verify)
-    return Auth(tuple(verifiers), keys, jwks)
+        if jwks is not None and self._jwks is not None:
+            jwks.keep(self._jwks)
+        verifiers = [_by_key(self.keys)]  # keys first: they are ours
+        if config.jwt is not None and jwks is not None:
+            verifiers.append(Tokens(config.jwt, jwks).verify)
+        if config.iam is not None:
+            verifiers.append(Principals(config.iam).verify)
+        self.config, self._verifiers, self._jwks = config, tuple(verifiers), jwks
+
+    async def _watch(self, file: File) -> None:
+        """Look every second whether the file changed; never ends by itself."""
+        seen = _stamp(file.path)
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            now = _stamp(file.path)
+            if now != seen:
+                seen = now
+                await self._reread(file)
+
+    async def _reread(self, file: File) -> None:
+        old = self._jwks
+        try:
+            self._adopt(file.read())
+        except (yamlfile.Invalid, MissingPart, Unsafe, OSError) as exc:
+            LOG.error("the change is refused, callers are known as before:\n%s", exc)
+            return
+        except Exception as exc:  # noqa: BLE001  (a bug of ours must not end the watching)
+            LOG.error("`%s` could not be read again: %s", file.path, type(exc).__name__)
+            return
+        LOG.warning("adopted: `%s` changed", file.path)
+        if old is not None:
+            await old.stop()
+        if self._jwks is not None:
+            self._jwks.start()
+
+
+def _jwks(rules: JwtRules) -> Jwks:
+    try:
+        import jwt.algorithms  # noqa: PLC0415  (0.3 s: now, and not in the first request)
+    except ImportError:
+        said = "a `jwt` section needs the extra `jwt`: install `sluice[jwt]`, or remove it"
+        raise MissingPart(said) from None
+    if not jwt.algorithms.has_crypto:
+        raise MissingPart("a `jwt` section needs `cryptography`: install `sluice[jwt]`")
+    return Jwks(rules, fetch, time.monotonic)
+
+
+def _stamp(path: Path) -> object:
+    try:
+        stat = path.stat()
+    except OSError:
+        return "gone"
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def in_lambda(environment: Mapping[str, str]) -> bool:

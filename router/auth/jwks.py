@@ -51,25 +51,35 @@ class Jwks:
     """The issuer's keys as last fetched. `clock` is monotonic, in seconds."""
 
     def __init__(self, rules: JwtRules, fetch: Fetch, clock: Callable[[], float]) -> None:
-        self._rules = rules
+        self.rules = rules
         self._fetch = fetch
         self._clock = clock
-        self._raw = b""
+        self.raw = b""
         self._tried_at: float | None = None
         self._fetching: asyncio.Task[None] | None = None
         self._refreshing: asyncio.Task[None] | None = None
         self.keys: KeySet = {}
         self.failure: str | None = "they were not fetched yet"
 
+    def keep(self, old: "Jwks") -> None:
+        """Take over what another one knows of the same issuer."""
+
+        def source(rules: JwtRules) -> tuple[object, ...]:
+            return rules.issuer, rules.jwks_url, rules.algorithms
+
+        if source(old.rules) == source(self.rules):
+            self.raw, self.keys, self.failure = old.raw, old.keys, old.failure
+
     def start(self) -> None:
         self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
 
+    async def stop(self) -> None:
+        """End the refreshing; a fetch that others wait for goes on."""
+        await _ended(self._refreshing)
+
     async def aclose(self) -> None:
-        for task in (self._refreshing, self._fetching):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        await _ended(self._refreshing)
+        await _ended(self._fetching)
 
     async def again(self) -> None:
         """Fetch the keys now, together with whoever else asks, if that wasn't done just now."""
@@ -90,9 +100,9 @@ class Jwks:
         try:
             async with asyncio.timeout(FETCH_S):
                 raw = await self._document()
-            if raw != self._raw:  # the same keys stay the same: what they verified stays verified
-                self.keys = key_set(raw, self._rules.algorithms)
-                self._raw = raw
+            if raw != self.raw:  # the same keys stay the same: what they verified stays verified
+                self.keys = key_set(raw, self.rules.algorithms)
+                self.raw = raw
             self._told(None)
         except FetchFailed as exc:
             self._told(str(exc))
@@ -104,11 +114,9 @@ class Jwks:
             self._fetching = None
 
     async def _document(self) -> bytes:
-        url = self._rules.jwks_url
+        url = self.rules.jwks_url
         if url is None:
-            url = jwks_url(
-                await self._fetch(self._rules.issuer.rstrip("/") + DISCOVERY), self._rules
-            )
+            url = jwks_url(await self._fetch(self.rules.issuer.rstrip("/") + DISCOVERY), self.rules)
         return await self._fetch(url)
 
     def _told(self, failure: str | None) -> None:
@@ -116,9 +124,16 @@ class Jwks:
         before, self.failure = self.failure, failure
         if failure is not None and failure != before:
             kept = "those known are kept" if self.keys else "no token is accepted until they are"
-            LOG.error("the keys of %s can't be had: %s; %s", self._rules.issuer, failure, kept)
+            LOG.error("the keys of %s can't be had: %s; %s", self.rules.issuer, failure, kept)
         elif failure is None and before is not None:
-            LOG.warning("%d keys of %s are known", len(self.keys), self._rules.issuer)
+            LOG.warning("%d keys of %s are known", len(self.keys), self.rules.issuer)
+
+
+async def _ended(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def fetch(url: str) -> bytes:

@@ -126,6 +126,32 @@ def test_a_store_that_fails_is_no_unknown_key(router):
     assert router.key not in said.text + router.log()
 
 
+# -- a file that changes ---------------------------------------------------------------------------
+
+
+def test_a_change_of_the_file_is_followed_and_a_wrong_one_is_told(router, issuer, tmp_path):
+    auth = tmp_path / "auth.yaml"
+    token = issuer.token(cost_center="77")
+    assert router.chat(headers=bearer(token)).status_code == 200
+    good = auth.read_text()
+    auth.write_text(good.replace("audience: sluice", "audience: another"))
+    wait_until(lambda: router.chat(headers=bearer(token)).status_code == 401, within_s=10)
+    auth.write_text(good.replace("audience: sluice", "audiences: sluice"))
+    wait_until(lambda: "auth.yaml:4: jwt" in router.log(), within_s=10)
+    assert router.chat(headers=bearer(token)).status_code == 401
+    issuer.stop()  # what is known of this issuer stays known
+    auth.write_text(good)
+    wait_until(lambda: router.chat(headers=bearer(token)).status_code == 200, within_s=10)
+    assert router.chat().status_code == 200
+
+
+def test_what_the_machine_lacks_is_not_adopted_either(router, tmp_path):
+    (tmp_path / "auth.yaml").write_text(IAM)
+    wait_until(lambda: "inside Lambda only" in router.log(), within_s=10)
+    headers = {"x-amzn-request-context": CONTEXT}
+    assert httpx.get(f"{router.url}/v1/models", headers=headers).status_code == 401
+
+
 # -- inside Lambda ---------------------------------------------------------------------------------
 
 

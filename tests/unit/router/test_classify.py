@@ -1,6 +1,7 @@
 import pytest
 
 from policies.conditions import LANGUAGES, TASKS
+from policies.model import Settings
 from router.classify import judge_by
 from router.classify.artefact import from_json, packaged, to_json
 from router.classify.assumed import COPIES, P_SMALL
@@ -85,7 +86,7 @@ def test_a_ticket_to_classify_is_simple(text, language):
         "simple",
         language,
     )
-    assert judgement.p_small > 0.9
+    assert judgement.p_small > Settings().quality_floor
     assert judgement.tokens_out < 6
 
 

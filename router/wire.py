@@ -15,8 +15,7 @@ from router.errors import Refusal
 Body = dict[str, Any]
 SERVICE_CLASSES = ("interactive", "standard", "deferrable")
 MOST_FIELDS = 100  # of a body; OpenAI has about 40. Over 100,000 an engine sat for a minute
-DEPTH = 200  # of nested brackets; Python's parser and writer give up at about 970
-_NO_BRACKET = bytes(set(range(256)) - set(b"{}[]"))
+DEPTH = 200  # of nested objects and lists; Python's parser and writer give up at about 970
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
@@ -111,16 +110,7 @@ def parse_hints(headers: Mapping[bytes, bytes]) -> Hints:
 
 def json_object(raw: bytes) -> Body:
     """Return the object that a body is, or raise Refusal(400)."""
-    if raw.count(b"{") + raw.count(b"[") > DEPTH and _depth(raw) > DEPTH:
-        _wrong(None, "the body is nested too deeply")
-    try:
-        body = _DECODER.decode(raw.decode())
-    except UnicodeDecodeError:
-        _wrong(None, "the body is not UTF-8")
-    except json.JSONDecodeError as exc:
-        _wrong(None, f"the body is not JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}")
-    except ValueError:
-        _wrong(None, "the body holds a number that JSON doesn't know, or one too large to be read")
+    body = json_value(raw)
     if not isinstance(body, dict):
         _wrong(None, "the body must be a JSON object")
     if len(body) > MOST_FIELDS:
@@ -128,13 +118,40 @@ def json_object(raw: bytes) -> Body:
     return body
 
 
-def _depth(raw: bytes) -> int:
-    """Return how deeply brackets are nested, those inside of texts counted too."""
-    deepest = depth = 0
-    for bracket in raw.translate(None, _NO_BRACKET):
-        depth += 1 if bracket in b"{[" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def json_value(raw: bytes) -> object:
+    """Return the JSON value that a body is, nested DEPTH deep at most, or raise Refusal(400)."""
+    try:
+        value = _DECODER.decode(raw.decode())
+    except UnicodeDecodeError:
+        _wrong(None, "the body is not UTF-8")
+    except json.JSONDecodeError as exc:
+        _wrong(None, f"the body is not JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}")
+    except ValueError:
+        _wrong(None, "the body holds a number that JSON doesn't know, or one too large to be read")
+    except RecursionError:
+        _wrong(None, "the body is nested too deeply")
+    # Brackets in a text count here but don't nest, so the value itself has the last word.
+    if raw.count(b"{") + raw.count(b"[") > DEPTH and _is_deep(value):
+        _wrong(None, "the body is nested too deeply")
+    return value
+
+
+def _is_deep(value: object) -> bool:
+    """Tell whether more than DEPTH objects and lists are nested, without nesting itself."""
+    level: list[Any] = [value] if type(value) in _NESTING else []
+    for _ in range(DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) in _NESTING
+        ]
+        if not level:
+            return False
+    return True
+
+
+_NESTING = frozenset((dict, list))
 
 
 def _no_constant(_: str) -> NoReturn:

@@ -9,6 +9,7 @@ from router import wire
 from router.errors import Refusal
 
 HI = [{"role": "user", "content": "hi"}]
+DEEP = b"[" * 9_999 + b"]" * 9_999
 
 
 def raw(**body):
@@ -83,11 +84,40 @@ def test_null_means_left_out():
         (b'{"model": NaN}', "a number that JSON doesn't know"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a":' * 20_000, "nested too deeply"),
+        (b'{"a":"' + b"]" * 9_999 + b'","b":' + DEEP + b"}", "nested too deeply"),
+        (b'{"a":"' + b"[" * 9_999, "not JSON"),
     ],
-    ids=["empty", "truncated", "bytes", "list", "nan", "deep", "deep-objects"],
+    ids=["empty", "truncated", "bytes", "list", "nan", "deep", "deep-objects", "hidden", "cut"],
 )
 def test_a_body_that_is_no_json_object_is_refused(data, said):
     assert said in refused(data).message
+
+
+@pytest.mark.parametrize("text", ["{" * 1_000_000, "[10:00:00 INFO start\n" * 200, '\\"[' * 999])
+def test_brackets_in_a_text_do_not_nest(text):
+    said = [{"role": "user", "content": text}]
+    assert wire.parse_chat(raw(messages=said)).body["messages"] == said
+
+
+# Texts that would mislead a count of brackets, and enough of them that one is made.
+odd = st.text('[]{}"\\,:a', max_size=30)
+
+
+@given(st.integers(190, 210), st.lists(st.sampled_from("[{"), min_size=1), odd, odd)
+def test_a_body_is_refused_if_and_only_if_it_is_nested_more_than_200_deep(depth, kinds, key, text):
+    value = text
+    for i in range(depth - 1):
+        value = [text, value, []] if kinds[i % len(kinds)] == "[" else {key: value, "": text}
+    data = raw(x=value, y="[" * 300)
+    if depth_of(json.loads(data)) > 200:
+        assert refused(data).message == "the body is nested too deeply"
+    else:
+        assert wire.parse_chat(data).body["x"] == value
+
+
+def depth_of(value):
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(depth_of, inner), default=0) if isinstance(value, dict | list) else 0
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ Body = dict[str, Any]
 SERVICE_CLASSES = ("interactive", "standard", "deferrable")
 MOST_FIELDS = 100  # of a body; OpenAI has about 40. Over 100,000 an engine sat for a minute
 DEPTH = 200  # of nested objects and lists; Python's parser and writer give up at about 970
+MESSAGE_FIELDS = ("content", "name", "tool_calls", "tool_call_id")  # that an error may name
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
@@ -52,9 +53,11 @@ HINT_HEADERS = frozenset(
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def parse_chat(raw: bytes) -> ChatRequest:
-    """Return the checked request, or raise Refusal(400) naming the field."""
-    body = json_object(raw)
+def parse_chat(raw: bytes, *, to_send: bool = True) -> ChatRequest:
+    """Return the checked request, or raise Refusal(400) naming the field. What is only judged, not
+    sent, may hold half a surrogate pair.
+    """
+    body = json_object(raw, to_send=to_send)
     for field, (fits, wanted) in FIELDS.items():
         value = body.get(field)
         if value is not None and not fits(value):
@@ -108,13 +111,15 @@ def parse_hints(headers: Mapping[bytes, bytes]) -> Hints:
     )
 
 
-def json_object(raw: bytes) -> Body:
+def json_object(raw: bytes, *, to_send: bool = True) -> Body:
     """Return the object that a body is, or raise Refusal(400)."""
     body = json_value(raw)
     if not isinstance(body, dict):
         _wrong(None, "the body must be a JSON object")
     if len(body) > MOST_FIELDS:
         _wrong(None, f"the body has {len(body):,} fields, at most {MOST_FIELDS} are passed on")
+    if to_send and (b"\\ud" in raw or b"\\uD" in raw):  # no other form of it is UTF-8
+        _refuse_half_pairs(body)
     return body
 
 
@@ -152,6 +157,37 @@ def _is_deep(value: object) -> bool:
 
 
 _NESTING = frozenset((dict, list))
+
+
+def _refuse_half_pairs(body: Body) -> None:
+    """Refuse half a surrogate pair in any text: UTF-8 has no form of it, and engines fail at it."""
+    if _is_whole(body):
+        return
+    at = _half_in(body)
+    where = "a field's name" if at is None else f"`{at}`"
+    _wrong(at, f"{where} holds half a surrogate pair (a lone `\\ud800` to `\\udfff`): leave it out")
+
+
+def _half_in(body: Body) -> str | None:
+    """Return the field that holds half a pair; None if it is in the field's own name."""
+    name = next((name for name in body if not _is_whole([name, body[name]])), None)
+    if name is None or not _is_whole(name):
+        return None
+    if name != "messages" or not isinstance(body[name], list):
+        return name[:60]
+    i, message = next((i, said) for i, said in enumerate(body[name]) if not _is_whole(said))
+    for field in MESSAGE_FIELDS:
+        if isinstance(message, dict) and not _is_whole(message.get(field)):
+            return f"messages[{i}].{field}"
+    return f"messages[{i}]"
+
+
+def _is_whole(value: object) -> bool:
+    try:
+        _ENCODER.encode(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _no_constant(_: str) -> NoReturn:
@@ -352,8 +388,4 @@ def upstream_body(edit: Edit) -> tuple[bytes, list[str]]:
     """Return the bytes to send and the names of the edits made."""
     body = dict(edit.request.body)
     made = [name for name, apply in EDITS.items() if apply(body, edit)]
-    text = _ENCODER.encode(body)
-    try:
-        return text.encode(), made
-    except UnicodeEncodeError:  # a lone surrogate, which only the escaped form can carry
-        return json.dumps(body, separators=(",", ":")).encode(), made
+    return _ENCODER.encode(body).encode(), made

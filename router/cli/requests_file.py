@@ -70,7 +70,8 @@ def request(value: Mapping[str, Any]) -> wire.ChatRequest:
             raise ValueError("`prompt` must be a text")
         messages = [{"role": "user", "content": value["prompt"]}]
     try:
-        return wire.parse_chat(_json({"model": "auto", "messages": messages}))
+        body = _json({"model": "auto", "messages": messages})
+        return wire.parse_chat(body, to_send=False)
     except Refusal as refusal:
         raise ValueError(refusal.message) from None
 

@@ -209,6 +209,16 @@ def test_a_cap_below_every_price_is_402(router):
     assert error(response)["code"] == "max_usd_exceeded"
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/route"])
+def test_half_a_surrogate_pair_is_400_before_any_fleet_is_asked(router, upstream, path):
+    body = {"model": "auto", "messages": [{"role": "user", "content": "great \ud83d"}]}
+    response = router.http.post(path, content=json.dumps(body))
+    assert response.status_code == 400
+    assert error(response)["param"] == "messages[0].content"
+    assert "half a surrogate pair" in error(response)["message"]
+    assert (upstream.bodies, router.receipts()) == ([], [])
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/route", "/v1/feedback"])
 def test_a_body_that_hides_how_deep_it_is_is_400(router, path):
     hidden = "]" * 100_000

@@ -40,7 +40,7 @@ def test_every_line_is_judged_in_its_order(tmp_path):
     assert all(0 <= row["complexity"] <= 1 and row["us"] > 0 for row in found)
 
 
-def test_half_a_surrogate_pair_is_judged_as_the_api_judges_it(tmp_path):
+def test_half_a_surrogate_pair_is_judged_since_nothing_is_sent(tmp_path):
     file = tmp_path / "lines.jsonl"
     file.write_text('{"id": 1, "prompt": "Translate \\ud83d to French"}\n')
     run = sluice("classify", file)

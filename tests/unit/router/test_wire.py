@@ -187,6 +187,49 @@ def test_a_last_turn_without_text_may_still_say_something(last):
     assert wire.parse_chat(raw(messages=[*HI, last])).body["messages"][1] == last
 
 
+def said(**more):
+    return [{"role": "user", "content": "hi", **more}]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"messages": [*HI, *said(content="great \ud83d")]}, "messages[1].content"),
+        ({"messages": said(content=[{"type": "text", "text": "\udc00"}])}, "messages[0].content"),
+        ({"messages": said(name="\ude00\ud83d")}, "messages[0].name"),
+        ({"messages": said(tool_calls=[{"id": "\ud83d"}])}, "messages[0].tool_calls"),
+        ({"messages": said(SECRET="\ud83d")}, "messages[0]"),
+        ({"messages": said(**{"\ud83d": 1})}, "messages[0]"),
+        ({"messages": ["\ud83d"]}, "messages[0]"),
+        ({"messages": "\ud83d"}, "messages"),
+        ({"model": "\udbff"}, "model"),
+        ({"tools": [{"function": {"parameters": {"\ud83d": {}}}}]}, "tools"),
+        ({"metadata": {"SECRET": "\udfff"}}, "metadata"),
+        ({"\ud83d": 1}, None),
+    ],
+    ids=range(12),
+)
+def test_half_a_surrogate_pair_is_refused_and_its_field_named(body, param):
+    for data in (raw(**body), raw(**body).replace(b"\\ud", b"\\uD")):
+        refusal = refused(data)
+        assert (refusal.param, "half a surrogate pair" in refusal.message) == (param, True)
+        assert json.loads(refusal.body())["error"]["param"] == param
+        assert "SECRET" not in refusal.message
+
+
+@given(st.text(st.characters(codec="utf-8") | st.sampled_from("😀\ud7ff\ue000\\ud83"), max_size=9))
+def test_every_text_that_can_be_sent_is_sent_however_it_is_escaped(text):
+    messages = said(content=f"hi{text}")
+    unescaped = json.dumps({"model": "auto", "messages": messages}, ensure_ascii=False).encode()
+    for data in (raw(messages=messages), unescaped):
+        assert sent(data)[0]["messages"] == messages
+
+
+def test_what_is_only_judged_may_hold_half_a_surrogate_pair():
+    halves = said(content="\ud83d")
+    assert wire.parse_chat(raw(messages=halves), to_send=False).body["messages"] == halves
+
+
 # -- hints -----------------------------------------------------------------------------------------
 
 
@@ -304,13 +347,10 @@ def test_whatever_the_router_does_not_know_passes_through(extra):
     assert body == {"model": "served-name", "messages": HI, "max_tokens": 5, **extra}
 
 
-def test_chinese_is_sent_on_unescaped_and_a_lone_surrogate_escaped():
+def test_chinese_is_sent_on_unescaped():
     request = wire.parse_chat(raw(messages=[{"role": "user", "content": "你好，繁體也好"}]))
     body, _ = wire.upstream_body(wire.Edit(request, fleet(), 5, None))
     assert "你好，繁體也好".encode() in body
-    lone = b'{"model":"auto","messages":[{"role":"user","content":"\\ud83d!"}]}'
-    body, _ = sent(lone)
-    assert body["messages"][0]["content"] == "\ud83d!"
 
 
 def test_the_callers_own_body_is_not_touched():

@@ -16,6 +16,7 @@ Body = dict[str, Any]
 SERVICE_CLASSES = ("interactive", "standard", "deferrable")
 MOST_FIELDS = 100  # of a body; OpenAI has about 40. Over 100,000 an engine sat for a minute
 DEPTH = 200  # of nested objects and lists; Python's parser and writer give up at about 970
+DIGITS = 309  # of the largest double
 MESSAGE_FIELDS = ("content", "name", "tool_calls", "tool_call_id")  # that an error may name
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
@@ -201,8 +202,14 @@ def _finite(text: str) -> float:
     return value
 
 
+def _integer(text: str) -> int:
+    if len(text) >= DIGITS:  # then it may be beyond a double's range, at which llama-server fails
+        _finite(text)
+    return int(text)
+
+
 # Made once: json.loads and json.dumps make a new one for every call with options.
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, parse_int=_integer)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 

@@ -359,8 +359,20 @@ def test_the_callers_own_body_is_not_touched():
     assert request.body == {"model": "auto", "messages": HI}
 
 
-def test_a_number_too_large_for_json_is_refused_not_sent_as_infinity():
-    assert (
-        "too large"
-        in refused(b'{"model":"auto","messages":[{"role":"user","content":"x"}],"a":1e999}').message
-    )
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + "0" * 309, "-1" + "0" * 5000])
+def test_a_number_beyond_those_of_engines_is_refused(number):
+    data = raw(x=0).replace(b"0", number.encode())
+    assert "too large" in refused(data).message
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**64), 10**308, 1.7e308])
+def test_a_large_number_is_sent_on_as_it_is(number):
+    assert sent(raw(x=number))[0]["x"] == number
+
+
+def test_of_a_field_that_stands_twice_the_last_is_checked_and_sent():
+    twice = raw().replace(b'"model"', b'"max_tokens": "SECRET", "max_tokens": 5, "model"')
+    request = wire.parse_chat(twice)
+    assert request.max_tokens == 5
+    body, _ = wire.upstream_body(wire.Edit(request, fleet(), 77, None))
+    assert (body.count(b"max_tokens"), b"SECRET" in body) == (1, False)

@@ -129,7 +129,12 @@ def test_too_few_labels_are_refused(tmp_path):
         ('{"id": 1, "prompt": "SECRET", "weak": 1}', "`strong` must be a number from 0 to 1"),
         ('{"id": 1, "prompt": "SECRET", "weak": 2, "strong": 1}', "`weak` must be a number"),
         ('{"id": 1, "prompt": "SECRET", "weak": true, "strong": 1}', "`weak` must be a number"),
-        ('{"id": 1, "prompt": "SECRET", "weak": NaN, "strong": 1}', "not JSON"),
+        ('{"id": 1, "prompt": "SECRET", "weak": NaN, "strong": 1}', "JSON doesn't know"),
+        pytest.param(
+            '{"prompt": "SECRET", "x": ' + "[" * 9_999 + "]" * 9_999 + "}",
+            "nested too deeply",
+            id="deep",
+        ),
         ('{"id": 1, "prompt": 7, "weak": 1, "strong": 1}', "`prompt` must be a text"),
     ],
 )

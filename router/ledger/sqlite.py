@@ -41,23 +41,6 @@ from router.ledger.sqlite_rows import (
 from router.ledger.sqlite_scopes import Scopes
 from router.ledger.standing import checked, judged
 
-# One row a statement: a statement over three takes longer than three (IN and OR build a table of
-# rows for every call, RETURNING one more).
-TAKE = """
-UPDATE ledger_scopes SET avail = avail - ?1, reserved = reserved + ?1
-WHERE id = ?2 AND avail - ?1 >= MIN(floor, ?3) AND until_s > ?4
-"""
-HOLD = """
-INSERT OR IGNORE INTO ledger_held SELECT ?1, ?2, ?3, ?4, ?5
-WHERE NOT EXISTS (SELECT 1 FROM ledger_entries WHERE request_id = ?1)
-"""
-LET_GO = "DELETE FROM ledger_held WHERE id = ? AND nano = ? AND scopes = ?"
-CHARGE = """
-UPDATE ledger_scopes SET reserved = reserved - ?1, spent = spent + ?2, avail = avail + ?1 - ?2
-WHERE id = ?3 AND spent + ?2 < next_alert
-"""
-CHARGE_AND_TELL = CHARGE.replace(" AND spent + ?2 < next_alert", "")
-APPEND = f"INSERT INTO ledger_entries (scopes, {COLUMNS}) VALUES (?, {MARKS})"  # noqa: S608 (our own names)
 _RUN_OUT = "SELECT id, nano, scopes, worst FROM ledger_held WHERE lease_ends_s < ? LIMIT 100"
 _CHARGED_BEFORE = "SELECT 1 FROM ledger_entries WHERE request_id = ? LIMIT 1"
 _DAY = "INSERT OR IGNORE INTO ledger_days SELECT ?, COALESCE(MAX(seq), 0) + 1 FROM ledger_entries"
@@ -78,6 +61,25 @@ INSERT INTO ledger_fleet_time VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
 
 class SqliteLedger:
     """The port `Ledger`. Any thread may use it; every process opens its own."""
+
+    # One row a statement: a statement over three takes longer than three (IN and OR build a table
+    # of rows for every call, RETURNING one more).
+    TAKE = """
+    UPDATE ledger_scopes SET avail = avail - ?1, reserved = reserved + ?1
+    WHERE id = ?2 AND avail - ?1 >= MIN(floor, ?3) AND until_s > ?4
+    """
+    HOLD = """
+    INSERT OR IGNORE INTO ledger_held SELECT ?1, ?2, ?3, ?4, ?5
+    WHERE NOT EXISTS (SELECT 1 FROM ledger_entries WHERE request_id = ?1)
+    """
+    LET_GO = "DELETE FROM ledger_held WHERE id = ? AND nano = ? AND scopes = ?"
+    CHARGE = """
+    UPDATE ledger_scopes SET reserved = reserved - ?1, spent = spent + ?2, avail = avail + ?1 - ?2
+    WHERE id = ?3 AND spent + ?2 < next_alert
+    """
+    CHARGE_AND_TELL = CHARGE.replace(" AND spent + ?2 < next_alert", "")
+    APPEND = f"INSERT INTO ledger_entries (scopes, {COLUMNS}) VALUES (?, {MARKS})"  # noqa: S608 (our own names)
+    TAKE_BACK = "DELETE FROM ledger_lost WHERE id = ? RETURNING scopes, charged"
 
     def __init__(self, state: Path, wait_s: float = 5.0) -> None:
         self._db = Database(state / "sluice.db", wait_s)
@@ -143,7 +145,7 @@ class SqliteLedger:
         scope_ids = _text(reserved.held)
 
         def work() -> list[Alert]:
-            if self._run(LET_GO, (reserved.id, reserved.nano, scope_ids)).rowcount != 1:
+            if self._run(self.LET_GO, (reserved.id, reserved.nano, scope_ids)).rowcount != 1:
                 return self._settled_late(reserved.id, entries, now_s)
             return self._charge(reserved.nano, scope_ids, entries)
 
@@ -153,7 +155,7 @@ class SqliteLedger:
         scope_ids = _text(reserved.held)
 
         def work() -> None:
-            if self._run(LET_GO, (reserved.id, reserved.nano, scope_ids)).rowcount != 1:
+            if self._run(self.LET_GO, (reserved.id, reserved.nano, scope_ids)).rowcount != 1:
                 self._take_back(reserved.id, (), now_s)
             else:
                 self._charge(reserved.nano, scope_ids, ())
@@ -252,7 +254,7 @@ class SqliteLedger:
         """Set it aside wherever it is there: in all scopes, or the caller rolls back."""
         for id_, scope in zip(ids, scopes, strict=True):
             most_floor = 0 if scope.budget in downgraded else NEVER
-            if self._run(TAKE, (nano, id_, most_floor, now_s)).rowcount != 1:
+            if self._run(self.TAKE, (nano, id_, most_floor, now_s)).rowcount != 1:
                 return False
         return True
 
@@ -266,7 +268,7 @@ class SqliteLedger:
         line: bytes,
     ) -> Reserved:
         row = (request_id, nano, lease_ends_s, _text(ids), line)
-        if self._run(HOLD, row).rowcount != 1:
+        if self._run(self.HOLD, row).rowcount != 1:
             raise _NotQuickly
         return Reserved(request_id, nano, tuple(scopes), lease_ends_s, ids)
 
@@ -289,11 +291,11 @@ class SqliteLedger:
         charge, due = sum([entry.nano for entry in entries]), []
         for id_ in _ids(scope_ids):
             values = (nano, charge, id_)
-            if self._run(CHARGE, values).rowcount != 1:
-                self._run(CHARGE_AND_TELL, values)
+            if self._run(self.CHARGE, values).rowcount != 1:
+                self._run(self.CHARGE_AND_TELL, values)
                 due.append(id_)
         for entry in entries:
-            self._run(APPEND, (scope_ids, *row_of(entry)))
+            self._run(self.APPEND, (scope_ids, *row_of(entry)))
         return self._scopes.alerts(due) if due else []
 
     def _begin_day(self, at: str) -> None:
@@ -315,8 +317,7 @@ class SqliteLedger:
         self, request_id: str, entries: Sequence[Entry], now_s: float
     ) -> list[Alert] | None:
         """Correct what was charged when the lease ran out; None: it didn't, or it was corrected."""
-        gone = "DELETE FROM ledger_lost WHERE id = ? RETURNING scopes, charged"
-        lost = self._run(gone, (request_id,)).fetchone()
+        lost = self._run(self.TAKE_BACK, (request_id,)).fetchone()
         if lost is None:
             return None
         at = stamp(now_s)
@@ -327,7 +328,7 @@ class SqliteLedger:
         alerts: list[Alert] = []
         rows = self._run(_RUN_OUT, (now_s,)).fetchall()
         for id_, nano, scope_ids, worst in rows:
-            self._run(LET_GO, (id_, nano, scope_ids))
+            self._run(self.LET_GO, (id_, nano, scope_ids))
             charged = replace(entry_of_short(worst), kind="expired", at=at, estimated=True)
             alerts += self._charge(nano, scope_ids, (charged,))
             lost = (id_, nano, scope_ids, short(charged))

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import os
+import subprocess
 import sys
 import tracemalloc
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from support import sluice
 
 from router.cli.ledger import bill_file
+from router.finops.fleet_bill import costed
 from router.finops.reconcile import Reconciliation
 from router.finops.rows_file import entry_line, time_line
 from router.ledger.port import Reserved
@@ -246,8 +248,6 @@ TIMES = list(times(1440, seed=9))
 
 def expected(fleet):
     found = Reconciliation(lambda nano, _: nano)
-    from router.finops.fleet_bill import costed
-
     for row in costed(row for row in TIMES if row.fleet == fleet[0]):
         found.time(row)
     (row,) = found.rows(0)
@@ -416,16 +416,8 @@ def test_the_store_gives_the_reports_that_its_rows_in_a_file_give(rows, tmp_path
 
     copy = tmp_path / "copy.jsonl"
     ledger("export", "--format", "jsonl", "--state", tmp_path, "--out", copy)
-    arguments = (
-        "report",
-        "--by",
-        "tag:project",
-        "--json",
-        "--from",
-        "2026-11-01",
-        "--to",
-        "2026-11-02",
-    )
+    day = ("--from", "2026-11-01", "--to", "2026-11-02")
+    arguments = ("report", "--by", "tag:project", "--json", *day)
     stored = ledger(*arguments, "--state", tmp_path).stdout
     assert stored == ledger(*arguments, "--rows", copy).stdout
     totals = exact(stored)["totals"]
@@ -443,8 +435,7 @@ def test_a_store_that_is_no_database_is_told(tmp_path):
 
 
 def test_an_interpreter_that_only_lists_commands_imports_none_of_them():
-    code = "import router.cli.ledger, sys; print('pyarrow' in sys.modules, 'matplotlib' in sys.modules)"
-    import subprocess
-
+    code = "import router.cli.ledger.export, router.cli.ledger.report, sys; "
+    code += "print(*(name in sys.modules for name in ('pyarrow', 'matplotlib')))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False False"

@@ -1,6 +1,10 @@
 """What the ledger's tests share: rows, scopes, a moment to begin at."""
 
+import contextlib
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 from router.ledger.audit import violations
 from router.ledger.entry import Entry, stamp
@@ -76,3 +80,32 @@ def limit(soft, hard=-1, alert_at=()):
 
 def wrong(ledger):
     return list(violations(ledger.books()))
+
+
+def dynamo_client(address):
+    """Return a boto3 client of the test server."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "dynamodb",
+        endpoint_url=address,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"max_attempts": 1}, max_pool_connections=64),
+    )
+
+
+@contextlib.contextmanager
+def dynamo_server():
+    """Run moto's server, one request at a time; yield its address."""
+    here = Path(__file__).parent / "dynamo_server.py"
+    with subprocess.Popen(
+        [sys.executable, here], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
+        try:
+            yield running.stdout.readline().strip()
+        finally:
+            running.stdin.close()
+            running.wait(timeout=10)

@@ -1,1 +1,422 @@
-"""The ledger on DynamoDB: not there yet."""
+"""The ledger in one DynamoDB table: one TransactWriteItems to reserve, one to settle.
+
+Two round trips a request; more where something is seen for the first time (an alert, an override
+that ended, another policy's limits) and where a shard ran dry. After a LedgerUnavailable it is
+open whether it was done: the same call again finds out, and without one the lease runs out.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from heapq import merge
+from typing import Any
+from zlib import crc32
+
+from router.ledger.audit import Books, ScopeRow
+from router.ledger.dynamo_scopes import Scopes, row_limit, standing
+from router.ledger.dynamo_table import LEASES, Item, Key, Refusal, Table
+from router.ledger.entry import Entry, clamped, corrections, entry_json, entry_of, stamp
+from router.ledger.fleet_time import FleetTime
+from router.ledger.port import (
+    NEVER,
+    ONCE_S,
+    Alert,
+    Balance,
+    Before,
+    Downgrade,
+    Expired,
+    LedgerUnavailable,
+    Limit,
+    NotReserved,
+    Refused,
+    Reserved,
+    Scope,
+)
+from router.ledger.standing import alerts_due, checked, judged, next_alert
+
+ROUNDS = 8  # of one call, when others keep changing what was read
+SPREAD = 8  # partitions of a day's rows, and of the open leases
+KEPT_S = 7 * 86400  # a reservation that is done, so that replays are known
+_CHARGE = (
+    "SET #reserved = #reserved - :nano, #spent = #spent + :charge, #avail = #avail + :back,"
+    " #softly = #softly + :back, #room = #room - :charge"
+)
+_TELL = f"{_CHARGE} + :more_room, #fired = :now_fired"
+_STILL_DUE = "#fired = :fired AND #soft = :soft AND #alert_at = :alert_at AND #room > :least_room"
+
+
+class DynamoLedger:
+    """The port `Ledger`. `client`: boto3's for `dynamodb`; any thread may use it.
+
+    `shards`: into how many rows a budget's scopes are split, each with its part of the limit, for
+    budgets with more than some 300 requests a second. It never overspends; it may refuse `nano`
+    while less than shards x nano are left in all. Their number is fixed for a period.
+    """
+
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401 (boto3 is no dependency: its types are not there)
+        table: str,
+        shards: Mapping[str, int] | None = None,
+    ) -> None:
+        self._table = Table(client, table)
+        self._scopes = Scopes(self._table, shards or {})
+        self._days: set[Key] = set()
+
+    def reserve(
+        self,
+        worst: Entry,
+        scopes: Sequence[Scope],
+        now_s: float,
+        lease_ends_s: float,
+        downgraded: frozenset[str] = frozenset(),
+    ) -> Reserved | Refused | Downgrade:
+        checked(worst.nano, scopes)
+        held = [self._scopes.shard(scope, worst.request_id) for scope in scopes]
+        for _ in range(ROUNDS):
+            done = self._reserve(worst, scopes, held, now_s, lease_ends_s, downgraded)
+            if done is not None:
+                return done
+        raise LedgerUnavailable("the ledger could not be used: others keep changing the budgets")
+
+    def _reserve(
+        self,
+        worst: Entry,
+        scopes: Sequence[Scope],
+        held: list[int],
+        now_s: float,
+        lease_ends_s: float,
+        downgraded: frozenset[str],
+    ) -> Reserved | Refused | Downgrade | None:
+        """Try once. None: a row or a shard (in `held`) was changed: try again."""
+        nano, keys = worst.nano, [self._scopes.key(*at) for at in zip(scopes, held, strict=True)]
+        operations, places = [self._holding(worst, keys, lease_ends_s)], []
+        for scope, shard in zip(scopes, held, strict=True):
+            places.append(len(operations))
+            lowered = scope.budget in downgraded
+            operations += self._scopes.taking(scope, shard, nano, now_s, lowered=lowered)
+        reserved = Reserved(worst.request_id, nano, tuple(scopes), lease_ends_s, tuple(held))
+        try:
+            self._table.transact(operations)
+        except Refusal as refusal:
+            old = refusal.old
+        else:
+            for key in keys:
+                self._scopes.saw(key)
+            return reserved
+        if 0 in old:
+            return _held_before(old[0], reserved, keys)
+        ends = [*places[1:], len(operations)]
+        rows: list[Item | None] = []
+        for scope, shard, place, end in zip(scopes, held, places, ends, strict=True):
+            row = old.get(place)
+            rows.append(row)
+            failed = any(number in old for number in range(place + 1, end))
+            if failed or (row is not None and (not row or row["until_s"] <= now_s)):
+                self._scopes.mend(scope, shard, now_s)
+                return None
+        return self._judged(scopes, held, rows, nano, downgraded)
+
+    def _judged(
+        self,
+        scopes: Sequence[Scope],
+        held: list[int],
+        rows: Sequence[Item | None],
+        nano: int,
+        downgraded: frozenset[str],
+    ) -> Refused | Downgrade | None:
+        """Return why it is refused, over all shards; a shard that has more is put into `held`."""
+        found: list[tuple[int, int]] = []
+        for number, (scope, row) in enumerate(zip(scopes, rows, strict=True)):
+            if row is not None and self._scopes.count(scope.budget) > 1:
+                shard, row = self._fullest(scope, row)  # noqa: PLW2901 (the same, fuller)
+                held[number] = shard
+            # A row that didn't object is not told: it has enough.
+            found.append((NEVER, -NEVER) if row is None else standing(row))
+        return judged(scopes, found, nano, downgraded)
+
+    def _fullest(self, scope: Scope, row: Item) -> tuple[int, Item]:
+        rows = {int(other["sk"].rpartition("#")[2]): other for other in self._scopes.rows(scope)}
+        for other in range(self._scopes.count(scope.budget)):
+            if other not in rows:
+                return other, {**row, "avail": row["lim"]}  # not made yet: whole
+        best = max(rows, key=lambda number: rows[number]["softly"])
+        return best, rows[best]
+
+    def _holding(self, worst: Entry, keys: Sequence[Key], lease_ends_s: float) -> Item:
+        request_id = worst.request_id
+        item = {
+            "pk": f"R#{request_id}",
+            "sk": "R",
+            "request_id": request_id,
+            "state": "open",
+            "nano": worst.nano,
+            "scopes": json.dumps(keys),
+            "worst": entry_json(worst).decode(),
+            "lease": f"L{crc32(request_id.encode()) % SPREAD}",
+            "due_ms": round(lease_ends_s * 1000),
+        }
+        return self._table.putting(item, "attribute_not_exists(#pk)", {})
+
+    def settle(self, reserved: Reserved, entries: Sequence[Entry], now_s: float) -> list[Alert]:
+        if not entries:
+            raise ValueError("nothing to settle: what was not sent is released")
+        if any(entry.request_id != reserved.id or entry.nano < 0 for entry in entries):
+            raise ValueError(f"a row that is not {reserved.id}'s, or a negative charge")
+        if any(scope.hard_nano is not None for scope in reserved.scopes):
+            entries = clamped(entries, reserved.nano)
+        pairs = zip(reserved.scopes, reserved.held, strict=True)
+        keys = [self._scopes.key(scope, shard) for scope, shard in pairs]
+        change = self._closing(reserved.id, ("open", "settled"), now_s)
+        before, alerts = self._charge(change, keys, reserved.nano, entries)
+        if before is None or before.get("state") == "settled":
+            return alerts
+        if not before:
+            raise NotReserved(reserved.id)
+        return self._take_back(before, entries, now_s)
+
+    def release(self, reserved: Reserved, now_s: float) -> None:
+        pairs = zip(reserved.scopes, reserved.held, strict=True)
+        keys = [self._scopes.key(scope, shard) for scope, shard in pairs]
+        gone = self._table.deleting(_request(reserved.id), "#state = :open", {"open": "open"})
+        before, _ = self._charge(gone, keys, reserved.nano, ())
+        if before and before["state"] == "expired":
+            self._take_back(before, (), now_s)
+
+    def expire(self, now_s: float) -> Expired:
+        leases, alerts = 0, list[Alert]()
+        due = {"due_ms": round(now_s * 1000)}
+        for number in range(SPREAD):
+            values = {"lease": f"L{number}", **due}
+            # What the index tells may be old: the condition on the item itself decides.
+            for item in self._table.query("#lease = :lease AND #due_ms < :due_ms", values, LEASES):
+                worst = entry_of(item["worst"])
+                row = replace(worst, kind="expired", at=stamp(now_s), estimated=True)
+                line = entry_json(row).decode()
+                change = self._closing(item["request_id"], ("open", "expired"), now_s, line)
+                keys = [(pk, sk) for pk, sk in json.loads(item["scopes"])]
+                before, told = self._charge(change, keys, item["nano"], (row,))
+                leases += before is None
+                alerts += told
+        return Expired(leases, tuple(alerts))
+
+    def balance(self, scope: Scope, now_s: float) -> Balance:
+        return self._scopes.balance(scope, now_s)
+
+    def adopt(self, limits: Mapping[str, Limit], policy_hash: str, now_s: float) -> bool:
+        return self._scopes.adopt(limits, policy_hash, now_s)
+
+    def override(
+        self, budget: str, value: str, soft_nano: int, until_s: float, now_s: float
+    ) -> None:
+        if until_s <= now_s:
+            raise ValueError("an override ends after it begins")
+        self._scopes.override(budget, value, soft_nano, until_s, now_s)
+
+    def once(
+        self, key_id: str, idempotency_key: str, body_hash: str, request_id: str, now_s: float
+    ) -> Before | None:
+        item = {
+            "pk": f"ONCE#{key_id}",
+            "sk": idempotency_key,
+            "body_hash": body_hash,
+            "request_id": request_id,
+            "at_s": now_s,
+            "gone_s": int(now_s + 2 * ONCE_S),
+        }
+        free = "attribute_not_exists(#pk) OR #at_s <= :before_s"
+        try:
+            self._table.put(item, free, {"before_s": now_s - ONCE_S})
+        except Refusal as refusal:
+            first = refusal.old[0]
+        else:
+            return None
+        state = self._table.get(_request(first["request_id"])).get("state", "unknown")
+        return Before(first["request_id"], state, first["body_hash"] == body_hash)
+
+    def forget(self, key_id: str, idempotency_key: str, request_id: str) -> None:
+        mine = "attribute_not_exists(#pk) OR #request_id = :request_id"
+        try:
+            self._table.delete(
+                (f"ONCE#{key_id}", idempotency_key), mine, {"request_id": request_id}
+            )
+        except Refusal:
+            return  # another request has it
+
+    def entries(self, start: str, end: str) -> Iterator[Entry]:
+        for day in self._days_between("E", start, end):
+            parts = [self._rows(f"E#{day}#{number}", start, end) for number in range(SPREAD)]
+            for item in merge(*parts, key=lambda item: str(item["sk"])):
+                yield entry_of(item["entry"])
+
+    def fleet_times(self, start: str, end: str) -> Iterator[FleetTime]:
+        for day in self._days_between("F", start, end):
+            for item in self._rows(f"F#{day}", start, end):
+                minute, fleet, source = item["sk"].split("#", 2)
+                seconds, replicas = float(item["seconds"]), item["replicas"]
+                yield FleetTime(
+                    fleet, minute, seconds, replicas, item["nano_hour"], source, item["emulated"]
+                )
+
+    def add_fleet_time(self, rows: Iterable[FleetTime]) -> None:
+        for row in rows:
+            self._begin_day("F", row.minute)
+            sk = f"{row.minute}#{row.fleet}#{row.source}"
+            item = {**asdict(row), "pk": f"F#{_day(row.minute)}", "sk": sk}
+            longer = "attribute_not_exists(#pk) OR #seconds < :seconds"
+            try:
+                self._table.put(item, longer, {"seconds": row.seconds})
+            except Refusal:
+                continue  # what is there covers as much
+
+    def books(self) -> Books:
+        """Return all of it, to be audited: exact only while nobody writes."""
+        items = list(self._table.scan())
+        rows = {
+            f"{i['pk']} {i['sk']}": ScopeRow(
+                f"{i['pk']} {i['sk']}", i["lim"], i["avail"], i["reserved"], i["spent"],
+                i["hard"] >= 0,
+            )
+            for i in items if i["pk"].startswith("S#")
+        }  # fmt: skip
+        held = [
+            (i["request_id"], i["nano"], _names(i["scopes"]))
+            for i in items
+            if i.get("state") == "open"
+        ]
+        charged = []
+        for item in items:
+            if item["pk"].startswith("E#"):
+                row = entry_of(item["entry"])
+                charged.append((row.request_id, row.n, row.nano, _names(item["scopes"])))
+        return Books(rows, held, charged)
+
+    def close(self) -> None:
+        """The client is the caller's."""
+
+    def _closing(
+        self, request_id: str, states: tuple[str, str], now_s: float, line: str | None = None
+    ) -> Item:
+        """Return the operation that changes a reservation's state; the TTL may have it then."""
+        old, new = states
+        change = "SET #state = :new, #gone_s = :gone_s" + (", #worst = :line" if line else "")
+        values = {"old": old, "new": new, "line": line, "gone_s": int(now_s) + KEPT_S}
+        return self._table.updating(
+            _request(request_id), f"{change} REMOVE #lease, #due_ms", "#state = :old", values
+        )
+
+    def _take_back(self, before: Item, entries: Sequence[Entry], now_s: float) -> list[Alert]:
+        """Correct what was charged when the lease ran out, once."""
+        rows = corrections(entry_of(before["worst"]), entries, stamp(now_s))
+        change = self._closing(before["request_id"], ("expired", "settled"), now_s)
+        keys = [(pk, sk) for pk, sk in json.loads(before["scopes"])]
+        return self._charge(change, keys, 0, rows)[1]
+
+    def _charge(
+        self, change: Item, keys: Sequence[Key], nano: int, entries: Sequence[Entry]
+    ) -> tuple[Item | None, list[Alert]]:
+        """Put the rows in the place of `nano` that was reserved.
+
+        Returned: None, or the reservation as it is, if it is in another state: nothing was done.
+        """
+        charge = sum(entry.nano for entry in entries)
+        values = {"nano": nano, "charge": charge, "back": nano - charge}
+        puts = [self._appending(entry, keys) for entry in entries]
+        plain = [self._table.updating(key, _CHARGE, "#room > :charge", values) for key in keys]
+        due: set[int] = set()  # scopes that have an alert to tell, by their place
+        for _ in range(ROUNDS):
+            told = {place: self._telling(keys[place], values) for place in sorted(due)}
+            updates = [told[n][0] if n in told else update for n, update in enumerate(plain)]
+            notes = [note for _, notes, _ in told.values() for note in notes]
+            try:
+                self._table.transact([change, *updates, *puts, *notes])
+            except Refusal as refusal:
+                if 0 in refusal.old:
+                    return refusal.old[0], []
+                due |= {number - 1 for number in refusal.old if number <= len(keys)}
+            else:
+                return None, [alert for _, _, alerts in told.values() for alert in alerts]
+        raise LedgerUnavailable("the ledger could not be used: others keep changing the budgets")
+
+    def _telling(self, key: Key, values: Item) -> tuple[Item, list[Item], list[Alert]]:
+        """Return the row's update that tells its alerts, notes that they are told, and them."""
+        row = self._table.get(key)
+        limit, fired = row_limit(row), json.loads(row["fired"])
+        spent = row["spent"] + values["charge"]
+        shares = alerts_due(limit, fired, spent)
+        if not shares:
+            return self._table.updating(key, _CHARGE, "#room > :charge", values), [], []
+        now_fired = sorted({*fired, *shares})
+        more_room = next_alert(limit, now_fired) - next_alert(limit, fired)
+        values = {
+            **values,
+            "fired": row["fired"],
+            "now_fired": json.dumps(now_fired),
+            "soft": row["soft"],
+            "alert_at": row["alert_at"],
+            "more_room": more_room,
+            "least_room": values["charge"] - more_room,
+        }
+        update = self._table.updating(key, _TELL, _STILL_DUE, values)
+        name = (row["budget"], row["value"], row["period"])
+        notes, alerts = [], []
+        for share in shares:
+            # Another shard of the scope may have told it.
+            note = ("TOLD#" + "#".join(name), repr(share))
+            if not self._table.get(note):
+                item = {"pk": note[0], "sk": note[1]}
+                notes.append(self._table.putting(item, "attribute_not_exists(#pk)", {}))
+                alerts.append(Alert(*name, row["ends"], share, spent, row["soft"]))
+        return update, notes, alerts
+
+    def _appending(self, entry: Entry, keys: Sequence[Key]) -> Item:
+        self._begin_day("E", entry.at)
+        part = crc32(entry.request_id.encode()) % SPREAD
+        item = {
+            "pk": f"E#{_day(entry.at)}#{part}",
+            "sk": f"{entry.at}#{entry.request_id}#{entry.n:06d}",
+            "entry": entry_json(entry).decode(),
+            "scopes": json.dumps(keys),
+        }
+        return self._table.putting(item, "attribute_not_exists(#pk)", {})
+
+    def _begin_day(self, kind: str, at: str) -> None:
+        """Note that a day has rows: reports look at no others."""
+        key = (f"DAYS#{kind}", _day(at))
+        if key not in self._days:
+            self._table.put({"pk": key[0], "sk": key[1]}, "attribute_not_exists(#other)", {})
+            self._days.add(key)
+
+    def _days_between(self, kind: str, start: str, end: str) -> list[str]:
+        days = self._table.query("#pk = :pk", {"pk": f"DAYS#{kind}"})
+        return [day["sk"] for day in days if _day(start) <= day["sk"] <= _day(end)]
+
+    def _rows(self, pk: str, start: str, end: str) -> Iterator[Item]:
+        values = {"pk": pk, "start": start or " ", "end": end}
+        for item in self._table.query("#pk = :pk AND #sk BETWEEN :start AND :end", values):
+            if item["sk"] < end:
+                yield item
+
+
+def _held_before(item: Item, asked: Reserved, keys: Sequence[Key]) -> Reserved:
+    """Return what this request holds already. ValueError: on other terms, or it is done."""
+    if item["state"] != "open":
+        raise ValueError(f"{asked.id} was reserved before, and is charged")
+    before = [(pk, sk) for pk, sk in json.loads(item["scopes"])]
+    names = [(pk, sk.rpartition("#")[0]) for pk, sk in before]
+    if (item["nano"], names) != (asked.nano, [(pk, sk.rpartition("#")[0]) for pk, sk in keys]):
+        raise ValueError(f"{asked.id} is reserved already, on other terms")
+    held = tuple(int(sk.rpartition("#")[2]) for _, sk in before)
+    return replace(asked, held=held, lease_ends_s=item["due_ms"] / 1000)
+
+
+def _request(request_id: str) -> Key:
+    return f"R#{request_id}", "R"
+
+
+def _names(keys: str) -> tuple[str, ...]:
+    return tuple(f"{pk} {sk}" for pk, sk in json.loads(keys))
+
+
+def _day(at: str) -> str:
+    return at[: len("2026-11-21")]

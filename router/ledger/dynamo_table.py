@@ -1,0 +1,199 @@
+"""One DynamoDB table: expressions, transactions, errors. boto3 is the caller's: only if used.
+
+The client is any boto3 `dynamodb` client. Numbers are written as they are, never as floats'
+shadows: nano-USD stay integers.
+"""
+
+import random
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from router.ledger.port import LedgerUnavailable
+
+Item = dict[str, Any]
+Key = tuple[str, str]
+LEASES = "leases"  # the sparse index: only open reservations have `lease` and `due_ms`
+TRIES = 6  # of a transaction that another one came across
+FIRST_WAIT_S = 0.01
+_AGAIN = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+_HASH, _RANGE = "HASH", "RANGE"
+
+
+def definition(name: str) -> dict[str, Any]:
+    """Return what `create_table` needs; the attribute `gone_s` is the TTL."""
+    strings = [{"AttributeName": part, "AttributeType": "S"} for part in ("pk", "sk", "lease")]
+    return {
+        "TableName": name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [*strings, {"AttributeName": "due_ms", "AttributeType": "N"}],
+        "KeySchema": _schema("pk", "sk"),
+        "GlobalSecondaryIndexes": [
+            {
+                "IndexName": LEASES,
+                "KeySchema": _schema("lease", "due_ms"),
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    }
+
+
+def _schema(one: str, other: str) -> list[dict[str, str]]:
+    return [
+        {"AttributeName": one, "KeyType": _HASH},
+        {"AttributeName": other, "KeyType": _RANGE},
+    ]
+
+
+class Refusal(Exception):  # noqa: N818 (a condition that does not hold is no error)
+    """Conditions did not hold; `old`: by the operation's number, the item as it is, {}: none."""
+
+    def __init__(self, old: dict[int, Item]) -> None:
+        super().__init__(f"operations {sorted(old)}")
+        self.old = old
+
+
+class Table:
+    """Every method is one round trip, but `query`, which takes one a page."""
+
+    def __init__(self, client: Any, name: str) -> None:  # noqa: ANN401 (boto3's have no type here)
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 (only if used)
+
+        self._client, self.name = client, name
+        self._foreign = (BotoCoreError, ClientError)
+        self._canceled = client.exceptions.TransactionCanceledException
+        self._failed = client.exceptions.ConditionalCheckFailedException
+
+    def transact(self, operations: Sequence[Item]) -> None:
+        """Do all or nothing. Refusal: conditions did not hold."""
+        wait_s = FIRST_WAIT_S
+        for left in reversed(range(TRIES)):
+            try:
+                self._client.transact_write_items(TransactItems=operations)
+            except self._canceled as exc:
+                reasons = exc.response["CancellationReasons"]
+                if not left or not any(reason["Code"] in _AGAIN for reason in reasons):
+                    raise self._refusal(exc, reasons) from exc
+            except self._foreign as exc:
+                raise _unavailable(exc) from exc
+            else:
+                return
+            time.sleep(wait_s * random.random())  # noqa: S311 (spreads the tries, hides nothing)
+            wait_s *= 2
+
+    def put(self, item: Item, condition: str, values: Item) -> None:
+        self._single(self._client.put_item, self.putting(item, condition, values)["Put"])
+
+    def update(self, key: Key, change: str, condition: str, values: Item) -> None:
+        update = self.updating(key, change, condition, values)["Update"]
+        self._single(self._client.update_item, update)
+
+    def delete(self, key: Key, condition: str, values: Item) -> None:
+        self._single(self._client.delete_item, self.deleting(key, condition, values)["Delete"])
+
+    def get(self, key: Key) -> Item:
+        """Return the item as of now; {}: there is none."""
+        try:
+            found = self._client.get_item(TableName=self.name, Key=_key(key), ConsistentRead=True)
+        except self._foreign as exc:
+            raise _unavailable(exc) from exc
+        return _read(found.get("Item", {}))
+
+    def query(self, condition: str, values: Item, index: str | None = None) -> Iterator[Item]:
+        where = {"IndexName": index} if index else {"ConsistentRead": True}
+        asked = {
+            "TableName": self.name,
+            "KeyConditionExpression": condition,
+            **where,
+            **_expressed(values, condition),
+        }
+        yield from self._pages(self._client.query, asked)
+
+    def scan(self) -> Iterator[Item]:
+        yield from self._pages(self._client.scan, {"TableName": self.name, "ConsistentRead": True})
+
+    def putting(self, item: Item, condition: str, values: Item) -> Item:
+        return {"Put": {**self._on(condition, values, condition), "Item": _written(item)}}
+
+    def updating(self, key: Key, change: str, condition: str, values: Item) -> Item:
+        parts = self._on(condition, values, condition, change)
+        return {"Update": {**parts, "Key": _key(key), "UpdateExpression": change}}
+
+    def deleting(self, key: Key, condition: str, values: Item) -> Item:
+        return {"Delete": {**self._on(condition, values, condition), "Key": _key(key)}}
+
+    def checking(self, key: Key, condition: str, values: Item) -> Item:
+        return {"ConditionCheck": {**self._on(condition, values, condition), "Key": _key(key)}}
+
+    def _on(self, condition: str, values: Item, *texts: str) -> Item:
+        return {
+            "TableName": self.name,
+            "ConditionExpression": condition,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            **_expressed(values, *texts),
+        }
+
+    def _single(self, call: Any, asked: Item) -> None:  # noqa: ANN401 (as above)
+        try:
+            call(**asked)
+        except self._failed as exc:
+            raise Refusal({0: _read(exc.response.get("Item", {}))}) from exc
+        except self._foreign as exc:
+            raise _unavailable(exc) from exc
+
+    def _pages(self, call: Any, asked: Item) -> Iterator[Item]:  # noqa: ANN401 (as above)
+        while True:
+            try:
+                page = call(**asked)
+            except self._foreign as exc:
+                raise _unavailable(exc) from exc
+            yield from map(_read, page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            asked = {**asked, "ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _refusal(self, exc: Exception, reasons: Sequence[Item]) -> Exception:
+        old = {
+            number: _read(reason.get("Item", {}))
+            for number, reason in enumerate(reasons)
+            if reason["Code"] == "ConditionalCheckFailed"
+        }
+        return Refusal(old) if old else _unavailable(exc)
+
+
+def _unavailable(exc: Exception) -> LedgerUnavailable:
+    return LedgerUnavailable(f"the ledger could not be used: {exc}")
+
+
+def _expressed(values: Item, *texts: str) -> Item:
+    """Return the names (#name) and values (:value) that the texts use."""
+    text = " ".join(texts)
+    names = {name: name[1:] for name in re.findall(r"#\w+", text)}
+    used = {name: values[name[1:]] for name in re.findall(r":\w+", text)}
+    parts: Item = {"ExpressionAttributeNames": names} if names else {}
+    return {**parts, "ExpressionAttributeValues": _written(used)} if used else parts
+
+
+def _key(key: Key) -> Item:
+    return _written({"pk": key[0], "sk": key[1]})
+
+
+def _written(values: Mapping[str, Any]) -> Item:
+    return {name: _value(value) for name, value in values.items() if value is not None}
+
+
+def _value(value: str | float | bool) -> Item:
+    if isinstance(value, str):
+        return {"S": value}
+    return {"BOOL": value} if isinstance(value, bool) else {"N": repr(value)}
+
+
+def _read(item: Item) -> Item:
+    return {name: _plain(*next(iter(value.items()))) for name, value in item.items()}
+
+
+def _plain(kind: str, value: Any) -> Any:  # noqa: ANN401 (what the item has)
+    if kind != "N":
+        return value
+    return int(value) if value.lstrip("-").isdigit() else float(value)

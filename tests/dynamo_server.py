@@ -1,0 +1,38 @@
+"""DynamoDB for tests: moto's server with its requests one after the other.
+
+Only so are its conditional writes atomic: threaded, moto lets two transactions between the check
+and the write of each other. Its first line is its address; it ends with its input.
+"""
+
+import os
+import sys
+import threading
+
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+
+class Quiet(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log(self, *args):
+        pass
+
+
+def main():
+    moto, one = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def serial(environ, start_response):
+        with one:
+            return list(moto(environ, start_response))
+
+    server = make_server("127.0.0.1", 0, serial, threaded=True, request_handler=Quiet)
+    sys.stdout.write(f"http://127.0.0.1:{server.server_port}\n")
+    sys.stdout.flush()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdin.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from backends.cost import NANO
 
 _UNIT = Decimal(1)
+MICRO = 1000
 
 
 def usd_text(nano: int) -> str:
@@ -15,8 +16,13 @@ def usd_text(nano: int) -> str:
 
 def usd_cents(nano: int) -> str:
     """Return USD as a person reads them: cents, or so many decimals that a small sum shows."""
-    decimals = 2 if abs(nano) >= NANO or nano == 0 else 6
+    decimals = 2 if abs(nano) >= NANO // 100 or nano == 0 else 6 if abs(nano) >= MICRO else 9
     return f"{Decimal(nano) / NANO:,.{decimals}f}"
+
+
+def dollars(nano: int) -> str:
+    """Return the same in a sentence: -$1.80."""
+    return f"{'-' if nano < 0 else ''}${usd_cents(abs(nano))}"
 
 
 def nano_of(text: str) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from router.cli.table import grid
-from router.finops.money import usd_cents
+from router.finops.money import dollars, usd_cents
 from router.finops.reconcile import Apart, Row, total
 
 HEAD = ("fleet", "day", "bill $", "hours x price $", "difference $", "price $", "hours $",
@@ -52,11 +52,11 @@ def _usd(nano: int | None) -> str:
 def _apart(apart: Apart) -> Iterator[str]:
     if apart.unallocated_lines:
         services = list(apart.unallocated.items())
-        named = ", ".join(f"{name or 'unnamed'} ${usd_cents(n)}" for name, n in services[:SHOWN])
+        named = ", ".join(f"{name or 'unnamed'} {dollars(n)}" for name, n in services[:SHOWN])
         more = f" and {len(services) - SHOWN} more" if len(services) > SHOWN else ""
         yield (
             f"unallocated, {apart.unallocated_lines:,} lines without the tag sluice:fleet: "
-            f"${usd_cents(sum(apart.unallocated.values()))} ({named}{more})"
+            f"{dollars(sum(apart.unallocated.values()))} ({named}{more})"
         )
     kinds: Mapping[str, Mapping[str | None, int]] = {
         "credits and refunds": apart.credits,
@@ -65,5 +65,5 @@ def _apart(apart: Apart) -> Iterator[str]:
     }
     for kind, sums in kinds.items():
         if sums:
-            named = ", ".join(f"{fleet or 'no fleet'} ${usd_cents(n)}" for fleet, n in sums.items())
+            named = ", ".join(f"{fleet or 'no fleet'} {dollars(n)}" for fleet, n in sums.items())
             yield f"{kind}, in no row above: {named}"

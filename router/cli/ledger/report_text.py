@@ -5,7 +5,7 @@ from datetime import tzinfo
 
 from router.cli.table import grid
 from router.finops.fleet_bill import FleetBill
-from router.finops.money import usd_cents
+from router.finops.money import dollars, usd_cents, usd_text
 from router.finops.period import Period, moment
 from router.finops.report import Report, Totals
 from router.finops.tally import Sums
@@ -102,27 +102,25 @@ def _said(found: Report, baselines: tuple[str, ...]) -> Iterator[str]:
     if sums.baseline_unknown:
         yield (
             f"* of {sums.baseline_unknown:,} requests the baseline is unknown: their charges, "
-            f"${usd_cents(sums.unmatched)}, are compared with nothing."
+            f"{dollars(sums.unmatched)}, are compared with nothing."
         )
     if sums.marginal_unknown:
         yield f"* of {sums.marginal_unknown:,} rows the marginal cost is unknown."
     if sums.emulated:
-        yield f"${usd_cents(sums.emulated)} of the charges are of emulated fleets: no model ran."
+        yield f"{dollars(sums.emulated)} of the charges are of emulated fleets: no model ran."
 
 
 def _closed(totals: Totals) -> str:
     charged = totals.sums.nano - totals.without_bill
     idle, variance = totals.idle or 0, totals.variance or 0
     said = (
-        f"charged {usd_cents(charged)} + idle {usd_cents(idle)} + variance {usd_cents(variance)} "
-        f"= {usd_cents(totals.bill)}, the fleets' bill.\n"
+        f"charged {usd_text(charged)} + idle {usd_text(idle)} + variance {usd_text(variance)} "
+        f"= {usd_text(totals.bill)}, the fleets' bill.\n"
         "Idle is paid time in which no request held a place; variance is what serving took beyond "
         "its charges."
     )
     if totals.without_bill:
-        said += (
-            f"\nBesides, ${usd_cents(totals.without_bill)} were charged on fleets without a bill."
-        )
+        said += f"\nBesides, {dollars(totals.without_bill)} were charged on fleets without a bill."
     return said
 
 
@@ -132,7 +130,7 @@ def _saved(totals: Totals, baselines: tuple[str, ...]) -> Iterator[str]:
         yield "Savings are unknown: no request has a baseline."
         return
     named = " and ".join(baselines) or "the policy's baseline (its version isn't kept here)"
-    net = "unknown" if totals.saved_net is None else f"${usd_cents(totals.saved_net)}"
-    yield f"Against {named}: saved ${usd_cents(saved)}; net of idle and variance {net}."
+    net = "unknown" if totals.saved_net is None else dollars(totals.saved_net)
+    yield f"Against {named}: saved {dollars(saved)}; net of idle and variance {net}."
     if len(baselines) > 1:
         yield "The period has more than one baseline, so the sum adds up what isn't alike."

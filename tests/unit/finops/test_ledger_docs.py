@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from test_report import ENTRY
+from ledger_samples import ENTRY
 
 from router.cli.ledger.reconcile_text import reconcile_text
 from router.cli.ledger.report_text import report_text
@@ -64,9 +64,10 @@ def test_the_worked_reconciliation_is_what_the_command_prints():
     found = Reconciliation(lambda nano, _: nano)
     of = (("c8g-qwen3", 24, 3_828_480_000), ("trn2-scout", 11, 495_000_000_000))
     for fleet, n, nano in of:
-        found.line(Line(fleet, NOVEMBER, NOVEMBER + timedelta(days=1), nano, "USD", "usage", n, "EC2"))
-    disk = Line("trn2-scout", NOVEMBER, NOVEMBER + timedelta(hours=1), 2_000_000_000, "USD", "usage",
-                None, "EBS")  # fmt: skip
+        day = (NOVEMBER, NOVEMBER + timedelta(days=1))
+        found.line(Line(fleet, *day, nano, "USD", "usage", n, "EC2"))
+    hour = (NOVEMBER, NOVEMBER + timedelta(hours=1))
+    disk = Line("trn2-scout", *hour, 2_000_000_000, "USD", "usage", None, "EBS")
     found.line(disk)
     found.line(replace(disk, fleet=None, nano=30_000_000_000, service="Amazon S3"))
     found.line(replace(disk, fleet=None, nano=-5_000_000_000, kind="credit"))

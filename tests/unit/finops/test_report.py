@@ -6,28 +6,15 @@ from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
+from ledger_samples import ENTRY, MINUTE
 
 from router.finops.dimensions import dimension
 from router.finops.fleet_bill import FleetBills, costed
-from router.finops.money import nano_of, usd_cents, usd_text
+from router.finops.money import dollars, nano_of, usd_cents, usd_text
 from router.finops.period import Period
 from router.finops.report import days, report
 from router.finops.report_json import report_json
-from router.ledger.entry import Entry, corrections
-from router.ledger.fleet_time import FleetTime
-
-HOUR = 3_600_000_000  # nano-USD: a micro-dollar a second
-ENTRY = Entry(
-    request_id="a", n=0, kind="charge", at="2026-11-01T00:00:10.000Z",
-    period_at="2026-11-01T00:00:00.000Z", key="k", tenant="acme", team="search",
-    tags=(("project", "x"),), task="chat", tier="simple", language="en", service_class="standard",
-    policy="h", rule="r", model="m", fleet="cpu", instance="c8g.xlarge", region="us-east-1",
-    outcome="ok", last=True, tokens_in=1, tokens_cached=None, tokens_out=1, tokens_reasoning=None,
-    nano=1000, nano_marginal=10, nano_average=None, nano_baseline=5000, nano_router=7,
-    service_ms=4000, capacity=4, nano_hour=HOUR, estimated=False, emulated=False,
-    reserved_nano=9000, overrun_nano=0, receipt=None,
-)  # fmt: skip
-MINUTE = FleetTime("cpu", "2026-11-01T00:00:00Z", 60.0, 1, HOUR, "observed", False)
+from router.ledger.entry import corrections
 
 
 def made(*entries, times=(), by="team"):
@@ -148,11 +135,10 @@ def test_money_is_exact_and_keeps_its_sign():
     assert [usd_text(n) for n in (-1, 0, 1_000_000_001)] == [
         "-0.000000001", "0.000000000", "1.000000001",
     ]  # fmt: skip
-    assert [usd_cents(n) for n in (0, 1_234, 12_345_678_900_000)] == [
-        "0.00",
-        "0.000001",
-        "12,345.68",
-    ]
+    assert [usd_cents(n) for n in (0, 12, 1_234_567, 12_345_678_900_000)] == [
+        "0.00", "0.000000012", "0.001235", "12,345.68",
+    ]  # fmt: skip
+    assert [dollars(n) for n in (-1_800_000_000, 5 * 10**9)] == ["-$1.80", "$5.00"]
     assert (nano_of("-1.5e-9"), nano_of("2.5e-9"), nano_of("1e3")) == (-2, 2, 10**12)
     for wrong in ("", "x", "NaN", "Infinity", "1,5"):
         with pytest.raises(ValueError, match="not an amount"):

@@ -114,6 +114,46 @@ def test_a_folder_that_is_not_there_is_told(tmp_path):
     assert f"{tmp_path / 'deep'}: no such folder" in run.stderr
 
 
+def _named(labels, how):
+    """Return another name of the labels."""
+    other = labels.parent / "other.json"
+    if how == "symlink":
+        other.symlink_to(labels)
+    elif how == "hard link":
+        other.hardlink_to(labels)
+    else:
+        (labels.parent / "sub").mkdir()
+        other = {"itself": labels, "spelling": labels.parent / "sub" / ".." / labels.name}[how]
+    return other
+
+
+@pytest.mark.parametrize("how", ["itself", "spelling", "symlink", "hard link"])
+def test_labels_are_never_overwritten(tmp_path, how):
+    labels = written(tmp_path / "labels.svg", 60)
+    before, other = labels.read_text(), _named(labels, how)
+    run = sluice("calibrate", labels, "--out", other)
+    assert run.returncode == 3
+    assert "is read as well: write to another file" in run.stderr
+    drawn = sluice("calibrate", labels, "--out", tmp_path / "c.json", "--plot", labels)
+    assert drawn.returncode == 3
+    assert f"{labels} is read as well" in drawn.stderr
+    with labels.open() as stream:
+        piped = sluice("calibrate", "-", "--out", other, stdin=stream)
+    assert piped.returncode == 3
+    assert "is -, which is read as well" in piped.stderr
+    assert labels.read_text() == before
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_the_picture_is_not_drawn_over_the_calibration(tmp_path):
+    labels, out = written(tmp_path / "labels.jsonl", 60), tmp_path / "c.svg"
+    (tmp_path / "sub").mkdir()
+    run = sluice("calibrate", labels, "--out", out, "--plot", tmp_path / "sub" / ".." / "c.svg")
+    assert run.returncode == 3
+    assert f"is {out}, which is written as well" in run.stderr
+    assert not out.exists()
+
+
 def test_too_few_labels_are_refused(tmp_path):
     run = sluice("calibrate", written(tmp_path / "l", 49), "--out", tmp_path / "c.json")
     assert run.returncode == 2

@@ -1,7 +1,5 @@
 """``sluice calibrate``: learn from one's own labels how far the small model can be trusted."""
 
-import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,7 +12,8 @@ from router.calibrate.weights import KEY_SHARE, fair_share
 from router.classify.calibration import to_json
 from router.cli import options
 from router.cli.calibrate.found import Found, by_key, found_in, json_of, show
-from router.cli.calibrate.labels import of_feedback, of_file, teaching, teaching_judged
+from router.cli.calibrate.labels import STORE, of_feedback, of_file, teaching, teaching_judged
+from router.cli.calibrate.written import check_written, write
 from router.cli.errors import INVALID, REFUSED, Ends, told
 from router.labels import Given
 from router.sources import Sources
@@ -74,7 +73,9 @@ def command(
     {"id", "prompt" or "messages" or "features", and "weak" and "strong", or "acceptable"}: how
     well the small and the strong model answered, from 0 to 1, or whether the small one did.
     """
-    _check_options(labels, out, plot, fleets, policy, from_feedback=from_feedback)
+    _check_options(labels, plot, fleets, policy, from_feedback=from_feedback)
+    store = [state / STORE] if from_feedback else []
+    check_written([out, plot], [labels, fleets, policy, *store])
     with told():
         given, judged = of_feedback(state) if from_feedback else ([], [])
         world = None if fleets is None else Sources(state, fleets, policy).load()
@@ -88,7 +89,7 @@ def command(
         raise Ends(f"{exc}; nothing is written", REFUSED) from None
     warnings += _doubts(learnt)
     with told():
-        _write(out, orjson.dumps(to_json(learnt.fitted.calibration)))
+        write(out, orjson.dumps(to_json(learnt.fitted.calibration)))
         if draw is not None and plot is not None:
             draw(learnt, plot)
             click.echo(f"drawn: {plot}", err=True)
@@ -104,7 +105,6 @@ def command(
 
 def _check_options(
     labels: str | None,
-    out: Path,
     plot: Path | None,
     fleets: Path | None,
     policy: Path | None,
@@ -121,9 +121,6 @@ def _check_options(
                 raise Ends(f"`{option}` goes with `--from-feedback`", INVALID)
     if policy is not None and fleets is None:
         raise Ends("`--policy` goes with `--fleets`: its baseline's costs are compared", INVALID)
-    for path in (out, plot):
-        if path is not None and not path.parent.is_dir():
-            raise Ends(f"{path.parent}: no such folder", INVALID)
     if plot is not None and plot.suffix not in PICTURES:
         raise Ends(f"{plot}: a picture is .svg or .png", INVALID)
 
@@ -191,13 +188,3 @@ def _drawer() -> Callable[[Found, Path], None]:
         said = "plots need matplotlib: install `sluice[plot]`, or `pip install matplotlib`"
         raise Ends(said, REFUSED) from None
     return picture.draw
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()

@@ -15,6 +15,7 @@ from router.labels import Given, Judged, Labels
 from yamlfile import suggest
 
 FEATURES = "features"
+STORE = "sluice.db"  # of a state folder
 NAMES = ("task", "complexity", "language", "tokens_in")
 
 
@@ -34,7 +35,7 @@ def of_feedback(state: Path) -> tuple[list[Given], list[Judged]]:
     """Return what callers said of answers, and what shadow judging found; raise Ends where nothing
     is kept, or sqlite3.Error.
     """
-    if not (state / "sluice.db").exists():
+    if not (state / STORE).exists():
         raise Ends(f"{state}: no feedback is kept there: name the router's `--state`", INVALID)
     store = Labels(state)
     try:

@@ -32,6 +32,7 @@ class Label:
 
     `text` None: of its request only task, complexity, language and tokens_in are known. `key` is
     whose label it is; None: the operator's own. `said`: acceptable or not, in so many words.
+    `share`: of labels taken together, how acceptable they are on average. An empty `id` is none.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Label:
     key: str | None = None
     said: bool | None = None
     weight: float = 1.0
+    share: float | None = None
     signals: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -54,7 +56,7 @@ class Label:
     @property
     def acceptable(self) -> float:
         """Return 1 where the strong model gains nothing, less where it does."""
-        return 1 - max(0.0, self.gain)
+        return 1 - max(0.0, self.gain) if self.share is None else self.share
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,11 +100,62 @@ def test_labels_that_the_strong_model_never_answers_are_refused(tmp_path):
     assert "the strong model answered none of these" in run.stderr
 
 
-def test_repeated_texts_are_told(tmp_path):
+def test_doubled_lines_and_repeated_texts_are_told_and_count_once(tmp_path):
     labels = written(tmp_path / "labels.jsonl", 60)
-    labels.write_text(labels.read_text() + labels.read_text().splitlines()[0] + "\n")
+    first = json.loads(labels.read_text().splitlines()[0])
+    again = [first, first, {**first, "id": "other"}, {**first, "id": None}]
+    labels.write_text(labels.read_text() + "\n".join(map(json.dumps, again)))
+    run = sluice("calibrate", labels, "--out", tmp_path / "c.json", "--json")
+    assert run.returncode == 0, run.stderr
+    said = json.loads(run.stdout)
+    assert (
+        "2 lines bear id and text of an earlier one: doubled lines count once" in (said["warnings"])
+    )
+    assert any(w.startswith("2 labels repeat the text of another: ") for w in said["warnings"])
+    assert said["labels"] == sum(row["counted"] for row in said["tasks"].values()) == 60
+
+
+def copied(path, texts):
+    """Write a label for each (text, copies, acceptable)."""
+    rows = [
+        {"id": f"{i}-{copy}", "prompt": text, "acceptable": good}
+        for i, (text, copies, good) in enumerate(texts)
+        for copy in range(copies)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+ONE = "Is this review positive or negative: the food was cold"
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (
+            [(ONE, 40, True), *((f"other {i}", 1, i % 2 == 0) for i in range(15))],
+            "16 labels (55 lines, but copies of a text count as one label) are too few",
+        ),
+        ([(ONE, 60, True)], "1 label (60 lines, but copies of a text count as one label) is too"),
+        ([(f"t {i}", 10, i % 3 > 0) for i in range(40)], "40 labels (400 lines, but"),
+    ],
+)
+def test_copies_of_few_texts_are_too_few(tmp_path, texts, said):
+    labels = copied(tmp_path / "labels.jsonl", texts)
     run = sluice("calibrate", labels, "--out", tmp_path / "c.json")
-    assert "1 labels repeat the text of another" in run.stderr
+    assert run.returncode == 2
+    assert said in run.stderr
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_copies_beside_enough_texts_prove_no_more_than_one_label(tmp_path):
+    others = [(f"Is this review positive or negative: {i}", 1, i % 4 > 0) for i in range(80)]
+    labels = copied(tmp_path / "labels.jsonl", [(ONE, 200, True), *others])
+    run = sluice("calibrate", labels, "--out", tmp_path / "c.json", "--json")
+    assert run.returncode == 0, run.stderr
+    said = json.loads(run.stdout)
+    assert said["tasks"]["sentiment"] == {"labels": 81, "counted": 81, "acceptable": 61}
+    assert "81 labels are few: a few hundred make the intervals useful" in said["warnings"]
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
@@ -152,6 +203,48 @@ def test_the_picture_is_not_drawn_over_the_calibration(tmp_path):
     assert run.returncode == 3
     assert f"is {out}, which is written as well" in run.stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize("share", ["nan", "inf", "-1", "2", "x"])
+@pytest.mark.parametrize("option", ["--quality-floor", "--key-share"])
+def test_a_share_that_is_none_is_refused(tmp_path, option, share):
+    labels = written(tmp_path / "labels.jsonl", 60)
+    run = sluice("calibrate", labels, "--out", tmp_path / "c.json", option, share)
+    assert run.returncode == 3
+    assert f"'{option}': " in run.stderr
+    assert share in run.stderr
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_a_byte_order_mark_at_the_start_is_taken_off(tmp_path):
+    labels = written(tmp_path / "labels.jsonl", 60)
+    labels.write_bytes(b"\xef\xbb\xbf" + labels.read_bytes())
+    run = sluice("calibrate", labels, "--out", tmp_path / "c.json")
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_file_without_labels_is_told_to_hold_none(tmp_path):
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text("\n\n")
+    run = sluice("calibrate", labels, "--out", tmp_path / "c.json")
+    assert run.returncode == 2
+    assert f"{labels}: no labels are there" in run.stderr
+    with labels.open() as stream:
+        piped = sluice("calibrate", "-", "--out", tmp_path / "c.json", stdin=stream)
+    assert "standard input: no labels are there" in piped.stderr
+    one = sluice("calibrate", written(labels, 1), "--out", tmp_path / "c.json")
+    assert "1 label is too few to learn from: at least 50" in one.stderr
+
+
+def test_ids_that_stand_for_several_texts_are_told(tmp_path):
+    labels = written(tmp_path / "labels.jsonl", 60)
+    rows = [json.loads(line) for line in labels.read_text().splitlines()]
+    rows[1]["id"] = rows[2]["id"] = rows[0]["id"]
+    rows[3].pop("id")
+    rows[4].pop("id")
+    labels.write_text("\n".join(map(json.dumps, rows)))
+    run = sluice("calibrate", labels, "--out", tmp_path / "c.json")
+    assert "warning: 1 id stands on lines of different texts" in run.stderr
 
 
 def test_too_few_labels_are_refused(tmp_path):

@@ -218,7 +218,7 @@ def test_a_store_without_labels_has_too_few(tmp_path):
     sqlite3.connect(tmp_path / "state" / "sluice.db").close()
     run = calibrate(tmp_path, "--from-feedback", "--state", tmp_path / "state")
     assert run.returncode == 2
-    assert "0 labels are too few" in run.stderr
+    assert f"{tmp_path / 'state'}: no labels are there" in run.stderr
 
 
 FEATURES = {"task": "code", "complexity": 0.5, "language": "en", "tokens_in": 4}

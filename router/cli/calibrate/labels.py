@@ -1,5 +1,6 @@
 """The labels that ``sluice calibrate`` learns from: lines of a file, and those that were kept."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def teaching_judged(judged: Sequence[Judged]) -> list[Label]:
 def _label(line: bytes, by: Judge) -> Label:
     row = requests_file.row(line, (*requests_file.FIELDS, FEATURES))
     weak, strong = _outcome(row)
-    name = str(row.get("id"))
+    name = "" if row.get("id") is None else json.dumps(row["id"])  # 1 and "1" are two
     if FEATURES in row:
         task, complexity, language, tokens_in = _features(row[FEATURES])
         return Label(name, None, language, complexity, weak, strong, task, tokens_in)

@@ -263,7 +263,7 @@ def test_the_picture_has_its_three_parts_and_the_chosen_floor(tmp_path, closed_p
         "Reliability",
         "p_small foretold",
         "share kept small",
-        f"quality_floor {said['chosen']['threshold']:.3f}",
+        f"quality_floor {said['chosen']['threshold']:.4f}",
         "stays small, not acceptable",
         "zh-Hans (",
     ):

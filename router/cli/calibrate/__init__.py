@@ -8,7 +8,6 @@ import orjson
 from click.core import ParameterSource
 
 from router.calibrate.distinct import distinct
-from router.calibrate.fit import NothingLearnt
 from router.calibrate.weights import KEY_SHARE
 from router.classify.calibration import to_json
 from router.cli import options, requests_file
@@ -86,10 +85,7 @@ def command(
         found = distinct([*read, *teaching(given), *teaching_judged(judged)])
     draw = None if plot is None else _drawer()
     warnings = list(warnings_of(found, given, key_share))
-    try:
-        learnt = found_in(found.labels, key_share, quality_floor, world)
-    except NothingLearnt as exc:
-        raise Ends(f"{exc}; nothing is written", REFUSED) from None
+    learnt = found_in(found.labels, key_share, quality_floor, world)
     warnings += doubts(learnt)
     with told():
         write(out, orjson.dumps(to_json(learnt.fitted.calibration)))

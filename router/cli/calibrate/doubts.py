@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from router.calibrate.distinct import Distinct
-from router.calibrate.fit import LEAST, weighted
+from router.calibrate.fit import LEAST, Fitted, weighted
 from router.calibrate.weights import fair_share
 from router.cli.calibrate.found import Found, by_key
 from router.cli.errors import REFUSED, Ends
@@ -56,7 +56,10 @@ def warnings_of(read: Distinct, given: Sequence[Given], key_share: float) -> Ite
         said = "the strong model answered none of these acceptably: nothing to compare with"
         raise Ends(f"{said}; nothing is written", REFUSED)
     if sum(label.gain for label in found) <= 0:
-        yield "the strong model is not stronger on these labels: nothing to order by"
+        yield (
+            "the strong model is not stronger on these labels: nothing to order by; are `weak` and "
+            "`strong` swapped?"
+        )
 
 
 def _copies(read: Distinct) -> Iterator[str]:
@@ -76,8 +79,12 @@ def _copies(read: Distinct) -> Iterator[str]:
 
 def doubts(learnt: Found) -> Iterator[str]:
     """Yield why what was learnt may not be worth using."""
+    yield from _untold(learnt.fitted)
+    yield from _reversed(learnt)
     mine = learnt.orderings["calibrated"]
     if mine.apgr is None or mine.low is None:
+        return
+    if learnt.fitted.is_level:
         return
     if mine.low <= RANDOM:
         yield (
@@ -88,6 +95,48 @@ def doubts(learnt: Found) -> Iterator[str]:
         other = learnt.orderings[name].apgr
         if other is not None and other >= mine.apgr:
             yield f"{name} alone orders these labels as well (APGR {other:.3f})"
+
+
+def _untold(fitted: Fitted) -> Iterator[str]:
+    """Yield what of the labels doesn't tell which requests the small model answers as well."""
+    count = labels_of(len(fitted.labels))
+    same = f"p_small is the same for all, {fitted.p_small[0]:.4f}"
+    kinds = {label.acceptable for label in fitted.labels}
+    if kinds in ({0.0}, {1.0}):
+        yield (
+            f"all labels are {'' if kinds == {1.0} else 'not '}acceptable: nothing is learnt of "
+            f"which requests differ; {same}"
+        )
+    elif fitted.is_level:
+        yield (
+            f"which of these {count} are acceptable is foretold no better than by chance: {same}; "
+            "the counts by task hold, and more labels would tell"
+        )
+    elif fitted.words is False:
+        yield (
+            "words tell no better than by chance which of these labels are acceptable: those with "
+            "text teach as those without do"
+        )
+    elif fitted.features is False:
+        yield (
+            "the labels without text teach how many are acceptable alone: their task, complexity, "
+            "language and size tell no better than by chance which"
+        )
+
+
+def _reversed(learnt: Found) -> Iterator[str]:
+    """Yield where requests that look hard gain less from the strong model: mostly a mistake."""
+    found = {name: learnt.orderings[name] for name in ("complexity", "length")}
+    turned = [
+        f"{one.apgr:.3f} by {name}, at most {one.high:.3f}"
+        for name, one in found.items()
+        if one.high is not None and one.high < RANDOM
+    ]
+    if turned:
+        yield (
+            f"the strong model gains least where requests look hard (APGR {'; '.join(turned)}): "
+            "are `weak` and `strong` swapped, or `acceptable` turned round?"
+        )
 
 
 def labels_of(count: int) -> str:

@@ -93,6 +93,7 @@ def json_of(found: Found, given: Sequence[Given], judged: Sequence[Judged]) -> d
         "keys": {key: {"labels": count, "weight": weight} for key, count, weight in by_key(labels)},
         "said": _said(given),
         "judges": _judges(judged, given),
+        "level": found.fitted.p_small[0] if found.fitted.is_level else None,
         "cost": None if found.saved is None else asdict(found.saved),
     }
 
@@ -215,7 +216,7 @@ def _thresholds(found: Found) -> str:
             _three(row.quality),
             *(() if cost is None else (_share(cost),)),
         )
-        for row, cost in list(zip(found.rows, costs, strict=True))[1::2]
+        for row, cost in list(zip(found.rows, costs, strict=True))[::-1][::2][::-1]
     ]
     return grid(head, cells, left=()) + below
 
@@ -243,7 +244,7 @@ def _conclusion(found: Found) -> str:
             "or everything to the strong model"
         )
     return (
-        f"`quality_floor: {chosen.threshold:.3f}` keeps {chosen.small:.0%} on the small model, "
+        f"`quality_floor: {chosen.threshold:.4f}` keeps {chosen.small:.0%} on the small model, "
         f"acceptable in at least {chosen.acceptable_sure:.0%} of cases (95 % confidence)"
     )
 

@@ -94,8 +94,21 @@ def json_of(found: Found, given: Sequence[Given], judged: Sequence[Judged]) -> d
         "said": _said(given),
         "judges": _judges(judged, given),
         "level": found.fitted.p_small[0] if found.fitted.is_level else None,
-        "cost": None if found.saved is None else asdict(found.saved),
+        "cost": None if found.saved is None else _cost(found.saved),
     }
+
+
+def _cost(saved: Saving) -> dict[str, Any]:
+    return {**asdict(saved), "note": dearer(saved) if saved.is_none else None}
+
+
+def dearer(saved: Saving) -> str:
+    """Return why every threshold costs more than the strong model alone, and what that means."""
+    return (
+        f"{saved.small} is dearer than {saved.strong} at every threshold: a rate card takes each "
+        "machine as full, and full the large one is cheaper a token, so what stays small saves "
+        f"nothing unless {saved.strong} would stand partly idle (`sluice fleet show --break-even`)"
+    )
 
 
 def by_key(labels: Sequence[Label]) -> list[tuple[str, int, float]]:
@@ -207,6 +220,8 @@ def _thresholds(found: Found) -> str:
             f"\nrelative cost: {found.saved.small} for what stays small, over everything on "
             f"{found.saved.strong}; rate cards, {TOKENS_OUT} tokens out"
         )
+        if found.saved.is_none:
+            below += f"\n{dearer(found.saved)}"
     cells = [
         (
             _three(row.threshold),

@@ -54,7 +54,7 @@ def fits(request: ChatRequest, decision: Decision) -> bool:
         return False
     try:
         return len(orjson.dumps(request.body)) <= REQUEST_BYTES
-    except TypeError:  # a lone surrogate, or a number beyond 64 bits
+    except TypeError:  # a number beyond 64 bits
         return False
 
 

@@ -15,8 +15,9 @@ from router.errors import Refusal
 Body = dict[str, Any]
 SERVICE_CLASSES = ("interactive", "standard", "deferrable")
 MOST_FIELDS = 100  # of a body; OpenAI has about 40. Over 100,000 an engine sat for a minute
-DEPTH = 200  # of nested brackets; Python's parser and writer give up at about 970
-_NO_BRACKET = bytes(set(range(256)) - set(b"{}[]"))
+DEPTH = 200  # of nested objects and lists; Python's parser and writer give up at about 970
+DIGITS = 309  # of the largest double
+MESSAGE_FIELDS = ("content", "name", "tool_calls", "tool_call_id")  # that an error may name
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
@@ -53,9 +54,11 @@ HINT_HEADERS = frozenset(
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def parse_chat(raw: bytes) -> ChatRequest:
-    """Return the checked request, or raise Refusal(400) naming the field."""
-    body = json_object(raw)
+def parse_chat(raw: bytes, *, to_send: bool = True) -> ChatRequest:
+    """Return the checked request, or raise Refusal(400) naming the field. What is only judged, not
+    sent, may hold half a surrogate pair.
+    """
+    body = json_object(raw, to_send=to_send)
     for field, (fits, wanted) in FIELDS.items():
         value = body.get(field)
         if value is not None and not fits(value):
@@ -109,32 +112,83 @@ def parse_hints(headers: Mapping[bytes, bytes]) -> Hints:
     )
 
 
-def json_object(raw: bytes) -> Body:
+def json_object(raw: bytes, *, to_send: bool = True) -> Body:
     """Return the object that a body is, or raise Refusal(400)."""
-    if raw.count(b"{") + raw.count(b"[") > DEPTH and _depth(raw) > DEPTH:
-        _wrong(None, "the body is nested too deeply")
+    body = json_value(raw)
+    if not isinstance(body, dict):
+        _wrong(None, "the body must be a JSON object")
+    if len(body) > MOST_FIELDS:
+        _wrong(None, f"the body has {len(body):,} fields, at most {MOST_FIELDS} are passed on")
+    if to_send and (b"\\ud" in raw or b"\\uD" in raw):  # no other form of it is UTF-8
+        _refuse_half_pairs(body)
+    return body
+
+
+def json_value(raw: bytes) -> object:
+    """Return the JSON value that a body is, nested DEPTH deep at most, or raise Refusal(400)."""
     try:
-        body = _DECODER.decode(raw.decode())
+        value = _DECODER.decode(raw.decode())
     except UnicodeDecodeError:
         _wrong(None, "the body is not UTF-8")
     except json.JSONDecodeError as exc:
         _wrong(None, f"the body is not JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}")
     except ValueError:
         _wrong(None, "the body holds a number that JSON doesn't know, or one too large to be read")
-    if not isinstance(body, dict):
-        _wrong(None, "the body must be a JSON object")
-    if len(body) > MOST_FIELDS:
-        _wrong(None, f"the body has {len(body):,} fields, at most {MOST_FIELDS} are passed on")
-    return body
+    except RecursionError:
+        _wrong(None, "the body is nested too deeply")
+    # Brackets in a text count here but don't nest, so the value itself has the last word.
+    if raw.count(b"{") + raw.count(b"[") > DEPTH and _is_deep(value):
+        _wrong(None, "the body is nested too deeply")
+    return value
 
 
-def _depth(raw: bytes) -> int:
-    """Return how deeply brackets are nested, those inside of texts counted too."""
-    deepest = depth = 0
-    for bracket in raw.translate(None, _NO_BRACKET):
-        depth += 1 if bracket in b"{[" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _is_deep(value: object) -> bool:
+    """Tell whether more than DEPTH objects and lists are nested, without nesting itself."""
+    level: list[Any] = [value] if type(value) in _NESTING else []
+    for _ in range(DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) in _NESTING
+        ]
+        if not level:
+            return False
+    return True
+
+
+_NESTING = frozenset((dict, list))
+
+
+def _refuse_half_pairs(body: Body) -> None:
+    """Refuse half a surrogate pair in any text: UTF-8 has no form of it, and engines fail at it."""
+    if _is_whole(body):
+        return
+    at = _half_in(body)
+    where = "a field's name" if at is None else f"`{at}`"
+    _wrong(at, f"{where} holds half a surrogate pair (a lone `\\ud800` to `\\udfff`): leave it out")
+
+
+def _half_in(body: Body) -> str | None:
+    """Return the field that holds half a pair; None if it is in the field's own name."""
+    name = next((name for name in body if not _is_whole([name, body[name]])), None)
+    if name is None or not _is_whole(name):
+        return None
+    if name != "messages" or not isinstance(body[name], list):
+        return name[:60]
+    i, message = next((i, said) for i, said in enumerate(body[name]) if not _is_whole(said))
+    for field in MESSAGE_FIELDS:
+        if isinstance(message, dict) and not _is_whole(message.get(field)):
+            return f"messages[{i}].{field}"
+    return f"messages[{i}]"
+
+
+def _is_whole(value: object) -> bool:
+    try:
+        _ENCODER.encode(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _no_constant(_: str) -> NoReturn:
@@ -148,8 +202,14 @@ def _finite(text: str) -> float:
     return value
 
 
+def _integer(text: str) -> int:
+    if len(text) >= DIGITS:  # then it may be beyond a double's range, at which llama-server fails
+        _finite(text)
+    return int(text)
+
+
 # Made once: json.loads and json.dumps make a new one for every call with options.
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, parse_int=_integer)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -335,8 +395,4 @@ def upstream_body(edit: Edit) -> tuple[bytes, list[str]]:
     """Return the bytes to send and the names of the edits made."""
     body = dict(edit.request.body)
     made = [name for name, apply in EDITS.items() if apply(body, edit)]
-    text = _ENCODER.encode(body)
-    try:
-        return text.encode(), made
-    except UnicodeEncodeError:  # a lone surrogate, which only the escaped form can carry
-        return json.dumps(body, separators=(",", ":")).encode(), made
+    return _ENCODER.encode(body).encode(), made

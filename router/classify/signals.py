@@ -31,6 +31,9 @@ def signals_of(features: Features) -> dict[str, float]:
     """Return the signals that speak."""
     cues = dict(features.cues)
     found = cues | _of_topic(features, cues) | _of_form(features, cues) | _of_request(features)
+    if "close" in cues:  # `thanks` over a request is a courtesy
+        alone = max(0.0, 1 - features.instruction_tokens / SHORT_QUESTION)
+        found["close"] = alone * cues["close"] if HEAVY.isdisjoint(cues) else 0.0
     if "code" in cues:
         # A function that tells `whether a word is a palindrome or not` is to be written, not run.
         found["write_code"] = min(cues.get("write", 0.0), cues["code"], 1.0)
@@ -52,7 +55,10 @@ def _of_topic(features: Features, cues: Mapping[str, float]) -> dict[str, float]
         found["short_question"] = 1 - size / SHORT_QUESTION
     if features.system_cues:
         system = dict(features.system_cues)
-        found["system_light"] = max((system[name] for name in LIGHT & system.keys()), default=0.0)
+        # Where it doesn't bind every message to a light task, a user may ask for something else.
+        bound = "brief" in system or HEAVY.isdisjoint(cues)
+        light = [system[name] for name in LIGHT & system.keys()]
+        found["system_light"] = max(light, default=0.0) if bound else 0.0
         found["system_brief"] = system.get("brief", 0.0)
         found["system_agent"] = system.get("agent", 0.0)
     elif _TOPICS.isdisjoint(cues):

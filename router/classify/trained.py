@@ -13,9 +13,15 @@ from router.classify.assumed import COPIES, FALLS, GAIN_SAYS, P_SMALL, THINKING_
 from router.classify.judgement import Judgement
 from router.classify.signals import gain_signals_of, signals_of, task_signals_of
 from router.features import Features, Reading
+from router.features.language import ENGLISH_WORDS
 
 DECIMALS: Final = 4  # of complexity and p_small: what is recorded is what was compared
 SURELY_HEAVY: Final = 0.5  # complexity from which on a request is heavy more likely than not
+ENGLISH: Final = "en"
+OTHER: Final = "other"
+LETTERS: Final = 3  # of a word that tells a language
+UNREAD_WORDS: Final = 2  # so many words tell
+KNOWN_SHARE: Final = 0.34  # of the words, below which a text can't be read
 WORDS: Final = "words"  # the reason that stands for all words together
 MOST_LOG_ODDS: Final = 30.0
 
@@ -29,20 +35,32 @@ def trained(artefact: Artefact) -> Callable[[Reading], Judgement]:
         reasons = _reasons(artefact, signals, reading.words)
         complexity = _probability(artefact.bias + sum(said for _, said in reasons))
         task = _task(artefact, features, signals)
-        threshold = artefact.thresholds[features.language]
+        language = features.language
+        if language == ENGLISH and _unread(artefact, reading.words):
+            language = OTHER
+        threshold = artefact.thresholds[language]
         return Judgement(
             task=task,
             complexity=complexity,
             tier="simple" if complexity < threshold else "heavy",
             sure=complexity < threshold or complexity >= SURELY_HEAVY,
             p_small=_p_small(artefact, task, complexity, gain_signals_of(features, signals)),
-            language=features.language,
+            language=language,
             tokens_out=_tokens_out(artefact, features, task, complexity, 0.0),
             tokens_out_p90=_tokens_out(artefact, features, task, complexity, artefact.spread),
             reasons=reasons,
         )
 
     return judge
+
+
+def _unread(artefact: Artefact, words: AbstractSet[str]) -> bool:
+    """Tell whether what looks like English has hardly a word that was learnt: then it is none."""
+    if not ENGLISH_WORDS.isdisjoint(words):
+        return False
+    long = [word for word in words if len(word) >= LETTERS and word.isalpha()]
+    known = sum(word in artefact.words for word in long)
+    return len(long) >= UNREAD_WORDS and known < KNOWN_SHARE * len(long)
 
 
 def _reasons(

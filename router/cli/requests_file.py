@@ -2,6 +2,7 @@
 
 import json
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -17,14 +18,20 @@ FIELDS = ("prompt", "messages")
 def lines(file: str) -> Iterator[tuple[str, bytes]]:
     """Return the lines that aren't blank, each with its place; `-` is standard input."""
     if file == "-":
-        yield from _numbered(sys.stdin.buffer, "standard input")
+        yield from _numbered(sys.stdin.buffer, name_of(file))
         return
     with Path(file).open("rb") as stream:
         yield from _numbered(stream, file)
 
 
+def name_of(file: str) -> str:
+    return "standard input" if file == "-" else file
+
+
 def _numbered(stream: IO[bytes], name: str) -> Iterator[tuple[str, bytes]]:
     for n, line in enumerate(stream, 1):
+        if n == 1:
+            line = line.removeprefix(BOM_UTF8)  # noqa: PLW2901  (what some editors begin with)
         if line.strip():
             yield f"{name}:{n}", line
 
@@ -49,12 +56,16 @@ def row(line: bytes, fields: tuple[str, ...] = FIELDS) -> dict[str, Any]:
     repeats the line.
     """
     try:
-        value = _loads(line)
-    except json.JSONDecodeError as exc:
-        raise ValueError(f"not JSON: {exc.msg}") from None
+        value = wire.json_value(line)
+    except Refusal as refusal:
+        raise ValueError(refusal.message.replace("the body", "the line")) from None
     if not isinstance(value, dict) or sum(field in value for field in fields) != 1:
         known = " or ".join(f'"{field}"' for field in fields)
         raise ValueError(f'an object with "id" and either {known} is expected')
+    try:
+        orjson.dumps(value.get("id"))
+    except orjson.JSONEncodeError:  # half a surrogate pair, or beyond 64 bits
+        raise ValueError("`id` can't be written: a text or a number is expected") from None
     return value
 
 
@@ -66,18 +77,10 @@ def request(value: Mapping[str, Any]) -> wire.ChatRequest:
             raise ValueError("`prompt` must be a text")
         messages = [{"role": "user", "content": value["prompt"]}]
     try:
-        return wire.parse_chat(_json({"model": "auto", "messages": messages}))
+        body = _json({"model": "auto", "messages": messages})
+        return wire.parse_chat(body, to_send=False)
     except Refusal as refusal:
         raise ValueError(refusal.message) from None
-
-
-def _loads(line: bytes) -> object:
-    try:
-        return orjson.loads(line)
-    except json.JSONDecodeError:
-        if b"\\u" not in line:
-            raise
-        return json.loads(line)  # which reads half a surrogate pair, as the API does
 
 
 def _json(value: object) -> bytes:

@@ -32,7 +32,7 @@ _OTHERS: Final = (
     "der das und ist nicht ein eine ich mit den dem zu il che di non sono os uma com yang tidak "
     "het een niet och att som jest nie bir ve"
 )
-_ENGLISH_WORDS: Final = frozenset(_ENGLISH.split())
+ENGLISH_WORDS: Final = frozenset(_ENGLISH.split())
 _OTHER_WORDS: Final = frozenset(_OTHERS.split())
 _CHINESE_SHARE: Final = (
     0.55  # of characters, a word counting as two, from which on a text is Chinese
@@ -80,4 +80,4 @@ def _outside(text: str, charset: str) -> int:
 
 def _latin(words: AbstractSet[str]) -> str:
     foreign = len(words & _OTHER_WORDS)
-    return "other" if foreign > len(words & _ENGLISH_WORDS) else "en"
+    return "other" if foreign > len(words & ENGLISH_WORDS) else "en"

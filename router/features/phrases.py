@@ -5,6 +5,7 @@ the lexicon. What begins or ends with a letter or digit of ASCII must begin or e
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -90,6 +91,12 @@ def cues_of(hits: Sequence[Hit], begin: int, end: int) -> dict[str, float]:
         for name in cues[phrase]:
             found[name] = min(found.get(name, 0.0) + strength, STRENGTH_MAX)
     return found
+
+
+def places_of(hits: Sequence[Hit], names: AbstractSet[str]) -> set[int]:
+    """Return where phrases of these cues begin."""
+    cues = _phrases().cues
+    return {first for phrase, first, _ in hits if not names.isdisjoint(cues[phrase])}
 
 
 def cues_in(text: str) -> dict[str, float]:

@@ -165,7 +165,7 @@ def _system_cues(roles: Sequence[str], texts: Sequence[str]) -> dict[str, float]
     if len(roles) == 1 or roles[0] not in {"system", "developer"}:
         return {}
     text = window(texts[0], SYSTEM_CHARACTERS // 2, SYSTEM_CHARACTERS // 2).lower()
-    return cues_in(text)
+    return cues_in(without_begging(text))
 
 
 def _sets_the_task(system: Cues) -> bool:

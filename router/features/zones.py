@@ -7,11 +7,11 @@ long text the head and the tail are read: WINDOW_HEAD + WINDOW_TAIL characters, 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from router.features.lexicon import HEAVY, LIGHT
-from router.features.phrases import cues_in, cues_of, hits_in, words_of
+from router.features.phrases import Hit, cues_in, cues_of, hits_in, places_of, words_of
 
 WINDOW_HEAD: Final = 1_200
 WINDOW_TAIL: Final = 600
@@ -19,15 +19,33 @@ HEAD_MIN: Final = 2  # characters before a colon that can set a task
 QUESTION_TIMES: Final = 4  # a text so many times as long as the question above it is its material
 POINTER_TIMES: Final = 3  # likewise below a sentence that points (`the following`)
 
+_WORK: Final = HEAVY | {"write"}
+_TOPICS: Final = LIGHT | _WORK | {"lookup", "suggest", "explain"}
+
 _QUOTED: Final = re.compile(r'"[^"]*"|“[^“”]*”|「[^「」]*」|『[^『』]*』|«[^«»]*»')
 _SCHEMA: Final = re.compile(r'\{\s*["“]?\w+["”]?\s*:[^{};]*\}')  # the shape of an answer, not code
 _COLON: Final = re.compile(r":(?![\d/:])|：|——|\?\s|？")
 _SENTENCE_END: Final = re.compile(r"。|！|[.!]\s")
 _POINTS: Final = re.compile("以下|下面|下列|下文|下述|这段|這段|此文|文章|following|below|this")
+_OWN_ANSWER: Final = re.compile(
+    r"\byour (?:answer|reply|response)\b|\bthe answer to\b|你的(?:回答|答案|答覆|答复)"
+)
+_ALSO: Final = re.compile(  # what begins a second task, to where its verb stands
+    r"(?:^|[.!?。！？；;\n])[\s\"'”’」』）)]*"
+    r"(?:(?:and |but |oh,? )?(?:also|then|next|after that|afterwards|finally|actually|now|plus|"
+    r"secondly|besides|additionally|instead)\b|然后|然後|接着|接著|再|另外|此外|之后|之後|最后|最後"
+    r"|并且|並且|同时|同時)[,，、:： ]*(?:ignore (?:that|this|it|the above)[.,]? )?"
+    r"(?:please |请|請)?(?:帮我|幫我|你)?"
+)
+_DO: Final = re.compile(  # `do it`, `do what the code says`
+    r"\bdo (?:it|this|that|what|as|so)\b|\b(?:go|execute|follow)\b"
+    r"|照做|照办|照辦|执行|執行|按[^，。]{0,8}做"
+)
 _LIST: Final = re.compile(r"\s*(?:[-*•①]|\(?[1a一][).、）])")
 _BEGGING: Final = re.compile(
     "(?:"
-    r"(?:this|it|that|the task|the request)(?: is|'s|’s) "
+    r"(?:this|it|that|the task|the request|(?:every|each) (?:request|message|task|question))"
+    r"(?: is|'s|’s) "
     r"(?:(?:an?|just|very|really|so|super|quite) ){0,3}"
     r"(?:easy|simple|trivial)(?: enough)?(?: task| request| question| one)?"
     r"|(?:please )?\b(?:use|route|send|pick|choose|go|give) "
@@ -35,7 +53,8 @@ _BEGGING: Final = re.compile(
     r"(?:small|cheap|tiny|little|weak)(?:er|est)? (?:language )?(?:model|lane|tier)\b"
     r"|(?:a|any|the) (?:small|cheap|tiny|little|weak)(?:er|est)? (?:language )?model"
     r" (?:is enough|will do|suffices|can (?:do|handle|answer) (?:this|it))"
-    r"|(?:classify|label|treat|mark|rate|judge) (?:this|it)(?: \w+)? as (?:easy|simple|trivial)"
+    r"|(?:classify|label|treat|mark|rate|judge)(?: (?:this|it|them|all|every\w*)(?: \w+)?)? as "
+    r"(?:easy|simple|trivial)"
     r"|[这這此本](?:[个個道项項件])?(?:[题題]|问题|問題|任务|任務|请求|請求|事)?"
     r"(?:其实|其實|真的|[很非常太挺超]){1,3}(?:简单|簡單|容易)"
     r"|[请請]?(?:用|交[给給]|走|送到|选|選)(?:[个個]|一[个個])?(?:最?小|最?便宜)的?(?:模型|通道)"
@@ -83,6 +102,8 @@ def zones_of(text: str) -> Zones:
         outside = _QUOTED.sub(" ", outside.replace('"""', " "))
     if "```" in outside:
         outside = "\n".join(outside.split("```")[::2])
+    if len(outside) < len(seen) and _DO.search(outside) and _TOPICS.isdisjoint(cues_in(outside)):
+        outside = seen  # the task stands in what was set aside
     instruction = _instruction(outside.strip() or seen.strip())  # a quotation alone is what is said
     beyond = len(text) - len(near)
     return Zones(*instruction, seen, max(beyond + len(seen) - len(instruction[0]), 0))
@@ -98,9 +119,11 @@ def _instruction(text: str) -> tuple[str, list[str], dict[str, float]]:
     if not LIGHT.isdisjoint(whole):
         for begin, end in _commands(text):
             cues = cues_of(hits, begin, end)
-            if _sets_a_light_task(cues):
-                part = text[begin:end]
-                return part, words_of(part), cues
+            if not _sets_a_light_task(cues) or _OWN_ANSWER.search(text, begin, end):
+                continue
+            first, last = _more_work(text, hits, begin, end) or (begin, end)
+            part = text[first:last]
+            return part, words_of(part), cues_of(hits, first, last)
     return text, words_of(text), whole
 
 
@@ -133,6 +156,18 @@ def _commands(text: str) -> Iterator[tuple[int, int]]:
         if not _LIST.match(text, below):  # which takes the blank lines above it along
             yield 0, ends
         yield text.rfind("\n") + 1, len(text)
+
+
+def _more_work(text: str, hits: Sequence[Hit], begin: int, end: int) -> tuple[int, int] | None:
+    """Return the place of a heavy command in the rest, if that begins with one or has one that
+    follows on: `Translate it. Then write a compiler`. That is no material, and it decides.
+    """
+    work = {place for place in places_of(hits, _WORK) if not begin <= place < end}
+    if begin > 0 and 0 in work:
+        return 0, begin
+    follows = (match.end() for match in _ALSO.finditer(text)) if work else ()
+    first = next((place for place in follows if place in work), None)
+    return None if first is None else (first, len(text))
 
 
 def _sets_a_light_task(cues: Mapping[str, float]) -> bool:

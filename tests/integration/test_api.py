@@ -209,6 +209,25 @@ def test_a_cap_below_every_price_is_402(router):
     assert error(response)["code"] == "max_usd_exceeded"
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/route"])
+def test_half_a_surrogate_pair_is_400_before_any_fleet_is_asked(router, upstream, path):
+    body = {"model": "auto", "messages": [{"role": "user", "content": "great \ud83d"}]}
+    response = router.http.post(path, content=json.dumps(body))
+    assert response.status_code == 400
+    assert error(response)["param"] == "messages[0].content"
+    assert "half a surrogate pair" in error(response)["message"]
+    assert (upstream.bodies, router.receipts()) == ([], [])
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/route", "/v1/feedback"])
+def test_a_body_that_hides_how_deep_it_is_is_400(router, path):
+    hidden = "]" * 100_000
+    body = f'{{"model":"auto","a":"{hidden}","messages":[],"x":{"[" * 100_000}{hidden}}}'
+    response = router.http.post(path, content=body)
+    assert response.status_code == 400
+    assert error(response)["message"] == "the body is nested too deeply"
+
+
 @pytest.mark.parametrize("size", [BODY_LIMIT_BYTES + 1, 3 * BODY_LIMIT_BYTES])
 def test_a_body_over_the_limit_is_413_and_the_caller_gets_to_see_it(router, size):
     response = router.http.post("/v1/chat/completions", content=b"x" * size)

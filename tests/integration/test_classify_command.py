@@ -23,6 +23,8 @@ KEYS = [
     "tokens_out_p90", "sure", "us",
 ]  # fmt: skip
 
+DEEP = '{"id": 1, "prompt": "hi", "x": ' + "[" * 99_999 + "]" * 99_999 + "}"
+
 
 def test_every_line_is_judged_in_its_order(tmp_path):
     file = tmp_path / "lines.jsonl"
@@ -38,7 +40,7 @@ def test_every_line_is_judged_in_its_order(tmp_path):
     assert all(0 <= row["complexity"] <= 1 and row["us"] > 0 for row in found)
 
 
-def test_half_a_surrogate_pair_is_judged_as_the_api_judges_it(tmp_path):
+def test_half_a_surrogate_pair_is_judged_since_nothing_is_sent(tmp_path):
     file = tmp_path / "lines.jsonl"
     file.write_text('{"id": 1, "prompt": "Translate \\ud83d to French"}\n')
     run = sluice("classify", file)
@@ -63,13 +65,21 @@ def test_standard_input_is_read(tmp_path):
         ('{"prompt": ["SECRET"]}', "`prompt` must be a text"),
         ('{"messages": [{"role": "user"}]}', "messages"),
         ('{"messages": "SECRET"}', "messages"),
+        (DEEP, "nested too deeply"),
+        (DEEP.replace("hi", "\\u0061"), "nested too deeply"),
+        ('{"prompt": "hi", "id": ' + "[" * 300 + "]" * 300 + "}", "nested too deeply"),
+        ('{"prompt": "hi", "id": "\\ud83d"}', "`id` can't be written"),
+        ('{"prompt": "hi", "id": "\\u0061", "x": NaN}', "a number that JSON doesn't know"),
+        ('{"prompt": "\ud83d"}', "not UTF-8"),
     ],
+    ids=range(13),
 )
 def test_a_line_that_cant_be_judged_is_told_and_the_others_are_judged(tmp_path, line, said):
     file = tmp_path / "lines.jsonl"
-    file.write_text(f"{line}\n{json.dumps(LINES[0])}\n")
+    file.write_bytes(f"{line}\n{json.dumps(LINES[0])}\n".encode("utf-8", "surrogatepass"))
     run = sluice("classify", file)
     assert run.returncode == 3
+    assert "Traceback" not in run.stderr
     assert f"{file}:1: " in run.stderr
     assert said in run.stderr
     assert "SECRET" not in run.stderr

@@ -211,7 +211,7 @@ def test_what_is_wrong_is_told_with_its_field(router, body, param, said):
 
 
 def test_what_is_no_json_is_told(router):
-    for content in (b"{", b"\xff", b'{"score": NaN}', b""):
+    for content in (b"{", b"\xff", b'{"score": NaN}', b"", b'{"\\ud83d": 1}'):
         assert router.http.post("/v1/feedback", content=content).status_code == 400
 
 

@@ -7,6 +7,7 @@ from those scores. The same data gives the same bytes.
 import argparse
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from math import floor
 from pathlib import Path
 
 import numpy as np
@@ -114,9 +115,8 @@ def threshold_of(unseen: Mapping[str, Scored]) -> dict[str, float]:
     """Return, by language, the highest threshold at which few heavy prompts would be `simple`."""
     pooled = _by_language(unseen)
     found = {
-        language: round(
-            float(np.quantile([s for e, s in group if e.heavy == 1], LEAK[language])), 2
-        )
+        language: floor(100 * np.quantile([s for e, s in group if e.heavy == 1], LEAK[language]))
+        / 100
         for language, group in pooled.items()
     }
     return {
@@ -128,25 +128,38 @@ def threshold_of(unseen: Mapping[str, Scored]) -> dict[str, float]:
     }
 
 
+def _hundredths(scores: Sequence[float], share: float) -> float:
+    """Return the quantile, rounded down: no more than this share lies below it."""
+    return floor(100 * float(np.quantile(scores, share))) / 100
+
+
 def _by_language(unseen: Mapping[str, Scored]) -> dict[str, Scored]:
     pooled = defaultdict(list)
     for group in unseen.values():
         for e, score in group:
-            if not e.templated and e.label != "turns":
+            if not _made(e):
                 pooled[e.language[:2]].append((e, score))
     return dict(pooled)
 
 
+def _made(example: Example) -> bool:
+    """Tell whether its form was given by whoever collected it: a template, turns set together."""
+    return example.templated or example.label == "turns"
+
+
 def report(unseen: Mapping[str, Scored], by_two: Mapping[str, float]) -> None:
-    print("\nleave one source out            heavy to small   simple kept      AUC")
-    for source, group in [*unseen.items(), *(_by_language(unseen).items())]:
+    print("\nleave one source out              heavy to small   simple kept      AUC")
+    every = [pair for group in unseen.values() for pair in group]
+    real = {name: [p for p in group if not _made(p[0])] for name, group in unseen.items()}
+    made = {"templates, conversations": [p for p in every if _made(p[0])]}
+    for source, group in [*real.items(), *_by_language(unseen).items(), *made.items()]:
         for language in sorted({e.language[:2] for e, _ in group}):
             said = [(e.heavy, s) for e, s in group if e.language[:2] == language]
             heavy = np.array([s for y, s in said if y == 1])
             simple = np.array([s for y, s in said if y == 0])
             t = by_two[language]
             print(
-                f"{source:<34}{language:<4}"
+                f"{source:<36}{language:<4}"
                 + (f"{(heavy < t).mean():6.1%} of {len(heavy):<6}" if len(heavy) else " " * 16)
                 + (f"{(simple < t).mean():6.1%} of {len(simple):<6}" if len(simple) else " " * 16)
                 + (f"{auc(heavy, simple):.3f}" if len(heavy) and len(simple) else "")
@@ -200,7 +213,7 @@ def auc(heavy: np.ndarray, simple: np.ndarray) -> float:
 def provenance(folder: Path, everything: Sequence[Example]) -> dict[str, object]:
     return {
         "data": {name: data.digest(folder / name) for name in NEEDED},
-        "ours": {path.name: data.digest(path) for path in data.OURS},
+        "ours": {path.name: data.digest(path) for path in (*data.TESTED, *data.OURS)},
         "prompts": len(everything),
         "card": "docs/model-card.md",
     }

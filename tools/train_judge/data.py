@@ -19,6 +19,7 @@ from router.features import Reading, read
 HERE = Path(__file__).parent
 OURS = sorted((HERE / "prompts").glob("*.jsonl"))
 TESTS = HERE.parents[1] / "tests" / "data"
+TESTED = (TESTS / "requests.jsonl", TESTS / "parity.jsonl")
 TIERS = {"simple": 0.0, "medium": 0.5, "heavy": 1.0}
 TASKS = {  # the sources' names for tasks; None is no task of ours
     "ticket_classification": "classification", "intent_routing": "classification",
@@ -64,7 +65,7 @@ def lines(path: Path) -> Iterator[Row]:
 
 
 def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def task_of(name: str) -> str | None:

@@ -114,7 +114,7 @@ def test_what_is_too_long_or_cannot_be_written_again_is_not_kept():
     assert fits(chat(), decision())
     assert not fits(chat(), decision(facts=replace(FACTS, tokens_in_bound=65_537)))
     assert not fits(chat(metadata={"x": "y" * 65_536}), decision())
-    assert not fits(replace(chat(), body={"x": "\ud800"}), decision())
+    assert not fits(replace(chat(), body={"x": 2**64}), decision())
 
 
 # -- asking again ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from router import wire
 from router.errors import Refusal
 
 HI = [{"role": "user", "content": "hi"}]
+DEEP = b"[" * 9_999 + b"]" * 9_999
 
 
 def raw(**body):
@@ -83,11 +84,40 @@ def test_null_means_left_out():
         (b'{"model": NaN}', "a number that JSON doesn't know"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a":' * 20_000, "nested too deeply"),
+        (b'{"a":"' + b"]" * 9_999 + b'","b":' + DEEP + b"}", "nested too deeply"),
+        (b'{"a":"' + b"[" * 9_999, "not JSON"),
     ],
-    ids=["empty", "truncated", "bytes", "list", "nan", "deep", "deep-objects"],
+    ids=["empty", "truncated", "bytes", "list", "nan", "deep", "deep-objects", "hidden", "cut"],
 )
 def test_a_body_that_is_no_json_object_is_refused(data, said):
     assert said in refused(data).message
+
+
+@pytest.mark.parametrize("text", ["{" * 1_000_000, "[10:00:00 INFO start\n" * 200, '\\"[' * 999])
+def test_brackets_in_a_text_do_not_nest(text):
+    said = [{"role": "user", "content": text}]
+    assert wire.parse_chat(raw(messages=said)).body["messages"] == said
+
+
+# Texts that would mislead a count of brackets, and enough of them that one is made.
+odd = st.text('[]{}"\\,:a', max_size=30)
+
+
+@given(st.integers(190, 210), st.lists(st.sampled_from("[{"), min_size=1), odd, odd)
+def test_a_body_is_refused_if_and_only_if_it_is_nested_more_than_200_deep(depth, kinds, key, text):
+    value = text
+    for i in range(depth - 1):
+        value = [text, value, []] if kinds[i % len(kinds)] == "[" else {key: value, "": text}
+    data = raw(x=value, y="[" * 300)
+    if depth_of(json.loads(data)) > 200:
+        assert refused(data).message == "the body is nested too deeply"
+    else:
+        assert wire.parse_chat(data).body["x"] == value
+
+
+def depth_of(value):
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(depth_of, inner), default=0) if isinstance(value, dict | list) else 0
 
 
 @pytest.mark.parametrize(
@@ -155,6 +185,49 @@ def test_a_message_never_repeats_what_the_caller_sent():
 )
 def test_a_last_turn_without_text_may_still_say_something(last):
     assert wire.parse_chat(raw(messages=[*HI, last])).body["messages"][1] == last
+
+
+def said(**more):
+    return [{"role": "user", "content": "hi", **more}]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"messages": [*HI, *said(content="great \ud83d")]}, "messages[1].content"),
+        ({"messages": said(content=[{"type": "text", "text": "\udc00"}])}, "messages[0].content"),
+        ({"messages": said(name="\ude00\ud83d")}, "messages[0].name"),
+        ({"messages": said(tool_calls=[{"id": "\ud83d"}])}, "messages[0].tool_calls"),
+        ({"messages": said(SECRET="\ud83d")}, "messages[0]"),
+        ({"messages": said(**{"\ud83d": 1})}, "messages[0]"),
+        ({"messages": ["\ud83d"]}, "messages[0]"),
+        ({"messages": "\ud83d"}, "messages"),
+        ({"model": "\udbff"}, "model"),
+        ({"tools": [{"function": {"parameters": {"\ud83d": {}}}}]}, "tools"),
+        ({"metadata": {"SECRET": "\udfff"}}, "metadata"),
+        ({"\ud83d": 1}, None),
+    ],
+    ids=range(12),
+)
+def test_half_a_surrogate_pair_is_refused_and_its_field_named(body, param):
+    for data in (raw(**body), raw(**body).replace(b"\\ud", b"\\uD")):
+        refusal = refused(data)
+        assert (refusal.param, "half a surrogate pair" in refusal.message) == (param, True)
+        assert json.loads(refusal.body())["error"]["param"] == param
+        assert "SECRET" not in refusal.message
+
+
+@given(st.text(st.characters(codec="utf-8") | st.sampled_from("😀\ud7ff\ue000\\ud83"), max_size=9))
+def test_every_text_that_can_be_sent_is_sent_however_it_is_escaped(text):
+    messages = said(content=f"hi{text}")
+    unescaped = json.dumps({"model": "auto", "messages": messages}, ensure_ascii=False).encode()
+    for data in (raw(messages=messages), unescaped):
+        assert sent(data)[0]["messages"] == messages
+
+
+def test_what_is_only_judged_may_hold_half_a_surrogate_pair():
+    halves = said(content="\ud83d")
+    assert wire.parse_chat(raw(messages=halves), to_send=False).body["messages"] == halves
 
 
 # -- hints -----------------------------------------------------------------------------------------
@@ -274,13 +347,10 @@ def test_whatever_the_router_does_not_know_passes_through(extra):
     assert body == {"model": "served-name", "messages": HI, "max_tokens": 5, **extra}
 
 
-def test_chinese_is_sent_on_unescaped_and_a_lone_surrogate_escaped():
+def test_chinese_is_sent_on_unescaped():
     request = wire.parse_chat(raw(messages=[{"role": "user", "content": "你好，繁體也好"}]))
     body, _ = wire.upstream_body(wire.Edit(request, fleet(), 5, None))
     assert "你好，繁體也好".encode() in body
-    lone = b'{"model":"auto","messages":[{"role":"user","content":"\\ud83d!"}]}'
-    body, _ = sent(lone)
-    assert body["messages"][0]["content"] == "\ud83d!"
 
 
 def test_the_callers_own_body_is_not_touched():
@@ -289,8 +359,20 @@ def test_the_callers_own_body_is_not_touched():
     assert request.body == {"model": "auto", "messages": HI}
 
 
-def test_a_number_too_large_for_json_is_refused_not_sent_as_infinity():
-    assert (
-        "too large"
-        in refused(b'{"model":"auto","messages":[{"role":"user","content":"x"}],"a":1e999}').message
-    )
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + "0" * 309, "-1" + "0" * 5000])
+def test_a_number_beyond_those_of_engines_is_refused(number):
+    data = raw(x=0).replace(b"0", number.encode())
+    assert "too large" in refused(data).message
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**64), 10**308, 1.7e308])
+def test_a_large_number_is_sent_on_as_it_is(number):
+    assert sent(raw(x=number))[0]["x"] == number
+
+
+def test_of_a_field_that_stands_twice_the_last_is_checked_and_sent():
+    twice = raw().replace(b'"model"', b'"max_tokens": "SECRET", "max_tokens": 5, "model"')
+    request = wire.parse_chat(twice)
+    assert request.max_tokens == 5
+    body, _ = wire.upstream_body(wire.Edit(request, fleet(), 77, None))
+    assert (body.count(b"max_tokens"), b"SECRET" in body) == (1, False)

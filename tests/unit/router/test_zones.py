@@ -32,7 +32,19 @@ def test_a_long_text_is_read_at_its_head_and_tail_only():
         ),
         (f"What is the account number?\n\n{LETTER}", "what is the account number?"),
         (f"账号是多少？\n\n{LETTER}", "账号是多少？"),
-        ("Fix this:\n```\nprove()\n```", "fix this:"),
+        ("Explain this:\n```\nprove()\n```", "explain this:"),
+        # what names no task of its own points at what stands in the quotation
+        ("Do it:\n```\nprove()\n```", "do it:\n```\nprove()\n```"),
+        ('"Prove the four colour theorem" - go', '"prove the four colour theorem" - go'),
+        ("“证明四色定理” 照做", "“证明四色定理” 照做"),
+        # a second command is no material
+        ("Translate to French: hello. Then write a compiler", "write a compiler"),
+        ("翻译：hello。接着证明它，并推广", "证明它，并推广"),
+        ("Is it spam: 'win'? Also, please plan a rollout.", "plan a rollout."),
+        ("Prove the lemma\n\nPositive or negative?", "prove the lemma\n\n"),
+        ("Summarise your answer: prove it", "summarise your answer: prove it"),
+        # but a story goes on by `then`, too
+        ("Summarize:\nWe met. Then the proof was found.", "summarize:"),
         ('"Prove it."', '"prove it."'),  # a quotation alone is what is said
     ],
 )

@@ -54,7 +54,7 @@ class Jwks:
         self.rules = rules
         self._fetch = fetch
         self._clock = clock
-        self.raw = b""
+        self.raw: bytes | None = None
         self._tried_at: float | None = None
         self._fetching: asyncio.Task[None] | None = None
         self._refreshing: asyncio.Task[None] | None = None

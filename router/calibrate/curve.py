@@ -7,7 +7,7 @@ from the whole to what they say; fewer less.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, sqrt
+from math import exp, log, sqrt
 
 from router.classify.calibration import Curve, log_size
 
@@ -67,6 +67,17 @@ def learn(seen: Sequence[Seen]) -> Curve:
         dict(zip(languages, found[3 + len(tasks) :], strict=True)),
         sum(one.weight for one in seen),
     )
+
+
+def level(seen: Sequence[Seen]) -> Curve:
+    """Return the curve that is the same for all requests: how acceptable these labels are, with
+    one label of each kind added.
+    """
+    weight = sum(one.weight for one in seen)
+    good = sum(one.weight * one.good for one in seen)
+    base = log((good + 1) / (weight - good + 1))
+    sizes = [one.tokens_in for one in seen]
+    return Curve(base, 0.0, 0.0, (min(sizes), max(sizes)), {}, {}, weight)
 
 
 def logistic(

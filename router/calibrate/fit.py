@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, log, sqrt
 
-from router.calibrate.curve import Seen
+from router.calibrate.chance import better_than_chance
+from router.calibrate.curve import Seen, level
 from router.calibrate.curve import learn as learn_curve
 from router.calibrate.ridge import Row, ridge
 from router.calibrate.weights import KEY_SHARE, fair_share, weigh
-from router.classify.calibration import Calibration, Curve, pooled
+from router.classify.calibration import Calibration, Curve, p_of, pooled
 from router.classify.words import size, words
 
 FOLDS = 5
@@ -22,16 +23,13 @@ SEED = 20261121
 LEAST = 50  # labels; nothing can be learnt from fewer
 
 
-class NothingLearnt(ValueError):  # noqa: N818  (what it says)
-    """The labels don't tell which requests the small model answers as well."""
-
-
 @dataclass(frozen=True, slots=True)
 class Label:
     """One request, and how well the small (weak) and the strong model answered it, 0 to 1.
 
     `text` None: of its request only task, complexity, language and tokens_in are known. `key` is
     whose label it is; None: the operator's own. `said`: acceptable or not, in so many words.
+    `share`: of labels taken together, how acceptable they are on average. An empty `id` is none.
     """
 
     id: str
@@ -45,6 +43,7 @@ class Label:
     key: str | None = None
     said: bool | None = None
     weight: float = 1.0
+    share: float | None = None
     signals: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -54,18 +53,26 @@ class Label:
     @property
     def acceptable(self) -> float:
         """Return 1 where the strong model gains nothing, less where it does."""
-        return 1 - max(0.0, self.gain)
+        return 1 - max(0.0, self.gain) if self.share is None else self.share
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """`p_small`: of every label, foretold by a model that had not seen it. `labels`: with the
-    weights that they had.
+    weights that they had. `words`, `features`: whether these tell apart, better than chance, what
+    is acceptable; None: no label was there for it.
     """
 
     calibration: Calibration
     p_small: tuple[float, ...]
     labels: tuple[Label, ...]
+    words: bool | None
+    features: bool | None
+
+    @property
+    def is_level(self) -> bool:
+        """Return whether nothing is told apart: p_small is the same for all."""
+        return not self.words and not self.features
 
 
 def weighted(labels: Sequence[Label], key_share: float = KEY_SHARE) -> list[Label]:
@@ -93,7 +100,8 @@ def fit(labels: Sequence[Label], key_share: float = KEY_SHARE) -> Fitted:
     """Learn from all labels, and foretell each by what was learnt without it.
 
     Those with text teach its words, if there are enough of them; the others the curve. What was
-    learnt from the one kind has not seen the other. Raises NothingLearnt.
+    learnt from the one kind has not seen the other. Where words tell nothing, those with text teach
+    the curve too; where the curve tells nothing either, it is how acceptable the labels are.
     """
     weighed = weighted(labels, key_share)
     texts = [i for i, label in enumerate(weighed) if label.text is not None]
@@ -103,26 +111,30 @@ def fit(labels: Sequence[Label], key_share: float = KEY_SHARE) -> Fitted:
     rest = [i for i in range(len(weighed)) if i not in read]
     calibration = Calibration({}, {}, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
     odds = [0.0] * len(weighed)  # that it is not acceptable
+    told: bool | None = None
+    features: bool | None = None
     if texts:
-        try:
-            calibration, foretold = _fit_texts([weighed[i] for i in texts])
-            odds = _put(odds, texts, foretold)
-        except NothingLearnt:
-            if not rest:
-                raise
+        learnt = _fit_texts([weighed[i] for i in texts])
+        told = learnt is not None
+        if learnt is None:
             texts, rest = [], list(range(len(weighed)))  # they still have task, size and so on
+        else:
+            calibration, foretold = learnt
+            odds = _put(odds, texts, foretold)
     if rest:
-        curve, foretold = _fit_curve([weighed[i] for i in rest])
+        curve, foretold, features = _fit_curve([weighed[i] for i in rest])
         odds = _put(odds, rest, foretold)
         for i in texts:
             odds[i] = pooled(odds[i], calibration.labels, _odds(curve, weighed[i]), curve.labels)
         calibration = replace(calibration, curve=curve)
     calibration = replace(calibration, counts=counts(labels, key_share))
-    p_small = tuple(1 / (1 + exp(min(odd, 700.0))) for odd in odds)
-    return Fitted(calibration, p_small, tuple(weighed))
+    behind = calibration.labels + (calibration.curve.labels if calibration.curve else 0.0)
+    p_small = tuple(p_of(odd, behind) for odd in odds)
+    return Fitted(calibration, p_small, tuple(weighed), told, features)
 
 
-def _fit_texts(labels: Sequence[Label]) -> tuple[Calibration, list[float]]:
+def _fit_texts(labels: Sequence[Label]) -> tuple[Calibration, list[float]] | None:
+    """Return what words teach, and the log-odds foretold; None where that is chance."""
     texts = [words(label.text or "") for label in labels]
 
     def gains(seen: Sequence[int], unseen: Sequence[int]) -> list[float]:
@@ -134,12 +146,9 @@ def _fit_texts(labels: Sequence[Label]) -> tuple[Calibration, list[float]]:
 
     folds = _folds([label.text for label in labels])
     foretold = _crossed(folds, gains)
+    if not _tells([-gain for gain in foretold], labels):
+        return None
     slope, offset = _logistic(foretold, [label.acceptable for label in labels])
-    if slope <= 0 < sum(label.acceptable < 1 for label in labels):
-        raise NothingLearnt(
-            "the words of these labels don't tell which requests the small model answers as well: "
-            "labels that were not seen are foretold no better than by chance"
-        )
 
     def odds(seen: Sequence[int], unseen: Sequence[int]) -> list[float]:
         """Return log-odds by the slope of other labels than these; the level is that of all."""
@@ -150,17 +159,33 @@ def _fit_texts(labels: Sequence[Label]) -> tuple[Calibration, list[float]]:
     return replace(learnt, offset=offset - slope * learnt.mean), _crossed(folds, odds)
 
 
-def _fit_curve(labels: Sequence[Label]) -> tuple[Curve, list[float]]:
+def _fit_curve(labels: Sequence[Label]) -> tuple[Curve, list[float], bool]:
+    """Return the curve, the log-odds foretold, and whether these are better than chance; if not
+    it is the level.
+    """
     seen_as = [
         Seen(one.task, one.complexity, one.language, one.tokens_in, one.acceptable, one.weight)
         for one in labels
     ]
+    means = [0.0] * len(labels)
 
     def odds(seen: Sequence[int], unseen: Sequence[int]) -> list[float]:
         curve = learn_curve([seen_as[i] for i in seen])
+        mean = sum(_odds(curve, labels[i]) for i in seen) / len(seen)
+        for i in unseen:
+            means[i] = mean  # as with words: others' mean foretells the opposite
         return [_odds(curve, labels[i]) for i in unseen]
 
-    return learn_curve(seen_as), _crossed(_folds([None] * len(labels)), odds)
+    foretold = _crossed(_folds([label.text for label in labels]), odds)
+    if _tells([mean - odd for odd, mean in zip(foretold, means, strict=True)], labels):
+        return learn_curve(seen_as), foretold, True
+    flat = level(seen_as)
+    return flat, [-flat.base] * len(labels), False
+
+
+def _tells(foretold: Sequence[float], labels: Sequence[Label]) -> bool:
+    found, weights = ([getattr(one, of) for one in labels] for of in ("acceptable", "weight"))
+    return better_than_chance(foretold, found, weights)
 
 
 def _folds(texts: Sequence[str | None]) -> list[list[int]]:

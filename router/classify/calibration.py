@@ -62,7 +62,8 @@ class Calibration:
     `signals` for those of router.classify.signals.
 
     p_small = 1 / (1 + exp(slope x gain + offset)). `labels`: how many with text it was learnt
-    from; 0: none, and what is learnt from text says nothing. `curve`: of those without text.
+    from; 0: none, and what is learnt from text says nothing. `curve`: of those without text, or
+    of all where words tell nothing.
     """
 
     idf: Mapping[int, float]
@@ -104,7 +105,16 @@ class Calibration:
             task, complexity, language = judged.task, judged.complexity, judged.language
             told = self.curve.log_odds(task, complexity, language, features.tokens_in)
             odds = pooled(odds, self.labels, -told, self.curve.labels)
-        return replace(judged, p_small=round(1 / (1 + exp(min(odds, 700.0))), DECIMALS))
+        behind = self.labels + (0.0 if self.curve is None else self.curve.labels)
+        return replace(judged, p_small=p_of(odds, behind))
+
+
+def p_of(odds: float, labels: float) -> float:
+    """Return p_small of the log-odds that an answer is not acceptable: never surer than so many
+    labels can be, were all of one kind: (labels + 1) / (labels + 2), by Laplace's rule.
+    """
+    most = log(labels + 1)
+    return round(1 / (1 + exp(min(max(odds, -most), most))), DECIMALS)
 
 
 def pooled(one: float, weight: float, other: float, others: float) -> float:

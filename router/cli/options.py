@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 from collections.abc import Callable
+from math import isnan
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,22 @@ from router.settings import DEFAULT_STATE
 from yamlfile import suggest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Share(click.FloatRange):
+    """A number from 0 to 1. FloatRange alone takes "nan", which is neither below nor above."""
+
+    def __init__(self, *, min_open: bool = False) -> None:
+        super().__init__(0, 1, min_open=min_open)
+
+    def convert(
+        self, value: float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found: float = super().convert(value, param, ctx)
+        if isnan(found):
+            self.fail(f"{value} is no number", param, ctx)
+        return found
+
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -17,14 +18,20 @@ FIELDS = ("prompt", "messages")
 def lines(file: str) -> Iterator[tuple[str, bytes]]:
     """Return the lines that aren't blank, each with its place; `-` is standard input."""
     if file == "-":
-        yield from _numbered(sys.stdin.buffer, "standard input")
+        yield from _numbered(sys.stdin.buffer, name_of(file))
         return
     with Path(file).open("rb") as stream:
         yield from _numbered(stream, file)
 
 
+def name_of(file: str) -> str:
+    return "standard input" if file == "-" else file
+
+
 def _numbered(stream: IO[bytes], name: str) -> Iterator[tuple[str, bytes]]:
     for n, line in enumerate(stream, 1):
+        if n == 1:
+            line = line.removeprefix(BOM_UTF8)  # noqa: PLW2901  (what some editors begin with)
         if line.strip():
             yield f"{name}:{n}", line
 

@@ -5,6 +5,7 @@ import random
 import sqlite3
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support import BOTH, catalogue, fleet, policy, sluice, wait_until
@@ -218,7 +219,7 @@ def test_a_store_without_labels_has_too_few(tmp_path):
     sqlite3.connect(tmp_path / "state" / "sluice.db").close()
     run = calibrate(tmp_path, "--from-feedback", "--state", tmp_path / "state")
     assert run.returncode == 2
-    assert "0 labels are too few" in run.stderr
+    assert f"{tmp_path / 'state'}: no labels are there" in run.stderr
 
 
 FEATURES = {"task": "code", "complexity": 0.5, "language": "en", "tokens_in": 4}
@@ -263,7 +264,7 @@ def test_the_picture_has_its_three_parts_and_the_chosen_floor(tmp_path, closed_p
         "Reliability",
         "p_small foretold",
         "share kept small",
-        f"quality_floor {said['chosen']['threshold']:.3f}",
+        f"quality_floor {said['chosen']['threshold']:.4f}",
         "stays small, not acceptable",
         "zh-Hans (",
     ):
@@ -293,13 +294,30 @@ def test_with_fleets_what_is_saved_is_in_money(tmp_path):
     expected = [1 - share * (1 - cost["relative"][-1]) for share in small]
     assert cost["relative"] == pytest.approx(expected, abs=0.01)
     assert "cost over all on big" in " ".join(ET.parse(svg).getroot().itertext())
+    assert cost["note"] is None
     shown = calibrate(tmp_path, *typed, "--policy", policy_file)
     assert "relative cost: little for what stays small, over everything on big" in shown.stdout
+    assert "dearer" not in shown.stdout
     fleets.write_text(catalogue(fleet("one", url)))  # no small one beside the baseline
     policy_file.write_text(policy("cpu", baseline="m@one"))
     lacking = calibrate(tmp_path, *typed, "--policy", policy_file)
     assert lacking.returncode == 3
     assert "the rate card of a fleet whose quality is p_small is not known" in lacking.stderr
+
+
+def test_a_small_lane_that_is_dearer_at_full_load_is_told(tmp_path):
+    state, packaged = (
+        state_with(tmp_path, 60),
+        Path(__file__).parents[2] / "backends/data/fleets.yaml",
+    )
+    typed = ("--from-feedback", "--state", state, "--fleets", packaged)
+    shown = calibrate(tmp_path, *typed)
+    assert shown.returncode == 0, shown.stderr
+    cost = found(calibrate(tmp_path, *typed, "--json"))["cost"]
+    assert min(cost["relative"]) > 1
+    said = f"{cost['small']} is dearer than {cost['strong']} at every threshold: a rate card takes"
+    assert said in shown.stdout
+    assert cost["note"].startswith(said)
 
 
 # -- a floor with confidence -----------------------------------------------------------------------

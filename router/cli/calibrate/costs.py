@@ -22,6 +22,11 @@ class Saving:
     strong: str
     relative: tuple[float, ...]
 
+    @property
+    def is_none(self) -> bool:
+        """Return whether keeping requests small costs more, at every threshold."""
+        return min(self.relative) > 1
+
 
 def saving(
     world: World, labels: Sequence[Label], p_small: Sequence[float], rows: Sequence[Floor]

@@ -93,8 +93,22 @@ def json_of(found: Found, given: Sequence[Given], judged: Sequence[Judged]) -> d
         "keys": {key: {"labels": count, "weight": weight} for key, count, weight in by_key(labels)},
         "said": _said(given),
         "judges": _judges(judged, given),
-        "cost": None if found.saved is None else asdict(found.saved),
+        "level": found.fitted.p_small[0] if found.fitted.is_level else None,
+        "cost": None if found.saved is None else _cost(found.saved),
     }
+
+
+def _cost(saved: Saving) -> dict[str, Any]:
+    return {**asdict(saved), "note": dearer(saved) if saved.is_none else None}
+
+
+def dearer(saved: Saving) -> str:
+    """Return why every threshold costs more than the strong model alone, and what that means."""
+    return (
+        f"{saved.small} is dearer than {saved.strong} at every threshold: a rate card takes each "
+        "machine as full, and full the large one is cheaper a token, so what stays small saves "
+        f"nothing unless {saved.strong} would stand partly idle (`sluice fleet show --break-even`)"
+    )
 
 
 def by_key(labels: Sequence[Label]) -> list[tuple[str, int, float]]:
@@ -206,6 +220,8 @@ def _thresholds(found: Found) -> str:
             f"\nrelative cost: {found.saved.small} for what stays small, over everything on "
             f"{found.saved.strong}; rate cards, {TOKENS_OUT} tokens out"
         )
+        if found.saved.is_none:
+            below += f"\n{dearer(found.saved)}"
     cells = [
         (
             _three(row.threshold),
@@ -215,7 +231,7 @@ def _thresholds(found: Found) -> str:
             _three(row.quality),
             *(() if cost is None else (_share(cost),)),
         )
-        for row, cost in list(zip(found.rows, costs, strict=True))[1::2]
+        for row, cost in list(zip(found.rows, costs, strict=True))[::-1][::2][::-1]
     ]
     return grid(head, cells, left=()) + below
 
@@ -243,7 +259,7 @@ def _conclusion(found: Found) -> str:
             "or everything to the strong model"
         )
     return (
-        f"`quality_floor: {chosen.threshold:.3f}` keeps {chosen.small:.0%} on the small model, "
+        f"`quality_floor: {chosen.threshold:.4f}` keeps {chosen.small:.0%} on the small model, "
         f"acceptable in at least {chosen.acceptable_sure:.0%} of cases (95 % confidence)"
     )
 

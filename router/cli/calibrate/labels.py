@@ -1,5 +1,6 @@
 """The labels that ``sluice calibrate`` learns from: lines of a file, and those that were kept."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from router.labels import Given, Judged, Labels
 from yamlfile import suggest
 
 FEATURES = "features"
+STORE = "sluice.db"  # of a state folder
 NAMES = ("task", "complexity", "language", "tokens_in")
 
 
@@ -34,7 +36,7 @@ def of_feedback(state: Path) -> tuple[list[Given], list[Judged]]:
     """Return what callers said of answers, and what shadow judging found; raise Ends where nothing
     is kept, or sqlite3.Error.
     """
-    if not (state / "sluice.db").exists():
+    if not (state / STORE).exists():
         raise Ends(f"{state}: no feedback is kept there: name the router's `--state`", INVALID)
     store = Labels(state)
     try:
@@ -87,7 +89,7 @@ def teaching_judged(judged: Sequence[Judged]) -> list[Label]:
 def _label(line: bytes, by: Judge) -> Label:
     row = requests_file.row(line, (*requests_file.FIELDS, FEATURES))
     weak, strong = _outcome(row)
-    name = str(row.get("id"))
+    name = "" if row.get("id") is None else json.dumps(row["id"])  # 1 and "1" are two
     if FEATURES in row:
         task, complexity, language, tokens_in = _features(row[FEATURES])
         return Label(name, None, language, complexity, weak, strong, task, tokens_in)

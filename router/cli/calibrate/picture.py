@@ -55,7 +55,7 @@ def _saving(axes: Axes, found: Found) -> None:
         axes.set_title(f"No threshold keeps {found.floor:.0%} acceptable")
     else:
         axes.axvline(found.threshold, color="black", linestyle=":")
-        axes.set_title(f"Saving by threshold: quality_floor {found.threshold:.3f}")
+        axes.set_title(f"Saving by threshold: quality_floor {found.threshold:.4f}")
     top = 1.0 if found.saved is None else max(1.0, *found.saved.relative)  # small can be dearer
     axes.set(ylim=(0, 1.02 * top), xlabel="stays small from this p_small on", ylabel="share")
     axes.legend(frameon=False, fontsize=8)

@@ -474,6 +474,7 @@ def told(issuer, **rules):
 @pytest.mark.parametrize(
     ("status", "body", "why"),
     [
+        (200, b"", "the set of keys is no JSON object"),
         (200, b"<html>", "the set of keys is no JSON object"),
         (200, b"[]", "the set of keys is no JSON object"),
         (200, b"{}", "no list `keys`"),

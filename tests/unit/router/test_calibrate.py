@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.calibrate.fit import Label, NothingLearnt, fit
+from router.calibrate.fit import Label, fit
 from router.calibrate.report import floors, ordering, reliability, threshold_for
 from router.calibrate.ridge import ridge
 from router.classify import judge_by
@@ -97,7 +97,7 @@ def test_a_model_of_shuffled_labels_orders_nothing():
         for label, outcome in zip(LABELS, outcomes, strict=True)
     ]
     found = ordering(shuffled, [-p for p in fit(shuffled).p_small])
-    assert found.low < 0.5
+    assert found.low <= 0.5
     assert found.apgr < 0.58
 
 
@@ -233,18 +233,62 @@ def noise(seed, count=300):
     ]
 
 
-def test_noise_is_learnt_from_about_every_other_time_and_then_orders_like_chance():
-    found = []
-    for seed in range(12):
+def test_noise_teaches_the_level_alone():
+    """One in a hundred or so passes for more; of these none does."""
+    for seed in range(6):
         labels = noise(seed)
-        try:
-            fitted = fit(labels)
-        except NothingLearnt:
-            continue
-        assert fitted.calibration.slope > 0
-        found.append(ordering(labels, [-p for p in fitted.p_small]).apgr)
-    assert len(found) < 12
-    assert sum(found) / max(len(found), 1) < 0.53
+        fitted = fit(labels)
+        assert (fitted.words, fitted.features, fitted.is_level) == (False, False, True)
+        level = (sum(label.acceptable for label in labels) + 1) / (len(labels) + 2)
+        assert set(fitted.p_small) == {round(level, 4)}
+
+
+def p_of(fitted, text):
+    body = {"model": "auto", "messages": [{"role": "user", "content": text}]}
+    return judge_by(calibration=fitted.calibration)(read(body)).p_small
+
+
+@pytest.mark.parametrize("good", [0.0, 1.0])
+@pytest.mark.parametrize("count", [1, 60, 400])
+def test_labels_of_one_kind_teach_a_level_that_so_many_can_bear_out(good, count):
+    text = [Label(str(i), f"refund {i}", "en", 0.5, good, 1.0) for i in range(count)]
+    without = [replace(label, text=None) for label in text]
+    level = round((good * count + 1) / (count + 2), 4)
+    for labels in (text, without, [*text[: count // 2], *without[count // 2 :]]):
+        fitted = fit(labels)
+        assert fitted.is_level
+        assert set(fitted.p_small) == {level}
+        assert {p_of(fitted, asked) for asked in ("refund 3", "theorem " * 99, "")} == {level}
+        assert fitted.calibration.counts == {"other": (count, int(good) * count)}
+
+
+def test_p_small_is_never_surer_than_its_labels_can_be():
+    """Outcomes that one word tells without fail, and texts that say nothing but that word."""
+    labels = [
+        Label(str(i), f"{'theorem' if i % 2 else 'refund'} {i}", "en", 0.5, 1.0 - i % 2, 1.0)
+        for i in range(60)
+    ]
+    fitted = fit(labels)
+    assert fitted.words
+    extreme = [*fitted.p_small, p_of(fitted, "refund"), p_of(fitted, "theorem")]
+    assert round(1 / 62, 4) <= min(extreme) < 0.2
+    assert 0.8 < max(extreme) <= round(61 / 62, 4)
+    steep = replace(fitted.calibration, slope=1e6, offset=-1e6 * fitted.calibration.mean)
+    assert {p_of(replace(fitted, calibration=steep), one) for one in ("refund", "theorem")} == {
+        round(1 / 62, 4),
+        round(61 / 62, 4),
+    }
+
+
+def test_texts_whose_words_tell_nothing_teach_by_complexity_and_size():
+    labels = [replace(label, weak=float(label.complexity < 0.5)) for label in noise(1)]
+    labels = [replace(label, text=f"{i}") for i, label in enumerate(labels)]
+    fitted = fit([replace(label, complexity=0.5) for label in labels])
+    assert fitted.is_level
+    sizes = [replace(one, complexity=0.5, tokens_in=int(300 * one.weak) + 1) for one in labels]
+    fitted = fit(sizes)
+    assert (fitted.words, fitted.features, fitted.is_level) == (False, True, False)
+    assert ordering(sizes, [-p for p in fitted.p_small]).apgr > 0.7
 
 
 def test_copies_of_a_text_do_not_foretell_one_another():
@@ -257,8 +301,4 @@ def test_copies_of_a_text_do_not_foretell_one_another():
         for i, text in enumerate(texts)
         for copy in range(10)
     ]
-    try:
-        p_small = fit(labels).p_small
-    except NothingLearnt:
-        return
-    assert ordering(labels, [-p for p in p_small]).apgr < 0.75
+    assert ordering(labels, [-p for p in fit(labels).p_small]).apgr < 0.75

@@ -5,6 +5,7 @@ The last good world goes on until the files are right again.
 
 import asyncio
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from policies.parse import parse
 from router.classify import Calibration
 from router.classify.calibration import from_json
 from router.faults import MissingKey
+from router.ledger.port import LedgerUnavailable
 from router.record import keep_versions
 from router.runtime import LOG, Runtime
 from router.world import World, world
@@ -119,7 +121,11 @@ def calibration(path: Path | None) -> Calibration | None:
         raise yamlfile.Invalid([yamlfile.Problem(f"{path}:1", str(exc))]) from None
 
 
-async def watch(sources: Sources, runtime: Runtime) -> None:
+Publish = Callable[[Policy], None]
+"""Puts the limits of a policy's budgets in force. Raises LedgerUnavailable."""
+
+
+async def watch(sources: Sources, runtime: Runtime, publish: Publish) -> None:
     """Look every second whether a file changed; never ends by itself."""
     seen = sources.stamp()
     while True:
@@ -128,18 +134,19 @@ async def watch(sources: Sources, runtime: Runtime) -> None:
         if now != seen:
             seen = now
             try:
-                reload(sources, runtime)
+                reload(sources, runtime, publish)
             except Exception:  # noqa: BLE001  (a bug of ours must not end the watching)
                 LOG.error("the files could not be read again: %s", traceback.format_exc(limit=3))
 
 
-def reload(sources: Sources, runtime: Runtime) -> None:
+def reload(sources: Sources, runtime: Runtime, publish: Publish) -> None:
     """Adopt what the files say now, or say what is wrong with them and go on as before."""
     try:
         old, new = runtime.generation.world, sources.load()
         keep_versions(sources.state, new)
+        publish(new.policy)
         runtime.adopt(new)
-    except (yamlfile.Invalid, MissingKey, OSError) as exc:
+    except (yamlfile.Invalid, MissingKey, OSError, LedgerUnavailable) as exc:
         runtime.stale = True
         runtime.metrics.stale.set(1)
         runtime.metrics.reloads.labels("refused").inc()

@@ -69,7 +69,7 @@ class Treasury:
 
     def adopt(self, policy: Policy) -> None:
         """Put the policy's limits in force. Raises LedgerUnavailable."""
-        limits = {b.id: Limit(b.nano, b.hard_nano) for b in policy.budgets}
+        limits = {b.id: Limit(b.nano, b.hard_nano, b.alert_at) for b in policy.budgets}
         self.ledger.adopt(limits, policy.hash, self.now())
 
     def set_aside(

@@ -8,6 +8,7 @@ import click
 
 import yamlfile
 from router.faults import CannotListen, MissingKey, MissingPart, Unsafe
+from router.ledger.port import LedgerUnavailable
 
 FAILED, REFUSED, INVALID = 1, 2, 3
 
@@ -29,7 +30,7 @@ def told() -> Iterator[None]:
         raise Ends(str(exc), INVALID) from None
     except (MissingPart, Unsafe) as exc:
         raise Ends(str(exc), REFUSED) from None
-    except CannotListen as exc:
+    except (CannotListen, LedgerUnavailable) as exc:
         raise Ends(str(exc), FAILED) from None
     except UnicodeDecodeError as exc:
         raise Ends(f"not a UTF-8 text: {exc.reason} at byte {exc.start}", INVALID) from None

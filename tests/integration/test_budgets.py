@@ -1,6 +1,7 @@
 """Budgets over real sockets: what is set aside, charged, refused and told."""
 
 import json
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -242,10 +243,9 @@ def test_a_ledger_that_is_gone_sends_nothing(start_router, upstream, tmp_path):
     upstream.script = lambda body, send, gone: send(answered())
     router = start_router(one(upstream), policy())
     assert router.chat("hi").status_code == 200
-    import sqlite3
 
     with sqlite3.connect(router.state / "sluice.db") as db:
-        db.execute("DROP TABLE ledger_reservations")
+        db.execute("DROP TABLE ledger_held")
     refused = router.chat("hi")
     assert refused.status_code == 503
     assert refused.json()["error"]["code"] == "ledger_unavailable"

@@ -54,6 +54,18 @@ def test_a_token_routes_and_its_claims_stand_in_the_receipt(router, issuer):
     assert facts["tags"] == {"cc": "77"}
 
 
+def test_neither_a_key_nor_a_token_is_written_anywhere(router, issuer):
+    token = issuer.token(cost_center="77")
+    for headers in (bearer(token), {"authorization": "", "x-sluice-key": router.key}):
+        router.receipt(router.chat(headers=headers))
+    kept = router.log() + httpx.get(f"{router.url}/metrics").text
+    files = [path for path in router.state.rglob("*") if path.is_file()]
+    kept += "".join(path.read_bytes().decode("latin-1") for path in files)
+    for secret in (router.key.split("-")[3], *token.split(".")[1:]):
+        assert secret not in kept
+    assert '"key":"jwt:user-1"' in kept
+
+
 def test_keys_go_on_beside_tokens(router):
     assert router.chat().status_code == 200
 

@@ -87,7 +87,8 @@ class App:
     async def _live(self, receive: Receive, send: Send) -> None:
         """Watch the files from start-up to shutdown."""
         await receive()
-        watching = asyncio.get_running_loop().create_task(watch(self.sources, self.runtime, self.treasury.adopt))
+        watch_files = watch(self.sources, self.runtime, self.treasury.adopt)
+        watching = asyncio.get_running_loop().create_task(watch_files)
         self.shadow.start()
         self.keeper.start()
         self.alerts.start()

@@ -7,10 +7,7 @@ CONTEXT = b"x-amzn-request-context"  # who AWS let in, as the Lambda Web Adapter
 LONGEST_NAME = 100  # characters: it stands in every receipt
 VALID_NAME = f"1 to {LONGEST_NAME} printable characters, no `*`, no blank at either end"
 
-# What a key's limits are called, and how many there may be of each. None of them is enforced yet:
-# whoever gives one is refused (docs/decisions/0004) until this says True.
-LIMITS = ("requests_per_min", "tokens_per_min", "concurrent")
-LIMITS_ENFORCED = False
+LIMITS = ("requests_per_min", "tokens_per_min", "concurrent")  # of a key, each may be None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from policies.names import Names
 from router.auth.arn import Principal, pattern
 from router.auth.rules import ALGORITHMS, LEEWAY_S, AuthConfig, Claim, IamRules, JwtRules
 from router.auth.urls import url_fault
-from router.identity import LIMITS, LIMITS_ENFORCED, RIGHTS, VALID_NAME, Key, is_name
+from router.identity import LIMITS, RIGHTS, VALID_NAME, Key, is_name
 from yamlfile import Fault, Path, suggest
 
 _TEXT = {"type": "string", "minLength": 1}
@@ -166,10 +166,6 @@ def _given_faults(here: Path, given: Mapping[str, Any], names: Names) -> Iterato
             if name not in known:
                 said = f"unknown {field[:-1]} `{name}` {suggest(name, known)}"
                 yield (*here, field, i), f"{where}.{field}[{i}]: {said}"
-    for limit in LIMITS:
-        if limit in given and not LIMITS_ENFORCED:
-            said = f"limits are not enforced by this version: remove `{limit}`"
-            yield (*here, limit), f"{where}.{limit}: {said}"
 
 
 # -- what it says ----------------------------------------------------------------------------------

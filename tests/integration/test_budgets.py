@@ -45,7 +45,8 @@ def worst_usd(router):
 
 def test_a_request_is_charged_what_it_used_and_leaves_a_row(start_router, upstream):
     upstream.script = lambda body, send, gone: send(answered())
-    router = start_router(one(upstream), with_budgets(f"id: all, match: {{}}, usd: 1, {DAY}: reject"))
+    text = with_budgets(f"id: all, match: {{}}, usd: 1, {DAY}: reject")
+    router = start_router(one(upstream), text)
     answer = router.chat("hi", max_tokens=10)
     assert answer.status_code == 200
     receipt = router.receipt(answer)
@@ -61,9 +62,8 @@ def test_a_request_is_charged_what_it_used_and_leaves_a_row(start_router, upstre
 
 def test_a_spent_budget_is_a_402_that_says_which_and_until_when(start_router, upstream):
     upstream.script = lambda body, send, gone: send(answered())
-    router = start_router(
-        one(upstream), with_budgets(f"id: tiny, match: {{tenant: '*'}}, usd: 0.000001, {DAY}: reject")
-    )
+    text = with_budgets(f"id: tiny, match: {{tenant: '*'}}, usd: 0.000001, {DAY}: reject")
+    router = start_router(one(upstream), text)
     refused = router.chat("hi", max_tokens=1000)
     error = refused.json()["error"]
     assert (refused.status_code, error["code"], error["type"]) == (
@@ -141,7 +141,8 @@ def test_a_budget_that_alerts_refuses_nothing_and_tells_once(start_router, upstr
             send(answered())
 
     upstream.script = script
-    text = with_budgets(f"id: soft, match: {{}}, usd: 0.000000001, {DAY}: alert, alert_at: [0.5, 1]")
+    soft = f"id: soft, match: {{}}, usd: 0.000000001, {DAY}: alert, alert_at: [0.5, 1]"
+    text = with_budgets(soft)
     hook = upstream.url.removesuffix("/v1") + "/hook"
     router = start_router(one(upstream), text, "--alerts", hook)
     for _ in range(3):

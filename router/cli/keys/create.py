@@ -11,7 +11,7 @@ from policies.model import SHADOW
 from router.cli import options
 from router.cli.errors import INVALID, Ends, told
 from router.cli.keys import times
-from router.identity import LIMITS_ENFORCED, RIGHTS, VALID_NAME, Key, is_name
+from router.identity import RIGHTS, VALID_NAME, Key, is_name
 from router.keys import KeyStore, stamp
 from router.sources import names_of
 from yamlfile import suggest
@@ -58,10 +58,6 @@ def command(
     for option, text in (("tenant", tenant), ("team", team), *(("allow-tag", t) for t in allowed)):
         if text is not None:
             _check_name(f"--{option}", text)
-    for option, limit in (("rpm", rpm), ("tpm", tpm), ("concurrent", concurrent)):
-        if limit is not None and not LIMITS_ENFORCED:
-            said = f"`--{option}`: limits of keys are not enforced by this version: leave it out"
-            raise Ends(said, INVALID)
     if tenant == SHADOW:
         said = f"`--tenant`: `{SHADOW}` is the router's own: shadow judging is charged to it"
         raise Ends(f"{said}; choose another name", INVALID)

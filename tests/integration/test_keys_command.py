@@ -149,12 +149,12 @@ def test_a_corrupt_store_is_told_in_one_line(state, command):
     assert "sluice.db` can't be used as a store of keys" in failed.stderr
 
 
-@pytest.mark.parametrize("option", ["--rpm", "--tpm", "--concurrent"])
-def test_limits_are_refused_until_they_are_enforced(state, option):
-    refused = sluice("keys", "create", "--tenant", "a", option, "5", "--state", state)
-    assert (refused.returncode, f"`{option}`" in refused.stderr) == (3, True)
-    assert "not enforced by this version" in refused.stderr
-    assert not state.exists()
+def test_limits_are_stored_and_listed(state):
+    made = sluice("keys", "create", "--tenant", "a", "--rpm", "5", "--tpm", "6", "--concurrent",
+                  "7", "--state", state)  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    (row,) = json.loads(sluice("keys", "list", "--json", "--state", state).stdout)["keys"]
+    assert row["limits"] == {"requests_per_min": 5, "tokens_per_min": 6, "concurrent": 7}
 
 
 # -- a router that runs ----------------------------------------------------------------------------

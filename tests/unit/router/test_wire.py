@@ -260,7 +260,7 @@ def test_without_hints_the_defaults_hold():
         (b"x-sluice-slo-ttft-ms", b"0"),
         (b"x-sluice-tags", b"private"),
         (b"x-sluice-tags", b"=private"),
-        (b"idempotency-key", b"abc"),
+        (b"idempotency-key", b"a b"),
     ],
 )
 def test_a_wrong_hint_is_named(name, value):

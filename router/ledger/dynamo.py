@@ -53,6 +53,8 @@ class DynamoLedger:
     while less than shards x nano are left in all. Their number is fixed for a period.
     """
 
+    STILL = "#state = :old"  # what settles a reservation once
+
     def __init__(
         self,
         client: Any,  # noqa: ANN401 (boto3 is no dependency: its types are not there)
@@ -302,7 +304,7 @@ class DynamoLedger:
         change = "SET #state = :new, #gone_s = :gone_s" + (", #worst = :line" if line else "")
         values = {"old": old, "new": new, "line": line, "gone_s": int(now_s) + KEPT_S}
         return self._table.updating(
-            _request(request_id), f"{change} REMOVE #lease, #due_ms", "#state = :old", values
+            _request(request_id), f"{change} REMOVE #lease, #due_ms", self.STILL, values
         )
 
     def _take_back(self, before: Item, entries: Sequence[Entry], now_s: float) -> list[Alert]:

@@ -7,13 +7,14 @@ may be lost (see docs/ledger.md); the file stays whole. Errors: as the port has 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 from router.ledger.audit import Books, ScopeRow
-from router.ledger.entry import Entry, clamped, corrections, entry_json, entry_of, stamp
+from router.ledger.entry import Entry, clamped, corrections, stamp
 from router.ledger.fleet_time import FleetTime
 from router.ledger.port import (
+    MOST_NANO,
     NEVER,
     ONCE_S,
     Alert,
@@ -29,33 +30,22 @@ from router.ledger.port import (
     State,
 )
 from router.ledger.sqlite_db import Database
+from router.ledger.sqlite_rows import (
+    COLUMNS,
+    MARKS,
+    entry_of_row,
+    entry_of_short,
+    row_of,
+    short,
+)
 from router.ledger.sqlite_scopes import Scopes
 from router.ledger.standing import checked, judged
 
-# `{ids}` is `id = ?n OR ...` for as many scopes as there are: all in one statement. IN builds a
-# table for every call, and RETURNING one more: each takes longer than all the rest.
-TAKE = """
-UPDATE ledger_scopes SET avail = avail - ?1, reserved = reserved + ?1
-WHERE ({ids}) AND avail - ?1 >= MIN(floor, ?2) AND until_s > ?3
-"""
-HOLD = """
-INSERT OR IGNORE INTO ledger_held SELECT ?1, ?2, ?3, ?4, ?5
-WHERE NOT EXISTS (SELECT 1 FROM ledger_entries WHERE request_id = ?1)
-"""
-LET_GO = "DELETE FROM ledger_held WHERE id = ? RETURNING nano, scopes"
-CHARGE = """
-UPDATE ledger_scopes SET reserved = reserved - ?1, spent = spent + ?2, avail = avail + ?1 - ?2
-WHERE {ids}
-"""
-DUE = "SELECT id FROM ledger_scopes WHERE ({ids}) AND spent >= next_alert"
-APPEND = """
-INSERT INTO ledger_entries (request_id, n, at, nano, scopes, entry) VALUES (?, ?, ?, ?, ?, ?)
-"""
 _RUN_OUT = "SELECT id, nano, scopes, worst FROM ledger_held WHERE lease_ends_s < ? LIMIT 100"
 _CHARGED_BEFORE = "SELECT 1 FROM ledger_entries WHERE request_id = ? LIMIT 1"
 _DAY = "INSERT OR IGNORE INTO ledger_days SELECT ?, COALESCE(MAX(seq), 0) + 1 FROM ledger_entries"
-_ENTRIES = """
-SELECT entry FROM ledger_entries
+_ENTRIES = f"SELECT {COLUMNS} FROM ledger_entries"  # noqa: S608 (our own names)
+_BETWEEN = """
 WHERE seq >= (SELECT MIN(first_seq) FROM ledger_days WHERE day >= ?) AND at >= ? AND at < ?
 ORDER BY seq
 """
@@ -71,6 +61,25 @@ INSERT INTO ledger_fleet_time VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
 
 class SqliteLedger:
     """The port `Ledger`. Any thread may use it; every process opens its own."""
+
+    # One row a statement: a statement over three takes longer than three (IN and OR build a table
+    # of rows for every call, RETURNING one more).
+    TAKE = """
+    UPDATE ledger_scopes SET avail = avail - ?1, reserved = reserved + ?1
+    WHERE id = ?2 AND avail - ?1 >= MIN(floor, ?3) AND until_s > ?4
+    """
+    HOLD = """
+    INSERT OR IGNORE INTO ledger_held SELECT ?1, ?2, ?3, ?4, ?5
+    WHERE NOT EXISTS (SELECT 1 FROM ledger_entries WHERE request_id = ?1)
+    """
+    LET_GO = "DELETE FROM ledger_held WHERE id = ? AND nano = ? AND scopes = ?"
+    CHARGE = """
+    UPDATE ledger_scopes SET reserved = reserved - ?1, spent = spent + ?2, avail = avail + ?1 - ?2
+    WHERE id = ?3 AND spent + ?2 < next_alert
+    """
+    CHARGE_AND_TELL = CHARGE.replace(" AND spent + ?2 < next_alert", "")
+    APPEND = f"INSERT INTO ledger_entries (scopes, {COLUMNS}) VALUES (?, {MARKS})"  # noqa: S608 (our own names)
+    TAKE_BACK = "DELETE FROM ledger_lost WHERE id = ? RETURNING scopes, charged"
 
     def __init__(self, state: Path, wait_s: float = 5.0) -> None:
         self._db = Database(state / "sluice.db", wait_s)
@@ -88,16 +97,20 @@ class SqliteLedger:
         downgraded: frozenset[str] = frozenset(),
     ) -> Reserved | Refused | Downgrade:
         nano = worst.nano
-        checked(nano, scopes)
-        line = entry_json(worst)
+        line = short(worst)
 
         def quickly() -> Reserved | Refused | Downgrade:
             ids = self._known(scopes)
-            if ids is None or not self._take(scopes, ids, nano, now_s, downgraded):
+            if (
+                ids is None
+                or not 0 <= nano <= MOST_NANO
+                or not self._take(scopes, ids, nano, now_s, downgraded)
+            ):
                 raise _NotQuickly
             return self._hold(worst.request_id, nano, lease_ends_s, scopes, ids, line)
 
         def thoroughly() -> Reserved | Refused | Downgrade:
+            checked(nano, scopes)
             rows = self._scopes.prepared(scopes, now_s)
             ids = tuple(row[0] for row in rows)
             before = self._held_before(worst.request_id, nano, scopes, ids)
@@ -129,21 +142,23 @@ class SqliteLedger:
         for entry in entries:
             self._begin_day(entry.at)
 
+        scope_ids = _text(reserved.held)
+
         def work() -> list[Alert]:
-            held = self._run(LET_GO, (reserved.id,)).fetchone()
-            if held is None:
+            if self._run(self.LET_GO, (reserved.id, reserved.nano, scope_ids)).rowcount != 1:
                 return self._settled_late(reserved.id, entries, now_s)
-            return self._charge(held[0], held[1], entries)
+            return self._charge(reserved.nano, scope_ids, entries)
 
         return self._db.write(work)
 
     def release(self, reserved: Reserved, now_s: float) -> None:
+        scope_ids = _text(reserved.held)
+
         def work() -> None:
-            held = self._run(LET_GO, (reserved.id,)).fetchone()
-            if held is None:
+            if self._run(self.LET_GO, (reserved.id, reserved.nano, scope_ids)).rowcount != 1:
                 self._take_back(reserved.id, (), now_s)
             else:
-                self._charge(held[0], held[1], ())
+                self._charge(reserved.nano, scope_ids, ())
 
         self._db.write(work)
 
@@ -191,8 +206,8 @@ class SqliteLedger:
         self._db.write(lambda: self._run(gone, (key_id, idempotency_key, request_id)))
 
     def entries(self, start: str, end: str) -> Iterator[Entry]:
-        rows = self._db.rows(_ENTRIES, _day(start), start, end)
-        return (entry_of(row[0]) for row in rows)
+        rows = self._db.rows(_ENTRIES + _BETWEEN, _day(start), start, end)
+        return map(entry_of_row, rows)
 
     def fleet_times(self, start: str, end: str) -> Iterator[FleetTime]:
         asked = f"{_FLEET_TIMES} WHERE minute >= ? AND minute < ? "
@@ -223,9 +238,10 @@ class SqliteLedger:
     def _known(self, scopes: Sequence[Scope]) -> tuple[int, ...] | None:
         ids = self._ids
         try:
-            return tuple([ids[scope.budget, scope.value, scope.period] for scope in scopes])
+            known = tuple([ids[scope.budget, scope.value, scope.period] for scope in scopes])
         except KeyError:
             return None
+        return known if len(set(known)) == len(known) else None
 
     def _take(
         self,
@@ -236,14 +252,11 @@ class SqliteLedger:
         downgraded: frozenset[str],
     ) -> bool:
         """Set it aside wherever it is there: in all scopes, or the caller rolls back."""
-        lowered = [i for i, s in zip(ids, scopes, strict=True) if s.budget in downgraded]
-        strict = [i for i in ids if i not in lowered] if lowered else ids
-        taken = 0
-        for some, most_floor in ((strict, NEVER), (lowered, 0)):
-            if some:
-                values = (nano, most_floor, now_s, *some)
-                taken += self._run(_with_ids(TAKE, len(some), 4), values).rowcount
-        return taken == len(ids)
+        for id_, scope in zip(ids, scopes, strict=True):
+            most_floor = 0 if scope.budget in downgraded else NEVER
+            if self._run(self.TAKE, (nano, id_, most_floor, now_s)).rowcount != 1:
+                return False
+        return True
 
     def _hold(
         self,
@@ -255,7 +268,7 @@ class SqliteLedger:
         line: bytes,
     ) -> Reserved:
         row = (request_id, nano, lease_ends_s, _text(ids), line)
-        if self._run(HOLD, row).rowcount != 1:
+        if self._run(self.HOLD, row).rowcount != 1:
             raise _NotQuickly
         return Reserved(request_id, nano, tuple(scopes), lease_ends_s, ids)
 
@@ -275,15 +288,14 @@ class SqliteLedger:
 
     def _charge(self, nano: int, scope_ids: str, entries: Sequence[Entry]) -> list[Alert]:
         """Put the rows in the place of `nano` that was reserved."""
-        ids = _ids(scope_ids)
-        charge = sum([entry.nano for entry in entries])
-        due: list[int] = []
-        if ids:
-            self._run(_with_ids(CHARGE, len(ids), 3), (nano, charge, *ids))
-            due = [row[0] for row in self._run(_with_ids(DUE, len(ids), 1), ids)]
+        charge, due = sum([entry.nano for entry in entries]), []
+        for id_ in _ids(scope_ids):
+            values = (nano, charge, id_)
+            if self._run(self.CHARGE, values).rowcount != 1:
+                self._run(self.CHARGE_AND_TELL, values)
+                due.append(id_)
         for entry in entries:
-            row = (entry.request_id, entry.n, entry.at, entry.nano, scope_ids, entry_json(entry))
-            self._run(APPEND, row)
+            self._run(self.APPEND, (scope_ids, *row_of(entry)))
         return self._scopes.alerts(due) if due else []
 
     def _begin_day(self, at: str) -> None:
@@ -305,22 +317,21 @@ class SqliteLedger:
         self, request_id: str, entries: Sequence[Entry], now_s: float
     ) -> list[Alert] | None:
         """Correct what was charged when the lease ran out; None: it didn't, or it was corrected."""
-        gone = "DELETE FROM ledger_lost WHERE id = ? RETURNING scopes, charged"
-        lost = self._run(gone, (request_id,)).fetchone()
+        lost = self._run(self.TAKE_BACK, (request_id,)).fetchone()
         if lost is None:
             return None
         at = stamp(now_s)
         self._run(_DAY, (_day(at),))
-        return self._charge(0, lost[0], corrections(entry_of(lost[1]), entries, at))
+        return self._charge(0, lost[0], corrections(entry_of_short(lost[1]), entries, at))
 
     def _expire_some(self, now_s: float, at: str) -> Expired:
         alerts: list[Alert] = []
         rows = self._run(_RUN_OUT, (now_s,)).fetchall()
         for id_, nano, scope_ids, worst in rows:
-            self._run(LET_GO, (id_,)).fetchall()
-            charged = replace(entry_of(worst), kind="expired", at=at, estimated=True)
+            self._run(self.LET_GO, (id_, nano, scope_ids))
+            charged = replace(entry_of_short(worst), kind="expired", at=at, estimated=True)
             alerts += self._charge(nano, scope_ids, (charged,))
-            lost = (id_, nano, scope_ids, entry_json(charged))
+            lost = (id_, nano, scope_ids, short(charged))
             self._run("INSERT INTO ledger_lost VALUES (?, ?, ?, ?)", lost)
         return Expired(len(rows), tuple(alerts))
 
@@ -347,11 +358,6 @@ _STATES: tuple[tuple[str, State], ...] = (
 
 class _NotQuickly(Exception):  # noqa: N818 (no error: it has to be done with care)
     """A scope is new, short or overridden until now, or the request id was seen before."""
-
-
-@cache
-def _with_ids(sql: str, count: int, first: int) -> str:
-    return sql.format(ids=" OR ".join(f"id = ?{first + i}" for i in range(count)))
 
 
 def _names(text: str) -> tuple[str, ...]:

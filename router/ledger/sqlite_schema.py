@@ -1,6 +1,7 @@
 """The tables of ``<state>/sluice.db`` that the ledger owns."""
 
 from router.ledger.port import NEVER
+from router.ledger.sqlite_rows import DECLARED
 
 FOREVER_S = 1e15  # `until_s` of a scope without an override
 
@@ -31,9 +32,8 @@ CREATE TABLE IF NOT EXISTS ledger_lost ( -- leases that ran out, until a true se
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS ledger_entries (
     seq INTEGER PRIMARY KEY,
-    request_id TEXT NOT NULL, n INTEGER NOT NULL, at TEXT NOT NULL, nano INTEGER NOT NULL,
     scopes TEXT NOT NULL,                -- JSON: ids of ledger_scopes it was charged to
-    entry BLOB NOT NULL,                 -- JSON: router.ledger.entry.Entry
+    {DECLARED},
     UNIQUE (request_id, n)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS ledger_days ( -- no row that was settled on the day is before this one

@@ -93,6 +93,15 @@ def test_half_a_day_and_the_other_half_are_the_day(rows):
     assert usd("--from", "2026-11-01T08:00", "--to", noon) == usd("--to", noon)
 
 
+def test_a_row_on_the_bound_belongs_to_the_period_that_starts_there(tmp_path):
+    row = replace(entries(1)[0], at="2026-11-02T00:00:00.000Z")
+    path = tmp_path / "one.jsonl"
+    path.write_bytes(entry_line(row))
+    for period, n in (("--to", 0), ("--from", 1)):
+        arguments = ("--by", "team", "--rows", path, "--json", period, "2026-11-02")
+        assert exact(quickly("report", *arguments).stdout)["totals"]["requests"] == n
+
+
 def test_the_baseline_is_the_one_that_the_kept_policy_states(rows, tmp_path):
     (tmp_path / "versions").mkdir()
     kept = tmp_path / "versions" / f"{'5f0e' * 4}.json"

@@ -48,6 +48,13 @@ def test_a_bill_within_the_tolerance_agrees():
     assert row.difference == DOLLAR // 2
 
 
+def test_the_tolerance_is_a_share_of_what_was_expected():
+    assert only([line(25.2, 24)], [time(24)]).ok
+    assert not only([line(25.25, 24)], [time(24)]).ok
+    assert only([line(22.8, 24)], [time(24)]).ok
+    assert not only([line(22.75, 24)], [time(24)]).ok
+
+
 def test_the_cause_is_what_makes_up_most_of_the_difference():
     assert parts(only([line(48, 24)], [time(24)])) == (24, 0, 0)
     assert only([line(48, 24)], [time(24)]).cause == "price"

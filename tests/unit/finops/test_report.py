@@ -64,6 +64,19 @@ def test_a_correction_makes_an_expired_request_comparable_after_all():
     assert (nothing_sent.nano, nothing_sent.saved) == (0, None)
 
 
+def test_a_correction_replaces_the_baseline_that_an_expired_row_had():
+    expired = replace(ENTRY, kind="expired", nano=9000, nano_baseline=7000, nano_router=0)
+    sums = rows(made(expired, *corrections(expired, [ENTRY], ENTRY.at)))["search"]
+    assert (sums.baseline, sums.baseline_known, sums.saved) == (5000, 1, 5000 - 1000 - 7)
+
+
+def test_a_fleet_is_emulated_if_its_charges_are_or_its_time_is():
+    charges = made(replace(ENTRY, emulated=True))
+    assert charges.fleets[0].emulated
+    assert charges.totals.sums.emulated == 1000
+    assert made(times=[replace(MINUTE, emulated=True)]).fleets[0].emulated
+
+
 def test_a_correction_of_a_charge_before_the_period_is_compared_with_nothing():
     late = replace(ENTRY, request_id="z", n=1, kind="correction", nano=-500, last=False)
     sums = rows(made(ENTRY, late))

@@ -1,12 +1,28 @@
 """Budgets over real sockets: what is set aside, charged, refused and told."""
 
 import json
+import signal
 import sqlite3
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
-from support import ANSWER, BOTH, catalogue, event, fleet, plain, policy, stream_head, wait_until
+from support import (
+    ANSWER,
+    BOTH,
+    Router,
+    catalogue,
+    event,
+    fleet,
+    plain,
+    policy,
+    process,
+    sluice,
+    stream_head,
+    wait_until,
+)
 
 from router.ledger.sqlite import SqliteLedger
 
@@ -274,3 +290,98 @@ def test_every_attempt_of_a_request_is_charged(start_router, upstream, lane):
     assert row.fleet == ("one" if lane == "cpu" else "two")
     assert (row.outcome, row.last) == ("broken", True)
     assert row.nano > 0
+
+
+def test_a_killed_router_never_lets_its_successor_overspend(start_router, upstream):
+    """A storm on a budget for few; SIGKILL in the middle; the next router takes the same folder."""
+    upstream.script = lambda body, send, gone: send(answered(tokens_in=66, tokens_out=10))
+    probe = start_router(one(upstream), policy())
+    usd = worst_usd(probe) * 30.5
+    text = with_budgets(f"id: all, match: {{}}, usd: {usd:.12f}, {DAY}: reject",
+                        defaults=", limits: {attempts: 1, deadline_ms: 30000}")  # fmt: skip
+    router = start_router(one(upstream), text)
+    stop = threading.Event()
+
+    def storm(served):
+        while not stop.is_set():
+            try:
+                if served.chat("hi", max_tokens=10).status_code == 402:
+                    return
+            except httpx.HTTPError:
+                return
+
+    with ThreadPoolExecutor(8) as pool:
+        storms = [pool.submit(storm, router) for _ in range(8)]
+        wait_until(lambda: len(upstream.bodies) > 12)
+        router.process.kill()
+        stop.set()
+        for each in storms:
+            each.result()
+    before = sum(row.nano for row in entries(router)) / 1e9
+    with process(
+        sys.executable, "-m", "router.cli", "serve", "--state", router.state, "--port", "0",
+        "--fleets", router.state.parent / "fleets.yaml",
+        "--policy", router.state.parent / "policy.yaml",
+        log=router.state.parent / "second.log",
+    ) as second:  # fmt: skip
+        stop.clear()
+        again = Router(second.first_line.split()[3], router.key, router.state, None)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: storm(again), range(8)))
+        assert again.chat("hi", max_tokens=10).status_code == 402
+        again.http.close()
+    ledger = SqliteLedger(router.state)
+    try:
+        ledger.expire(4e9)  # what the killed one had set aside is charged in full
+    finally:
+        ledger.close()
+    rows = entries(router)
+    spent = sum(row.nano for row in rows) / 1e9
+    assert before <= spent <= usd
+    assert len({row.request_id for row in rows}) == len(rows)
+
+
+def test_an_override_lets_a_spent_budget_go_on_for_a_time(start_router, upstream):
+    upstream.script = lambda body, send, gone: send(answered())
+    text = with_budgets(f"id: tiny, match: {{team: '*'}}, usd: 0.000001, {DAY}: reject")
+    router = start_router(one(upstream), text, team="search")
+    assert router.chat("hi").status_code == 402
+    given = ("ledger", "override", "tiny", "team=search", "--usd", "1", "--state", router.state)
+    assert sluice(*given, "--until", "1h").returncode == 0
+    assert router.chat("hi").status_code == 200
+    wrong = sluice("ledger", "override", "tinny", "all", "--usd", "1", "--until", "1h",
+                   "--state", router.state)  # fmt: skip
+    assert (wrong.returncode, "no router of this state folder" in wrong.stderr) == (3, True)
+    past = sluice(*given, "--until", "2020-01-01")
+    assert (past.returncode, "`--until 2020-01-01` lies in the past" in past.stderr) == (3, True)
+    nowhere = sluice(*given[:-1], router.state / "none", "--until", "1h")
+    assert nowhere.returncode == 3
+
+
+def test_a_policy_that_is_adopted_puts_its_limits_in_force(start_router, upstream):
+    upstream.script = lambda body, send, gone: send(answered())
+    text = with_budgets(f"id: a, match: {{}}, usd: 1, {DAY}: reject")
+    router = start_router(one(upstream), text)
+    assert router.chat("hi").status_code == 200
+    path = router.state.parent / "policy.yaml"
+    path.write_text(text.replace("usd: 1,", "usd: 0.000001,"))
+    wait_until(lambda: router.chat("hi").status_code == 402)
+
+
+def test_what_the_fleets_cost_is_written_down_minute_by_minute(start_router, upstream):
+    upstream.script = lambda body, send, gone: send(answered())
+    router = start_router(one(upstream), policy())
+    router.chat("hi")
+    router.process.send_signal(signal.SIGTERM)
+    router.process.wait(15)
+    ledger = SqliteLedger(router.state)
+    try:
+        rows = list(ledger.fleet_times("2000-01-01T00:00:00.000Z", "2100-01-01T00:00:00.000Z"))
+    finally:
+        ledger.close()
+    assert {row.fleet for row in rows} == {"one"}
+    assert all(0 < row.seconds <= 60 and row.replicas == 1 and row.nano_hour > 0 for row in rows)
+    report = sluice("ledger", "report", "--by", "team", "--from", "2000-01-01", "--to",
+                    "2100-01-01", "--json", "--state", router.state)  # fmt: skip
+    assert report.returncode == 0, report.stderr
+    assert json.loads(report.stdout)["totals"]["requests"] == 1

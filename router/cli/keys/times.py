@@ -15,17 +15,17 @@ def now() -> datetime:
     return datetime.fromtimestamp(time.time(), UTC)
 
 
-def expiry(text: str, at: datetime) -> str:
+def expiry(text: str, at: datetime, option: str = "--expires") -> str:
     """Return when `--expires TEXT` lets a key end."""
     span = _span(text)
     try:
         ends = datetime.fromisoformat(text) if span is None else at + span
         ends = (ends if ends.tzinfo else ends.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        said = f"`--expires {text}` is neither a span (12h, 30d, 8w) nor a date (2027-01-31)"
+        said = f"`{option} {text}` is neither a span (12h, 30d, 8w) nor a date (2027-01-31)"
         raise Ends(said, INVALID) from None
     if ends <= at:
-        raise Ends(f"`--expires {text}` lies in the past", INVALID)
+        raise Ends(f"`{option} {text}` lies in the past", INVALID)
     return stamp(ends)
 
 

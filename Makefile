@@ -1,6 +1,10 @@
 # What people type. `make up` and `make test` install what is missing by themselves.
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help setup up test check format bench coverage eval train train-tiny validate-focus clean
+=======
+.PHONY: help setup up test check format bench prove-ledger coverage eval train train-tiny clean
+>>>>>>> ledger
 BIN := .venv/bin
 
 help: ## Show the targets
@@ -31,6 +35,10 @@ format: setup ## Format the code and mend what can be mended
 bench: setup ## Print where the microseconds go, and the ratio to a direct call
 	@$(BIN)/python tools/bench.py
 	@$(BIN)/python tools/bench_client.py
+	@$(BIN)/python tools/bench_ledger.py
+
+prove-ledger: setup ## Try to make the ledger wrong: storms, kills, full disks; print violations
+	@$(BIN)/python tools/prove_ledger.py
 
 eval: setup ## Judge the classifier on labelled data of yours: make eval DATA=folder
 	@$(BIN)/python tools/eval.py $(DATA)

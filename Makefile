@@ -1,10 +1,7 @@
 # What people type. `make up` and `make test` install what is missing by themselves.
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help setup up test check format bench coverage eval train train-tiny validate-focus clean
-=======
-.PHONY: help setup up test check format bench prove-ledger coverage eval train train-tiny clean
->>>>>>> ledger
+.PHONY: help setup up test check format bench prove-ledger coverage eval train train-tiny \
+	validate-focus clean
 BIN := .venv/bin
 
 help: ## Show the targets

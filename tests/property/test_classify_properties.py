@@ -96,7 +96,9 @@ def test_any_conversation_is_judged_within_the_ranges(judge, body):
     assert set(features.needs) <= set(NEEDS)
     assert judgement.task in TASKS
     assert judgement.tier in {"simple", "heavy"}
-    assert judgement.language == features.language
+    # What only looks like English may turn out to be none that was learnt.
+    assert judgement.language in {features.language, "other"}
+    assert judgement.language == features.language or features.language == "en"
     assert judgement.language in LANGUAGES
     assert 0 <= judgement.complexity <= 1
     assert 0 <= judgement.p_small <= 1

@@ -10,8 +10,8 @@ A caller's latency hint can only narrow what the policy lets through. So the pol
 are relaxed as if there were no hint, then the hint applies; if nobody meets it, it gives way where
 the rule may relax `slo.ttft`, and else everybody is refused.
 
-Where a budget is spent that downgrades (`facts.downgraded`), only the lane of the cheapest candidate
-within the hard limits is left, and a cascade is none.
+Where a budget is spent that downgrades (`facts.downgraded`), only the lane of the cheapest
+candidate within the hard limits is left, and a cascade is none.
 
 A cascade's first set is tried. Its candidates are exempt from the quality floor, because their
 answer is tested, and their first token counts as coming with their last, because the answer is

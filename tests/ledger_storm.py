@@ -139,7 +139,7 @@ def storm(place, processes, threads, operations, kills=0):
         running[number % processes] = start(place, f"k{number}", threads, each)
     counts, due, told, found = Counter(), {}, Counter(), []
     for process in running:
-        text, _ = process.communicate(timeout=600)
+        text, _ = process.communicate(timeout=3000)
         if process.returncode:
             found.append(f"a process ended with {process.returncode}: {text[-500:]}")
             continue

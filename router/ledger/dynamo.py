@@ -14,7 +14,7 @@ from zlib import crc32
 
 from router.ledger.audit import Books, ScopeRow
 from router.ledger.dynamo_scopes import Scopes, row_limit, standing
-from router.ledger.dynamo_table import LEASES, Item, Key, Refusal, Table
+from router.ledger.dynamo_table import LEASES, Item, Key, Table, Unmet
 from router.ledger.entry import Entry, clamped, corrections, entry_json, entry_of, stamp
 from router.ledger.fleet_time import FleetTime
 from router.ledger.port import (
@@ -100,8 +100,8 @@ class DynamoLedger:
         reserved = Reserved(worst.request_id, nano, tuple(scopes), lease_ends_s, tuple(held))
         try:
             self._table.transact(operations)
-        except Refusal as refusal:
-            old = refusal.old
+        except Unmet as unmet:
+            old = unmet.old
         else:
             for key in keys:
                 self._scopes.saw(key)
@@ -229,8 +229,8 @@ class DynamoLedger:
         free = "attribute_not_exists(#pk) OR #at_s <= :before_s"
         try:
             self._table.put(item, free, {"before_s": now_s - ONCE_S})
-        except Refusal as refusal:
-            first = refusal.old[0]
+        except Unmet as unmet:
+            first = unmet.old[0]
         else:
             return None
         state = self._table.get(_request(first["request_id"])).get("state", "unknown")
@@ -242,7 +242,7 @@ class DynamoLedger:
             self._table.delete(
                 (f"ONCE#{key_id}", idempotency_key), mine, {"request_id": request_id}
             )
-        except Refusal:
+        except Unmet:
             return  # another request has it
 
     def entries(self, start: str, end: str) -> Iterator[Entry]:
@@ -268,7 +268,7 @@ class DynamoLedger:
             longer = "attribute_not_exists(#pk) OR #seconds < :seconds"
             try:
                 self._table.put(item, longer, {"seconds": row.seconds})
-            except Refusal:
+            except Unmet:
                 continue  # what is there covers as much
 
     def books(self) -> Books:
@@ -332,10 +332,10 @@ class DynamoLedger:
             notes = [note for _, notes, _ in told.values() for note in notes]
             try:
                 self._table.transact([change, *updates, *puts, *notes])
-            except Refusal as refusal:
-                if 0 in refusal.old:
-                    return refusal.old[0], []
-                due |= {number - 1 for number in refusal.old if number <= len(keys)}
+            except Unmet as unmet:
+                if 0 in unmet.old:
+                    return unmet.old[0], []
+                due |= {number - 1 for number in unmet.old if number <= len(keys)}
             else:
                 return None, [alert for _, _, alerts in told.values() for alert in alerts]
         raise LedgerUnavailable("the ledger could not be used: others keep changing the budgets")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from zlib import crc32
 
-from router.ledger.dynamo_table import Item, Key, Refusal, Table
+from router.ledger.dynamo_table import Item, Key, Table, Unmet
 from router.ledger.entry import stamp
 from router.ledger.port import Balance, Limit, Scope
 from router.ledger.standing import next_alert
@@ -101,12 +101,12 @@ class Scopes:
         held = self._as_adopted(scope.budget, self._believed.get(scope.budget))
         try:
             self._table.transact([made, held, self._as_many(scope)])
-        except Refusal as refusal:
-            if 2 in refusal.old:  # noqa: PLR2004 (the place of the last operation)
-                count = refusal.old[2]["shards"]
+        except Unmet as unmet:
+            if 2 in unmet.old:  # noqa: PLR2004 (the place of the last operation)
+                count = unmet.old[2]["shards"]
                 raise ValueError(
                     f"{scope.budget} is spread over {count} shards until its period ends"
-                ) from refusal
+                ) from unmet
 
     def balance(self, scope: Scope, now_s: float) -> Balance:
         limit, _ = self._in_force(scope.budget, scope.value, now_s, scope.limit)
@@ -139,7 +139,7 @@ class Scopes:
         values = {"before": before.get("policy_hash"), "policy_hash": policy_hash}
         try:
             table.put({**claim, "done": False}, as_before, values)
-        except Refusal:
+        except Unmet:
             return self.adopt(limits, policy_hash, now_s)
         for item in list(table.query("#pk = :pk", {"pk": "LIMIT"})):
             if item["sk"] not in limits:
@@ -151,7 +151,7 @@ class Scopes:
         for budget in limits:
             for row in table.query("#pk = :pk", {"pk": f"S#{budget}"}):
                 self._renew(row, now_s)
-        with suppress(Refusal):  # somebody adopts another one meanwhile
+        with suppress(Unmet):  # somebody adopts another one meanwhile
             table.put({**claim, "done": True}, "#policy_hash = :policy_hash", values)
         return True
 
@@ -197,7 +197,7 @@ class Scopes:
         }
         try:
             self._table.update((row["pk"], row["sk"]), _LIMITED, _AS_READ, values)
-        except Refusal:
+        except Unmet:
             return False
         return True
 

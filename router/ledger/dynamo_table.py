@@ -46,7 +46,7 @@ def _schema(one: str, other: str) -> list[dict[str, str]]:
     ]
 
 
-class Refusal(Exception):  # noqa: N818 (a condition that does not hold is no error)
+class Unmet(Exception):  # noqa: N818 (a condition that does not hold is no error)
     """Conditions did not hold; `old`: by the operation's number, the item as it is, {}: none."""
 
     def __init__(self, old: dict[int, Item]) -> None:
@@ -66,7 +66,7 @@ class Table:
         self._failed = client.exceptions.ConditionalCheckFailedException
 
     def transact(self, operations: Sequence[Item]) -> None:
-        """Do all or nothing. Refusal: conditions did not hold."""
+        """Do all or nothing. Unmet: conditions did not hold."""
         wait_s = FIRST_WAIT_S
         for left in reversed(range(TRIES)):
             try:
@@ -74,7 +74,7 @@ class Table:
             except self._canceled as exc:
                 reasons = exc.response["CancellationReasons"]
                 if not left or not any(reason["Code"] in _AGAIN for reason in reasons):
-                    raise self._refusal(exc, reasons) from exc
+                    raise self._unmet(exc, reasons) from exc
             except self._foreign as exc:
                 raise _unavailable(exc) from exc
             else:
@@ -138,7 +138,7 @@ class Table:
         try:
             call(**asked)
         except self._failed as exc:
-            raise Refusal({0: _read(exc.response.get("Item", {}))}) from exc
+            raise Unmet({0: _read(exc.response.get("Item", {}))}) from exc
         except self._foreign as exc:
             raise _unavailable(exc) from exc
 
@@ -153,13 +153,13 @@ class Table:
                 return
             asked = {**asked, "ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    def _refusal(self, exc: Exception, reasons: Sequence[Item]) -> Exception:
+    def _unmet(self, exc: Exception, reasons: Sequence[Item]) -> Exception:
         old = {
             number: _read(reason.get("Item", {}))
             for number, reason in enumerate(reasons)
             if reason["Code"] == "ConditionalCheckFailed"
         }
-        return Refusal(old) if old else _unavailable(exc)
+        return Unmet(old) if old else _unavailable(exc)
 
 
 def _unavailable(exc: Exception) -> LedgerUnavailable:

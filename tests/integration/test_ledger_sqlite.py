@@ -56,8 +56,8 @@ def test_a_full_disk_refuses_and_loses_nothing(ledger):
     taken = []
 
     def fill():
-        for number in range(1000):
-            taken.append(ledger.reserve(worst(f"r{number + 1}", 7), (team,), NOW, LEASE))
+        rows = (worst(f"r{number + 1}", 7) for number in range(1000))
+        taken.extend(ledger.reserve(row, (team,), NOW, LEASE) for row in rows)
 
     with pytest.raises(LedgerUnavailable, match="full"):
         fill()

@@ -96,7 +96,9 @@ class DynamoLedger:
         for scope, shard in zip(scopes, held, strict=True):
             places.append(len(operations))
             lowered = scope.budget in downgraded
-            operations += self._scopes.taking(scope, shard, nano, now_s, lowered=lowered)
+            taking = self._scopes.taking(scope, shard, nano, now_s, lowered=lowered)
+            # Two values of one budget hold the same limit, which may be named once.
+            operations += [operation for operation in taking if operation not in operations]
         reserved = Reserved(worst.request_id, nano, tuple(scopes), lease_ends_s, tuple(held))
         try:
             self._table.transact(operations)
@@ -394,6 +396,8 @@ class DynamoLedger:
         return [day["sk"] for day in days if _day(start) <= day["sk"] <= _day(end)]
 
     def _rows(self, pk: str, start: str, end: str) -> Iterator[Item]:
+        if start >= end:
+            return
         values = {"pk": pk, "start": start or " ", "end": end}
         for item in self._table.query("#pk = :pk AND #sk BETWEEN :start AND :end", values):
             if item["sk"] < end:

@@ -92,6 +92,14 @@ def test_what_is_not_there_in_one_scope_is_taken_from_none(ledger):
     assert balance(ledger, team) == (1000, 0, 0)
 
 
+def test_two_values_of_one_budget_are_two_scopes(ledger):
+    ledger.adopt({"app": limit(1000)}, "hash-a", NOW)
+    mail, search = scope("app", value="app=mail"), scope("app", value="app=search")
+    reserved = ledger.reserve(worst("r1", 300), (mail, search), NOW, LEASE)
+    ledger.settle(reserved, (charge("r1", 120),), NOW)
+    assert balance(ledger, mail) == balance(ledger, search) == (1000, 120, 0)
+
+
 def test_the_last_nano_can_be_spent_and_no_more(ledger):
     team = scope()
     assert isinstance(ledger.reserve(worst("r1", 999), (team,), NOW, LEASE), Reserved)
@@ -451,6 +459,7 @@ def test_rows_are_read_by_the_time_they_were_settled(ledger):
     some = ledger.entries(stamp(NOW + 43200), stamp(NOW + 4 * 43200))
     assert [row.request_id for row in some] == ["r1", "r2", "r3"]
     assert list(ledger.entries(stamp(NOW + 10**6), FOREVER)) == []
+    assert list(ledger.entries(stamp(NOW + 1), stamp(NOW))) == []
 
 
 def test_fleet_times_are_kept_once(ledger):

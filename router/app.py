@@ -58,7 +58,7 @@ class Asked:
     generation: Generation
 
     @property
-    def limits(self) -> list[Limit]:
+    def limits(self) -> Sequence[Limit]:
         written = self.generation.world.policy.rate_limits
         return limits_of(self.key, written, self.decision.facts)
 

@@ -6,9 +6,10 @@ that needs more than a whole minute's is let in when the bucket is full, and the
 that is made good. A limit holds in this process.
 """
 
+import functools
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -24,11 +25,6 @@ Place = tuple[str | None, str, Unit]
 MINUTE_S: Final = 60.0
 INSTANT_S: Final = 1e-6  # no wait: floats don't refill to the last bit
 BUCKETS: Final = 100_000  # kept; one that is full again is as good as a new one
-UNITS: Final[Mapping[str, Unit]] = {
-    "requests_per_min": "requests",
-    "tokens_per_min": "tokens",
-    "concurrent": "concurrent",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +53,15 @@ class _Bucket:
     most: int
 
 
+Counted = Sequence[tuple[Limit, _Bucket | None]]
+"""Limits with their buckets; None: it is of requests at once."""
+
+
 @dataclass(slots=True)
 class Admitted:
     """What a request took, to be given back or put right when it is done."""
 
-    limits: Sequence[Limit]
+    counted: Counted
     tokens: int
     headers: list[tuple[bytes, bytes]]
     ended: bool = False
@@ -76,90 +76,106 @@ class Rates:
 
     def admit(self, limits: Sequence[Limit], tokens: int, now_s: float) -> Admitted:
         """Take what the request needs of every limit, or of none and raise Refusal(429)."""
+        counted = [(limit, self._bucket(limit, now_s)) for limit in limits]
         short = [
-            (wait_s, limit) for limit in limits if (wait_s := self._wait_s(limit, tokens, now_s))
+            (wait_s, limit)
+            for limit, bucket in counted
+            if (wait_s := self._wait_s(limit, bucket, tokens))
         ]
         if short:
             wait_s, limit = max(short, key=lambda pair: pair[0])
-            raise _too_many(limit, wait_s, tokens, self._headers(limits, now_s))
-        for limit in limits:
-            if limit.unit == "concurrent":
+            raise _too_many(limit, wait_s, tokens, _headers(counted))
+        for limit, bucket in counted:
+            if bucket is None:
                 self._running[limit.place] = self._running.get(limit.place, 0) + 1
             else:
-                self._bucket(limit, now_s).taken += _need(limit, tokens)
-        return Admitted(limits, tokens, self._headers(limits, now_s))
+                bucket.taken += _need(limit, tokens)
+        return Admitted(counted, tokens, _headers(counted))
 
     def end(self, admitted: Admitted, used: int | None, now_s: float) -> None:
         """Give back what was taken too much: `used` tokens, or None if nobody knows. Once."""
         if admitted.ended:
             return
         admitted.ended = True
-        for limit in admitted.limits:
-            if limit.unit == "concurrent":
+        for limit, bucket in admitted.counted:
+            if bucket is None:
                 self._running[limit.place] -= 1
                 if not self._running[limit.place]:
                     del self._running[limit.place]
             elif limit.unit == "tokens" and used is not None:
-                bucket = self._bucket(limit, now_s)
+                _drain(bucket, now_s)
                 bucket.taken = max(0.0, bucket.taken + used - admitted.tokens)
 
-    def _wait_s(self, limit: Limit, tokens: int, now_s: float) -> float:
+    def _wait_s(self, limit: Limit, bucket: _Bucket | None, tokens: int) -> float:
         """Return the seconds until the limit has room for the request; 0: it has."""
-        if limit.unit == "concurrent":
+        if bucket is None:
             return 1.0 if self._running.get(limit.place, 0) >= limit.most else 0.0
-        bucket = self._bucket(limit, now_s)
-        bucket.most = limit.most
         need = min(_need(limit, tokens), limit.most)
         wait_s = (bucket.taken + need - limit.most) * MINUTE_S / limit.most
         return wait_s if need and wait_s > INSTANT_S else 0.0
 
-    def _bucket(self, limit: Limit, now_s: float) -> _Bucket:
-        bucket = self._buckets.get(limit.place)
+    def _bucket(self, limit: Limit, now_s: float) -> _Bucket | None:
+        """Return the limit's bucket as it is now, and from now on drained as the limit says."""
+        if limit.unit == "concurrent":
+            return None
+        place = limit.place
+        bucket = self._buckets.get(place)
         if bucket is None:
-            bucket = self._buckets[limit.place] = _Bucket(0.0, now_s, limit.most)
+            bucket = self._buckets[place] = _Bucket(0.0, now_s, limit.most)
             while len(self._buckets) > BUCKETS:
                 self._buckets.popitem(last=False)
-        else:
-            self._buckets.move_to_end(limit.place)
-            drained = (now_s - bucket.at_s) * bucket.most / MINUTE_S
-            bucket.taken, bucket.at_s = max(0.0, bucket.taken - drained), now_s
+            return bucket
+        self._buckets.move_to_end(place)
+        _drain(bucket, now_s)
+        bucket.most = limit.most
         return bucket
 
-    def _headers(self, limits: Sequence[Limit], now_s: float) -> list[tuple[bytes, bytes]]:
-        """Return OpenAI's names for the tightest limit of each unit."""
-        found: list[tuple[bytes, bytes]] = []
-        for unit in ("requests", "tokens"):
-            mine = [
-                (limit.most - self._bucket(limit, now_s).taken, limit.most)
-                for limit in limits
-                if limit.unit == unit
-            ]
-            if not mine:
-                continue
-            left, most = min(mine)
-            name, reset_s = unit.encode(), (most - left) * MINUTE_S / most
-            found += [
-                (b"x-ratelimit-limit-" + name, b"%d" % most),
-                (b"x-ratelimit-remaining-" + name, b"%d" % max(0, math.floor(left))),
-                (b"x-ratelimit-reset-" + name, b"%.3fs" % reset_s),
-            ]
-        return found
+
+def _drain(bucket: _Bucket, now_s: float) -> None:
+    drained = (now_s - bucket.at_s) * bucket.most / MINUTE_S
+    bucket.taken, bucket.at_s = max(0.0, bucket.taken - drained), now_s
 
 
-def limits_of(key: Key, written: Sequence[RateLimit], facts: Facts) -> list[Limit]:
-    """Return the limits that a request counts in: the key's own, and those of its policy."""
-    found = _limits(None, f"key={key.id}", key)
-    for limit, value in counting(written, facts):
-        found += _limits(limit.id, value, limit)
+def _headers(counted: Counted) -> list[tuple[bytes, bytes]]:
+    """Return OpenAI's names for the tightest limit of each unit."""
+    found: list[tuple[bytes, bytes]] = []
+    for unit, name in (("requests", b"requests"), ("tokens", b"tokens")):
+        mine = [
+            (limit.most - bucket.taken, limit.most)
+            for limit, bucket in counted
+            if bucket is not None and limit.unit == unit
+        ]
+        if not mine:
+            continue
+        left, most = min(mine)
+        found += [
+            (b"x-ratelimit-limit-" + name, b"%d" % most),
+            (b"x-ratelimit-remaining-" + name, b"%d" % max(0, math.floor(left))),
+            (b"x-ratelimit-reset-" + name, b"%.3fs" % ((most - left) * MINUTE_S / most)),
+        ]
     return found
 
 
-def _limits(name: str | None, whom: str, of: Key | RateLimit) -> list[Limit]:
-    return [
-        Limit(name, whom, unit, most)
-        for rate, unit in UNITS.items()
-        if (most := getattr(of, rate)) is not None
-    ]
+def limits_of(key: Key, written: Sequence[RateLimit], facts: Facts) -> Sequence[Limit]:
+    """Return the limits that a request counts in: the key's own, and those of its policy."""
+    found = _limits(None, f"key={key.id}", key.requests_per_min, key.tokens_per_min, key.concurrent)
+    for limit, value in counting(written, facts):
+        found += _limits(
+            limit.id, value, limit.requests_per_min, limit.tokens_per_min, limit.concurrent
+        )
+    return found
+
+
+@functools.lru_cache(maxsize=10_000)
+def _limits(
+    name: str | None, whom: str, requests: int | None, tokens: int | None, concurrent: int | None
+) -> tuple[Limit, ...]:
+    units: tuple[tuple[Unit, int | None], ...] = (
+        ("requests", requests),
+        ("tokens", tokens),
+        ("concurrent", concurrent),
+    )
+    return tuple(Limit(name, whom, unit, most) for unit, most in units if most is not None)
 
 
 def expected_tokens(decision: Decision) -> int:

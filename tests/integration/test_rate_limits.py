@@ -1,5 +1,7 @@
-"""Rate limits of a policy over real sockets: who shares them, what comes back, what a reload keeps."""
+"""Rate limits of a policy over real sockets: who shares them, what comes back, what is kept."""
 
+import json
+import socket
 import sqlite3
 import threading
 import time
@@ -24,6 +26,9 @@ from router.keys import KeyStore
 from router.ledger.sqlite import SqliteLedger
 
 SEARCH = "id: search-team, match: {team: search}"
+ASKED = {"model": "auto", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10}
+DEAR = {"max_tokens": 3000}  # its worst case is above BUDGET
+BUDGET = "id: tiny, match: {}, usd: 0.002, per: day, when_spent: reject"
 
 
 def limited(*limits, budgets=(), use="cpu"):
@@ -119,6 +124,27 @@ def test_deciding_alone_counts_as_a_request_and_takes_no_tokens(start_router, up
     assert second.headers["x-ratelimit-remaining-tokens"] == "1000"
 
 
+def test_no_more_output_is_expected_than_the_request_allows(start_router, upstream):
+    text = limited("id: all, match: {}, tokens_per_min: 100000")
+    router = start_router(one(upstream), text)
+    answer = router.chat("Write a long essay on the history of tea.", max_tokens=1)
+    facts = router.receipt(answer)["facts"]
+    assert facts["tokens_out"] > 1
+    left = int(answer.headers["x-ratelimit-remaining-tokens"])
+    assert left == 100_000 - facts["tokens_in"] - 1
+
+
+def test_a_request_that_a_budget_refuses_was_a_request_and_took_no_tokens(start_router, upstream):
+    text = limited(
+        "id: all, match: {}, requests_per_min: 2, tokens_per_min: 1000", budgets=[BUDGET]
+    )
+    router = start_router(one(upstream), text)
+    assert router.chat(**DEAR).status_code == 402
+    answer = router.http.post("/v1/route", json=ASKED)
+    assert answer.headers["x-ratelimit-remaining-tokens"] == "1000"
+    assert router.chat().status_code == 429
+
+
 # -- requests at once ------------------------------------------------------------------------------
 
 
@@ -149,11 +175,8 @@ def test_a_team_at_its_most_requests_at_once_is_told_to_come_back(start_router, 
     wait_until(lambda: colleague.chat().status_code == 200)
 
 
-ASKED = {"model": "auto", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10}
 STREAM = {**ASKED, "stream": True}
 TOKEN = event(choices=[{"index": 0, "delta": {"content": "a"}}])
-DEAR = {"max_tokens": 3000}  # its worst case is above BUDGET
-BUDGET = "id: tiny, match: {}, usd: 0.002, per: day, when_spent: reject"
 
 
 def answered(router, upstream):
@@ -198,8 +221,14 @@ def hung_up_before_the_answer(router, upstream):
         return "close"
 
     upstream.script = script
-    with pytest.raises(httpx.ReadTimeout):
-        router.http.post("/v1/chat/completions", json=ASKED, timeout=0.5)
+    body = json.dumps(ASKED).encode()
+    request = httpx.Request(
+        "POST", f"{router.url}/v1/chat/completions", headers=router.headers(), content=body
+    )
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    with socket.create_connection((request.url.host, request.url.port)) as connection:
+        connection.sendall(f"POST {request.url.path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+        wait_until(lambda: upstream.bodies)
     wait_until(lambda: upstream.hung_up)
 
 

@@ -164,7 +164,9 @@ def test_what_was_taken_stays_taken_when_a_limit_changes():
     rates.admit([TOKENS], 500, 0.0)
     rates.admit([allowing(TOKENS, 1000)], 500, 0.0)
     refused(rates, [allowing(TOKENS, 1000)], 1, 0.0)
-    assert wait_of(refused(rates, [allowing(TOKENS, 60)], 10, 0.0)) == 950
+    less = [allowing(TOKENS, 60)]
+    assert wait_of(refused(rates, less, 10, 0.0)) == 950
+    assert wait_of(refused(rates, less, 10, 10.0)) == 940  # and it refills as slowly as is said
 
 
 def test_requests_that_run_count_in_a_limit_that_was_lowered_meanwhile():
@@ -210,15 +212,15 @@ def test_a_request_counts_in_its_keys_limits_and_in_those_of_its_identity():
         RateLimit("ads", Match(team="ads"), 1),
         RateLimit("each", Match(tenant="*", tags=(("app", "*"),)), tokens_per_min=5),
     )
-    assert limits_of(key, written, FACTS) == [
+    assert limits_of(key, written, FACTS) == (
         PER_MINUTE,
         AT_ONCE,
         Limit("search", "team=search", "requests", 600),
         Limit("search", "team=search", "tokens", 200_000),
         Limit("search", "team=search", "concurrent", 20),
         Limit("each", "tenant=shop,tags.app=web", "tokens", 5),
-    ]
-    assert limits_of(Key("ab12", "shop"), (), FACTS) == []
+    )
+    assert limits_of(Key("ab12", "shop"), (), FACTS) == ()
 
 
 # -- for any requests ------------------------------------------------------------------------------
@@ -270,7 +272,9 @@ def test_never_more_run_at_once_than_the_lowest_limit_and_all_slots_come_back(st
     for begins, most in steps:
         own = allowing(AT_ONCE, most)
         if begins:
-            held = sum(1 for admitted in running if own.place in {x.place for x in admitted.limits})
+            held = sum(
+                1 for admitted in running if own.place in {x.place for x, _ in admitted.counted}
+            )
             room = held < most and len(running) < team.most
             try:
                 running.append(rates.admit([own, team], 0, 0.0))

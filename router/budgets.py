@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from backends.cost import NANO
-from policies.budgets import counting
+from policies.match import counting
 from policies.model import Budget, Facts
 from policies.periods import Period, period
 from router.decide import Attempt, Decision

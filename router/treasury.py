@@ -99,6 +99,19 @@ class Treasury:
             return decision, Held(answer, decision.facts.at)
         raise _exhausted(answer.scope, answer.left_nano, now_s)
 
+    def hold(
+        self, request_id: str, world: World, decision: Decision, nano: int, lasts_s: float
+    ) -> Held | None:
+        """Set `nano` aside for a call that is not decided anew; None: a budget hasn't as much.
+
+        It is over `lasts_s` from now. Raises LedgerUnavailable.
+        """
+        now_s = self.now()
+        scopes = scopes_of(world.policy.budgets, decision.facts, now_s, self._periods)
+        worst = worst_entry(request_id, world, decision, nano, decision.facts.at)
+        answer = self.ledger.reserve(worst, scopes, now_s, now_s + lasts_s + LEASE_S)
+        return Held(answer, decision.facts.at) if isinstance(answer, Reserved) else None
+
     def settle(
         self,
         held: Held,

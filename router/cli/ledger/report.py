@@ -25,8 +25,12 @@ BY_HOUR = timedelta(days=2)  # a chart of no more than this has hours, a longer 
 @click.command("report")
 @click.option("--by", required=True, metavar="D", help=f"One of {', '.join(KNOWN)}.")
 @ours.over
-@click.option("--chart", metavar="FILE", type=click.Path(path_type=Path),
-              help="Draw spend and savings by day or hour (.svg, .png; by matplotlib).")  # fmt: skip
+@click.option(
+    "--chart",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Draw spend and savings by day or hour (.svg, .png; needs matplotlib).",
+)
 @ours.rows
 @options.state
 @options.as_json

@@ -20,6 +20,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from router.classify import judge_by
 from router.decide import Decision, decide
 from router.entries import Spent
 from router.errors import Refusal
+from router.estimate import Estimate
 from router.facts import facts_of
 from router.features import read
 from router.identity import Key
@@ -105,7 +107,7 @@ class Day:
                 request_id, self.world, decision, decided_by(self.world, stream=False)
             )
         except Refusal as refused:
-            self.counts[refused.code] += 1
+            self.counts[refused.code or "refused"] += 1
             return None
         if self.draw.random() < LOST:
             self.counts["lost"] += 1
@@ -113,22 +115,24 @@ class Day:
         attempt = decision.plan.attempts[0]
         candidate, most = attempt.candidate, attempt.max_tokens
         drawn = decision.facts.tokens_out * self.draw.lognormvariate(-0.08, 0.4)
-        usage = Usage(decision.facts.tokens_in, max(1, min(most, round(drawn))))
+        tokens_out = max(1, min(most, round(drawn)))
         ttft_ms, itl_ms = candidate.ttft_p50_ms, candidate.itl_p50_ms
         if ttft_ms is None or itl_ms is None:
             ttft_ms, itl_ms = HOSTED_MS
-        took_ms = ttft_ms + itl_ms * usage.tokens_out
+        took_ms = ttft_ms + itl_ms * tokens_out
         outcome, most_ms = "ok", decision.plan.limits.deadline_ms
         if took_ms > most_ms:  # an overloaded fleet: what it had made by then is charged
-            made = max(0, round((most_ms - ttft_ms) / itl_ms))
-            outcome, usage, took_ms = "timed_out", Usage(usage.tokens_in, made), most_ms
+            tokens_out = max(0, round((most_ms - ttft_ms) / itl_ms))
+            outcome, took_ms = "timed_out", float(most_ms)
+        usage = Usage(decision.facts.tokens_in, tokens_out)
+        service_ms = min(took_ms, _service_ms(candidate, usage))
         opening = self.tracker.started(candidate.fleet)
 
         def ends() -> None:
             self.tracker.ended(candidate.fleet, opening)
             charge = charged(candidate.on.card, usage, estimated=False)
             assert charge is not None
-            spent = Spent(attempt, outcome, usage, charge.nano, estimated=False, e2e_ms=took_ms)
+            spent = Spent(attempt, outcome, usage, charge.nano, estimated=False, e2e_ms=service_ms)
             self._settle(request_id, decision, held, spent)
 
         return self.now_s + took_ms / 1000, ends
@@ -146,6 +150,17 @@ class Day:
         line = receipt(request_id, self.world, decision, Outcome([], [], held.json()))
         self.treasury.settle(held, (request_id, self.world, decision), [spent], line)
         self.counts[spent.outcome] += 1
+
+
+def _service_ms(candidate: Estimate, usage: Usage) -> float:
+    """Return the time on a replica, without the wait for a place on it."""
+    load = candidate.load
+    places = int(candidate.on.capacity) * load.replicas
+    full = replace(load, in_flight=min(load.in_flight, max(0, places - 1)))
+    return (
+        candidate.on.predict(usage.tokens_in or 0, usage.tokens_out or 0, 1, full).e2e_p50_ms
+        or math.inf
+    )
 
 
 def replay(day: Day, requests: int) -> None:

@@ -35,15 +35,6 @@ def test_charged_idle_and_variance_make_up_the_bill():
     assert found.totals.saved_net == 5000 - 1000 - 7 - fleet.idle - fleet.variance
 
 
-def test_an_hour_is_no_busier_than_what_was_paid_for_it():
-    waited = replace(ENTRY, service_ms=4_000_000.0)  # most of it in a queue
-    later = replace(MINUTE, minute="2026-11-01T13:00:00Z")
-    found = made(waited, times=[MINUTE, later])
-    (fleet,) = found.fleets
-    assert (fleet.bill, fleet.busy, fleet.idle) == (120_000_000, 60_000_000, 60_000_000)
-    assert fleet.idle + fleet.variance + 1000 == fleet.bill
-
-
 def test_a_cascade_counts_as_one_request_and_each_fleet_bears_its_own_charge():
     tried = replace(ENTRY, last=False, nano=300, nano_baseline=None, nano_router=0)
     kept = replace(ENTRY, n=1, fleet="p5", nano=700)

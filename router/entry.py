@@ -12,7 +12,7 @@ import uvicorn
 
 from backends import files
 from router import sources as file_sources
-from router.alerts import Alerts
+from router.alerts import Alerts, target_of
 from router.app import App
 from router.auth import Auth, File
 from router.auth.config import parse as parse_auth
@@ -60,7 +60,7 @@ def build(settings: Settings) -> App:
         environment=settings.environment,
     )
     ledger = SqliteLedger(settings.state)
-    alerts = Alerts(settings.alerts)
+    alerts = Alerts(None if settings.alerts is None else target_of(settings.alerts))
     treasury = Treasury(ledger, time.time, alerts, runtime.metrics.unsettled.inc)
     treasury.adopt(world.policy)
     return App(

@@ -6,6 +6,7 @@ A router sees which replicas are ready no better than its catalogue says, so the
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -45,7 +46,10 @@ class Keeper:
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(EVERY_S)
-            self._look()
+            try:
+                self._look()
+            except Exception:  # noqa: BLE001  (a bug of ours must not end the keeping)
+                LOG.error("the ledger was not kept: %s", traceback.format_exc(limit=3))
 
     def _look(self) -> None:
         """Charge what ran out, and write the time since the last look down."""

@@ -42,5 +42,5 @@ def command(budget: str, value: str, usd: float, until: str, state: Path) -> Non
         said = f"no router of this state folder has a budget `{budget}` in its policy"
         raise Ends(said, INVALID) from None
     except LedgerUnavailable as exc:
-        raise Ends(f"{state}: the ledger can't be used: {exc}", FAILED) from None
+        raise Ends(f"the ledger can't be used: {exc}", FAILED) from None
     click.echo(f"budget {budget}, {value}: ${usd:g} until {ends}")

@@ -25,10 +25,18 @@ EVERY_S: Final = 5.0
 class Keeper:
     """`now` is the wall clock, in seconds since 1970."""
 
-    def __init__(self, runtime: Runtime, treasury: Treasury, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        treasury: Treasury,
+        now: Callable[[], float],
+        *,
+        every_s: float = EVERY_S,
+    ) -> None:
         self._runtime = runtime
         self._treasury = treasury
         self._now = now
+        self._every_s = every_s
         self._since_s = now()
         self._task: asyncio.Task[None] | None = None
 
@@ -45,7 +53,7 @@ class Keeper:
 
     async def _keep(self) -> None:
         while True:
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(self._every_s)
             try:
                 self._look()
             except Exception:  # noqa: BLE001  (a bug of ours must not end the keeping)

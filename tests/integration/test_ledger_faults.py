@@ -74,7 +74,11 @@ def test_a_held_file_is_a_503_for_everybody_and_holds_only_the_first_up(router, 
     wait_until(lambda: len(rows(router) or ()) == 2)
 
 
-def test_a_file_held_for_a_moment_is_waited_for(router, upstream):
+def test_a_file_held_for_a_moment_is_waited_for_even_after_one_that_was_held_long(router, upstream):
+    other = held(router)
+    refused(router.chat())
+    other.execute("ROLLBACK")
+    other.close()
     assert router.chat().status_code == 200
     other = held(router)
     with ThreadPoolExecutor(1) as pool:

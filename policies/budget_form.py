@@ -5,6 +5,7 @@ from typing import Any
 
 from policies.conditions import known_zone, unknown_zone
 from policies.match import match_from, match_json
+from policies.model import nano_of
 from yamlfile import Fault
 
 Value = Mapping[str, Any]
@@ -23,6 +24,8 @@ def budget_faults(budgets: Mapping[int, Value]) -> Iterator[Fault]:
         seen.add(name)
         if "tz" in budget and not known_zone(budget["tz"]):
             yield (*path, "tz"), prefix + unknown_zone(budget["tz"])
+        if not nano_of(budget["usd"]):
+            yield (*path, "usd"), f"{prefix}`usd` ({budget['usd']:g}) is less than a nano-dollar"
         hard = budget.get("hard_usd")
         if hard is not None and budget["when_spent"] != "downgrade":
             said = f"`hard_usd` goes with `when_spent: downgrade`, not {budget['when_spent']}"

@@ -203,7 +203,7 @@ _BUDGET = _object(
         "per": {"enum": list(get_args(Per))},
         "tz": _TEXT,
         "when_spent": {"enum": ["reject", "downgrade", "alert"]},
-        "hard_usd": _ABOVE_ZERO,
+        "hard_usd": _USD,
         "alert_at": _list(_ABOVE_ZERO),
     },
     ["id", "match", "usd", "per", "when_spent"],

@@ -1,35 +1,54 @@
-"""Budget alerts: each goes to the log, and to a webhook if there is one. Never on a request's path.
+"""Budget alerts: each goes to the log, and to a webhook or an SNS topic if there is one. Never on
+a request's path.
 
-A webhook gets ``{"budget", "value", "period", "ends", "share", "spent_usd", "usd"}`` by POST and
-answers 2xx; else it is tried again, TRIES times in all.
+What is sent is ``{"budget", "value", "period", "ends", "share", "spent_usd", "usd"}``; where it is
+not taken it is sent again, TRIES times in all.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
 
-import orjson
-
-from backends.base import BackendError
 from backends.cost import NANO
-from backends.http1 import Client
 from router.ledger.port import Alert
 from router.runtime import LOG
+from router.sns import Topic
+from router.webhook import Webhook
 
 WAITING: Final = 1_000  # alerts; more are logged only
 TRIES: Final = 5
 FIRST_WAIT_S: Final = 1.0  # doubled after every try
-TIMEOUT_S: Final = 10.0
+CLOSE_S: Final = 5.0  # what a router that ends gives to what still waits
+
+
+class Target(Protocol):
+    """Who is told beside the log."""
+
+    async def send(self, message: Mapping[str, object]) -> str | None:
+        """Send it once; return why it was not taken, or None."""
+
+    async def aclose(self) -> None: ...
+
+
+def target_of(where: str) -> Target:
+    """Open the webhook of a URL or the topic of an ARN. ValueError: it is neither; MissingPart."""
+    return Topic(where) if where.startswith("arn:") else Webhook(where)
 
 
 class Alerts:
-    """`url` None: alerts are logged only. Raises ValueError for a URL that can't be called."""
+    """`target` None: alerts are logged only."""
 
-    def __init__(self, url: str | None, *, first_wait_s: float = FIRST_WAIT_S) -> None:
-        headers = {"content-type": "application/json"}
-        self._client = None if url is None else Client(url, headers)
-        self._queue: asyncio.Queue[Alert] = asyncio.Queue(WAITING)
-        self._first_wait_s = first_wait_s
+    def __init__(
+        self,
+        target: Target | None,
+        *,
+        first_wait_s: float = FIRST_WAIT_S,
+        close_s: float = CLOSE_S,
+    ) -> None:
+        self._target = target
+        self._queue: asyncio.Queue[Alert | None] = asyncio.Queue()  # None: the end
+        self._first_wait_s, self._close_s = first_wait_s, close_s
+        self._closing = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
 
     def __call__(self, alerts: Sequence[Alert]) -> None:
@@ -37,57 +56,61 @@ class Alerts:
             said = "budget %s (%s, %s): %.0f %% of $%.2f is spent"
             usd, share = alert.soft_nano / NANO, alert.share * 100
             LOG.warning(said, alert.budget, alert.value, alert.period, share, usd)
-            if self._client is not None:
-                try:
-                    self._queue.put_nowait(alert)
-                except asyncio.QueueFull:
-                    LOG.error("an alert of budget %s was not sent: too many wait", alert.budget)
+            if self._target is None:
+                continue
+            if self._queue.qsize() >= WAITING:
+                LOG.error("an alert of budget %s was not sent: too many wait", alert.budget)
+            else:
+                self._queue.put_nowait(alert)
 
     def start(self) -> None:
-        if self._client is not None:
-            self._sender = asyncio.get_running_loop().create_task(self._send_all())
+        if self._target is not None:
+            sending = self._send_all(self._target)
+            self._sender = asyncio.get_running_loop().create_task(sending)
 
     async def aclose(self) -> None:
-        """Send what waits, once each, and end."""
-        if self._sender is None or self._client is None:
+        """Send what waits, once each, as far as CLOSE_S goes, and end."""
+        if self._sender is None or self._target is None:
             return
-        self._sender.cancel()
-        await asyncio.gather(self._sender, return_exceptions=True)
-        while not self._queue.empty():
-            await self._sent(self._queue.get_nowait())
-        await self._client.aclose()
+        self._closing.set()
+        self._queue.put_nowait(None)
+        _, unfinished = await asyncio.wait({self._sender}, timeout=self._close_s)
+        if unfinished:
+            self._sender.cancel()
+            await asyncio.wait(unfinished)
+            # The end is still in the queue, and the one that was being sent is not.
+            LOG.error("%d alerts were not sent: the router ended", self._queue.qsize())
+        await self._target.aclose()
 
-    async def _send_all(self) -> None:
-        while True:
-            alert = await self._queue.get()
-            wait_s = self._first_wait_s
-            for _ in range(TRIES):
-                if await self._sent(alert):
-                    break
-                await asyncio.sleep(wait_s)
+    async def _send_all(self, target: Target) -> None:
+        while (alert := await self._queue.get()) is not None:
+            failed = await self._send(target, alert)
+            if failed is not None:
+                LOG.error("the alert of budget %s could not be sent: %s", alert.budget, failed)
+
+    async def _send(self, target: Target, alert: Alert) -> str | None:
+        """Send it until it is taken; return why it wasn't. At the end there is one try left."""
+        message, wait_s = _message(alert), self._first_wait_s
+        for tries_left in reversed(range(TRIES)):
+            last = self._closing.is_set() or not tries_left
+            failed = await target.send(message)
+            if failed is None or last:
+                break
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._closing.wait()
+            except TimeoutError:
                 wait_s *= 2
-            else:
-                LOG.error("the alert of budget %s could not be sent", alert.budget)
-
-    async def _sent(self, alert: Alert) -> bool:
-        assert self._client is not None
-        try:
-            answer = await self._client.request("POST", "", _body(alert), timeout_s=TIMEOUT_S)
-            await answer.body()
-        except BackendError:
-            return False
-        return 200 <= answer.status < 300  # noqa: PLR2004  (2xx)
+        return failed
 
 
-def _body(alert: Alert) -> bytes:
-    return orjson.dumps(
-        {
-            "budget": alert.budget,
-            "value": alert.value,
-            "period": alert.period,
-            "ends": alert.ends,
-            "share": alert.share,
-            "spent_usd": alert.spent_nano / NANO,
-            "usd": alert.soft_nano / NANO,
-        }
-    )
+def _message(alert: Alert) -> Mapping[str, object]:
+    return {
+        "budget": alert.budget,
+        "value": alert.value,
+        "period": alert.period,
+        "ends": alert.ends,
+        "share": alert.share,
+        "spent_usd": alert.spent_nano / NANO,
+        "usd": alert.soft_nano / NANO,
+    }

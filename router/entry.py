@@ -10,9 +10,9 @@ from pathlib import Path
 
 import uvicorn
 
-from backends import files
+from backends import files, open_files
 from router import sources as file_sources
-from router.alerts import Alerts
+from router.alerts import Alerts, target_of
 from router.app import App
 from router.auth import Auth, File
 from router.auth.config import parse as parse_auth
@@ -32,6 +32,7 @@ from router.settings import Settings, is_loopback
 from router.shadow import Shadow
 from router.treasury import Treasury
 
+LEDGER_WAIT_S = 0.25  # a request's, for a ledger that another process holds: all others wait too
 DRAIN_S = 30  # how long running answers may take to end after SIGTERM
 BACKLOG = 2048
 GC_THRESHOLD = 20_000  # new containers before the collector looks for cycles; Python's 700 is small
@@ -58,8 +59,8 @@ def build(settings: Settings) -> App:
         clock=time.monotonic,
         environment=settings.environment,
     )
-    ledger = SqliteLedger(settings.state)
-    alerts = Alerts(settings.alerts)
+    ledger = SqliteLedger(settings.state, LEDGER_WAIT_S)
+    alerts = Alerts(None if settings.alerts is None else target_of(settings.alerts))
     treasury = Treasury(ledger, time.time, alerts, runtime.metrics.unsettled.inc)
     treasury.adopt(world.policy)
     return App(
@@ -146,6 +147,7 @@ def serve(
         timeout_graceful_shutdown=drain_s,
     )
     server = _Server(config, announce)
+    open_files.allow_many()
     # What was made at start lives as long as the process: the collector need not look at it again,
     # and a request's values die by their reference counts.
     gc.collect()

@@ -6,6 +6,7 @@ A router sees which replicas are ready no better than its catalogue says, so the
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -24,10 +25,18 @@ EVERY_S: Final = 5.0
 class Keeper:
     """`now` is the wall clock, in seconds since 1970."""
 
-    def __init__(self, runtime: Runtime, treasury: Treasury, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        treasury: Treasury,
+        now: Callable[[], float],
+        *,
+        every_s: float = EVERY_S,
+    ) -> None:
         self._runtime = runtime
         self._treasury = treasury
         self._now = now
+        self._every_s = every_s
         self._since_s = now()
         self._task: asyncio.Task[None] | None = None
 
@@ -44,8 +53,11 @@ class Keeper:
 
     async def _keep(self) -> None:
         while True:
-            await asyncio.sleep(EVERY_S)
-            self._look()
+            await asyncio.sleep(self._every_s)
+            try:
+                self._look()
+            except Exception:  # noqa: BLE001  (a bug of ours must not end the keeping)
+                LOG.error("the ledger was not kept: %s", traceback.format_exc(limit=3))
 
     def _look(self) -> None:
         """Charge what ran out, and write the time since the last look down."""

@@ -23,7 +23,7 @@ class Settings:
     auth: Literal["keys", "none"] = "keys"
     auth_config: Path | None = None  # whose tokens and principals are believed beside our keys
     calibration: Path | None = None
-    alerts: str | None = None  # the webhook that is told of budgets; None: the log alone
+    alerts: str | None = None  # the webhook's URL or the topic's ARN; None: the log alone
     router_on: str = "local"  # where it runs, which is what it costs (backends/data/router.yaml)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 

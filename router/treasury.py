@@ -19,7 +19,7 @@ from router.charge import usd_text
 from router.decide import Decision, decide
 from router.entries import Finished, Spent, entries_of, worst_entry
 from router.errors import Refusal
-from router.ledger.entry import stamp
+from router.ledger.entry import Entry, stamp
 from router.ledger.port import (
     Alert,
     Before,
@@ -31,6 +31,7 @@ from router.ledger.port import (
     Reserved,
     Scope,
 )
+from router.owed import Owed, settled
 from router.receipt import Json
 from router.runtime import LOG
 from router.world import World
@@ -58,7 +59,7 @@ class Held:
 @dataclass(slots=True)
 class Treasury:
     """`now` is the wall clock, in seconds since 1970. `alert` is told of thresholds, once each;
-    `unsettled` counts requests that could not be settled.
+    `unsettled` counts requests whose lease must run out.
     """
 
     ledger: Ledger
@@ -66,6 +67,7 @@ class Treasury:
     alert: Callable[[Sequence[Alert]], None]
     unsettled: Callable[[], None]
     _periods: Periods = field(default_factory=Periods)
+    _owed: Owed = field(default_factory=Owed)
 
     def adopt(self, policy: Policy) -> None:
         """Put the policy's limits in force. Raises LedgerUnavailable."""
@@ -121,26 +123,30 @@ class Treasury:
     ) -> None:
         """Charge what was used. Where nothing was sent, nothing is charged."""
         now_s, reserved = self.now(), held.reserved
-        try:
-            if not spent:
-                self.ledger.release(reserved, now_s)
-                return
+        entries: Sequence[Entry] = ()
+        if spent:
             entries = entries_of(
                 Finished(*finished, spent, stamp(now_s), held.at, reserved.nano, receipt)
             )
-            alerts = self.ledger.settle(reserved, entries, now_s)
-        except LedgerUnavailable as exc:  # its lease runs out, and it is charged in full then
+        try:
+            alerts = settled(self.ledger, reserved, entries, now_s)
+        except LedgerUnavailable as exc:
             LOG.error("request %s could not be settled: %s", reserved.id, exc)
-            self.unsettled()
+            if not self._owed.keep(reserved, entries):
+                self.unsettled()  # its lease runs out, and it is charged in full then
             return
         if alerts:
             self.alert(alerts)
 
     def expire(self) -> int:
-        """Charge what nobody settled in time; return how many. Raises LedgerUnavailable."""
-        found = self.ledger.expire(self.now())
-        if found.alerts:
-            self.alert(found.alerts)
+        """Charge what could not be charged before, and what nobody settled in time; return how many
+        of these there were. Raises LedgerUnavailable.
+        """
+        now_s = self.now()
+        for told in self._owed.pay(self.ledger, now_s):
+            self.alert(told)
+        found = self.ledger.expire(now_s)
+        self.alert(found.alerts)
         return found.leases
 
     def once(self, key_id: str, idempotency_key: str, body_hash: str, request_id: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 import uvicorn
 
-from backends import files
+from backends import files, open_files
 from backends.catalogue import Catalogue
 from backends.engines.emulated_app import Emulator
 from backends.engines.emulated_fleet import Unfit
@@ -53,16 +53,6 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _allow_many_connections() -> None:
-    """Raise the soft limit of open files: one fleet alone carries over 1000 streams."""
-    try:
-        import resource  # noqa: PLC0415  (not on Windows)
-    except ImportError:
-        return
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 @click.command()
 @click.option("--fleets", type=click.Path(path_type=Path), help="Catalogue; the packaged one.")
 @click.option("--state", type=click.Path(path_type=Path), help="State folder: its own profiles.")
@@ -89,7 +79,7 @@ def main(fleets: Path | None, state: Path | None, host: str, port: int, time_sca
         why = "the port is in use" if exc.errno == errno.EADDRINUSE else exc.strerror
         click.echo(f"can't listen on {host}:{port}: {why}", err=True)
         raise SystemExit(1) from None
-    _allow_many_connections()
+    open_files.allow_many()  # one fleet alone carries over 1000 streams
     config = uvicorn.Config(
         emulator,
         access_log=False,

@@ -6,18 +6,21 @@ from typing import Literal
 import click
 
 from backends.urls import check_url
-from router import entry
+from router import entry, sns
 from router.cli import options
 from router.cli.errors import told
 from router.settings import DEFAULT_PORT, Settings, environment
 from router.sources import unproved
 
 
-def _webhook(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
-    objection = None if url is None else check_url(url)
-    if objection is not None:
-        raise click.BadParameter(objection)
-    return url
+def _who_is_told(
+    _context: click.Context, _parameter: click.Parameter, where: str | None
+) -> str | None:
+    if where is not None:
+        objection = sns.objection(where) if where.startswith("arn:") else check_url(where)
+        if objection is not None:
+            raise click.BadParameter(objection)
+    return where
 
 
 @click.command("serve")
@@ -47,9 +50,9 @@ def _webhook(_context: click.Context, _parameter: click.Parameter, url: str | No
 @options.calibration
 @click.option(
     "--alerts",
-    metavar="URL",
-    callback=_webhook,
-    help="Webhook that is told by POST when a budget reaches a threshold.",
+    metavar="URL|ARN",
+    callback=_who_is_told,
+    help="Webhook (by POST) or SNS topic that is told when a budget reaches a threshold.",
 )
 @options.router_on
 def command(

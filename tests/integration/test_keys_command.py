@@ -146,7 +146,7 @@ def test_a_corrupt_store_is_told_in_one_line(state, command):
     failed = sluice("keys", *command, "--state", state)
     assert failed.returncode == 1
     assert failed.stderr.count("\n") == 1
-    assert "sluice.db` can't be used as a store of keys" in failed.stderr
+    assert "sluice.db` can't be used: file is not a database" in failed.stderr
 
 
 def test_limits_are_stored_and_listed(state):

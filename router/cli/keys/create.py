@@ -1,5 +1,6 @@
 """``sluice keys create``: a new key with its rights."""
 
+import sqlite3
 import time
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import orjson
 
 from backends import files
 from policies.model import SHADOW
+from router import broken_db
 from router.cli import options
-from router.cli.errors import INVALID, Ends, told
+from router.cli.errors import FAILED, INVALID, Ends, told
 from router.cli.keys import times
 from router.identity import RIGHTS, VALID_NAME, Key, is_name
-from router.keys import KeyStore, stamp
+from router.keys import FILE, KeyStore, stamp
 from router.sources import names_of
 from yamlfile import suggest
 
@@ -83,9 +85,12 @@ def command(
         said = f"note: `{state}` is new: only a router of the same `--state` knows this key"
         click.echo(said, err=True)
     with told():
-        store = KeyStore(state, time.monotonic)
-        text = store.create(key, stamp(now))
-        store.close()
+        try:
+            store = KeyStore(state, time.monotonic)
+            text = store.create(key, stamp(now))
+            store.close()
+        except sqlite3.Error as exc:
+            raise Ends(f"no key was made: {broken_db.why(state / FILE, exc)}", FAILED) from None
     click.echo(orjson.dumps({"key": text}) if as_json else text)
 
 

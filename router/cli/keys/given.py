@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from router import broken_db
 from router.cli.errors import FAILED, INVALID, REFUSED, Ends, told
 from router.cli.keys.times import now
 from router.keys import FILE, PREFIX, Ended, KeyStore, UnknownKey, hash_of, id_of, stamp
@@ -32,8 +33,7 @@ def store_of(state: Path) -> Iterator[KeyStore]:
         try:
             store = KeyStore(state, time.monotonic)
         except sqlite3.Error as exc:
-            said = f"`{state / FILE}` can't be used as a store of keys: {exc}"
-            raise Ends(said, FAILED) from None
+            raise Ends(f"no key can be read: {broken_db.why(state / FILE, exc)}", FAILED) from None
         try:
             yield store
         except UnknownKey as exc:

@@ -2,6 +2,7 @@
 
 import time
 from datetime import datetime
+from math import isnan
 from pathlib import Path
 
 import click
@@ -27,9 +28,9 @@ def command(budget: str, value: str, usd: float, until: str, state: Path) -> Non
     """
     if not (state / "sluice.db").exists():
         raise Ends(f"{state}: no ledger here (give `--state`)", INVALID)
-    nano = nano_of(usd)
+    nano = 0 if isnan(usd) else nano_of(usd)  # nan is neither below 0 nor above
     if not nano:
-        raise Ends(f"`--usd {usd:g}` is less than a nano-dollar", INVALID)
+        raise Ends(f"`--usd {usd:g}` is not a nano-dollar or more", INVALID)
     ends = times.expiry(until, times.now(), "--until")
     try:
         ledger = SqliteLedger(state)
@@ -42,5 +43,5 @@ def command(budget: str, value: str, usd: float, until: str, state: Path) -> Non
         said = f"no router of this state folder has a budget `{budget}` in its policy"
         raise Ends(said, INVALID) from None
     except LedgerUnavailable as exc:
-        raise Ends(f"{state}: the ledger can't be used: {exc}", FAILED) from None
+        raise Ends(f"the ledger can't be used: {exc}", FAILED) from None
     click.echo(f"budget {budget}, {value}: ${usd:g} until {ends}")

@@ -60,7 +60,7 @@ def opened(state: Path, rows: Path | None) -> Iterator[Rows]:
         ledger = SqliteLedger(state)
         yield ledger
     except LedgerUnavailable as exc:
-        raise Ends(f"{state}: the ledger can't be read: {exc}", FAILED) from None
+        raise Ends(f"the ledger can't be read: {exc}", FAILED) from None
     finally:
         if ledger is not None:
             ledger.close()

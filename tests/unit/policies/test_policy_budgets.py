@@ -83,6 +83,10 @@ def test_the_compiled_form_says_the_same_and_a_policy_without_budgets_keeps_its_
     [
         (["id: a, match: {}, usd: 0, per: day, when_spent: reject"], "7: budgets[0].usd: "),
         (["id: a, match: {}, usd: -5, per: day, when_spent: reject"], "7: budgets[0].usd: "),
+        (
+            ["id: a, match: {}, usd: 0.0000000001, per: day, when_spent: reject"],
+            "7: budget a: `usd` (1e-10) is less than a nano-dollar",
+        ),
         (["id: a, match: {}, usd: 5, per: year, when_spent: reject"], "7: budgets[0].per: "),
         (["id: a, match: {tier: simple}, usd: 5, per: day, when_spent: reject"], "7: budgets[0]"),
         (
@@ -96,6 +100,10 @@ def test_the_compiled_form_says_the_same_and_a_policy_without_budgets_keeps_its_
         (
             ["id: a, match: {}, usd: 5, per: day, when_spent: downgrade, hard_usd: 4"],
             "7: budget a: `hard_usd` (4) is below `usd` (5)",
+        ),
+        (
+            ["id: a, match: {}, usd: 5, per: day, when_spent: downgrade, hard_usd: 1.0e+11"],
+            "7: budgets[0].hard_usd: ",
         ),
         (
             ["id: a, match: {}, usd: 5, per: day, when_spent: alert, alert_at: [0]"],

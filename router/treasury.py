@@ -20,6 +20,7 @@ from router.decide import Decision, decide
 from router.entries import Finished, Spent, entries_of, worst_entry
 from router.errors import Refusal
 from router.ledger.entry import stamp
+from router.ledger.fleet_time import FleetTime
 from router.ledger.port import (
     Alert,
     Before,
@@ -27,12 +28,14 @@ from router.ledger.port import (
     Ledger,
     LedgerUnavailable,
     Limit,
+    Once,
     Refused,
     Reserved,
     Scope,
 )
 from router.receipt import Json
 from router.runtime import LOG
+from router.teller import Teller
 from router.world import World
 
 ROUNDS: Final = 8  # of deciding anew: others may spend what was left in between
@@ -66,17 +69,31 @@ class Treasury:
     alert: Callable[[Sequence[Alert]], None]
     unsettled: Callable[[], None]
     _periods: Periods = field(default_factory=Periods)
+    _teller: Teller = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._teller = Teller(remote=self.ledger.remote)
 
     def adopt(self, policy: Policy) -> None:
-        """Put the policy's limits in force. Raises LedgerUnavailable."""
+        """Put the policy's limits in force, before there is a loop. Raises LedgerUnavailable."""
         limits = {b.id: Limit(b.nano, b.hard_nano, b.alert_at) for b in policy.budgets}
         self.ledger.adopt(limits, policy.hash, self.now())
 
-    def set_aside(
-        self, request_id: str, world: World, decision: Decision, decided: Decided
+    async def publish(self, policy: Policy) -> None:
+        """Put the policy's limits in force. Raises LedgerUnavailable."""
+        await self._teller.do(lambda: self.adopt(policy))
+
+    async def set_aside(
+        self,
+        request_id: str,
+        world: World,
+        decision: Decision,
+        decided: Decided,
+        once: Once | None = None,
     ) -> tuple[Decision, Held]:
         """Return the decision that may be sent, and what is set aside for it. Raises Refusal: 402
-        with the budget, 503 if the ledger can't be used.
+        with the budget, 503 if the ledger can't be used; 409 if another request has the
+        idempotency key, 422 if that one had another body.
         """
         now_s = self.now()
         budgets = world.policy.budgets
@@ -87,14 +104,14 @@ class Treasury:
             if not decision.plan.attempts:
                 told = "no fleet has a known price for this request, which its budget takes"
                 raise Refusal(402, told, "budget_exhausted")
-        answer = self._reserve(request_id, world, scopes, now_s, decision)
+        answer = await self._reserve(request_id, world, scopes, now_s, decision, once)
         for _ in range(ROUNDS):
             if isinstance(answer, Reserved):
                 return decision, Held(answer, decision.facts.at)
             decision = decided(_poorer(decision.facts, answer), decision.loads)
             if not decision.plan.attempts:
                 break
-            answer = self._reserve(request_id, world, scopes, now_s, decision)
+            answer = await self._reserve(request_id, world, scopes, now_s, decision, once)
         if isinstance(answer, Reserved):
             return decision, Held(answer, decision.facts.at)
         raise _exhausted(answer.scope, answer.left_nano, now_s)
@@ -108,63 +125,69 @@ class Treasury:
     ) -> None:
         """Charge what was used. Where nothing was sent, nothing is charged."""
         now_s, reserved = self.now(), held.reserved
-        try:
-            if not spent:
+        over = Finished(*finished, spent, stamp(now_s), held.at, reserved.nano, receipt)
+        entries = entries_of(over)
+
+        def work() -> Sequence[Alert]:
+            try:
+                if entries:
+                    return self.ledger.settle(reserved, entries, now_s)
                 self.ledger.release(reserved, now_s)
-                return
-            entries = entries_of(
-                Finished(*finished, spent, stamp(now_s), held.at, reserved.nano, receipt)
-            )
-            alerts = self.ledger.settle(reserved, entries, now_s)
-        except LedgerUnavailable as exc:  # its lease runs out, and it is charged in full then
-            LOG.error("request %s could not be settled: %s", reserved.id, exc)
-            self.unsettled()
-            return
+            except LedgerUnavailable as exc:  # its lease runs out, and it is charged in full then
+                LOG.error("request %s could not be settled: %s", reserved.id, exc)
+                self.unsettled()
+            return ()
+
+        self._teller.later(work, self._tell)
+
+    async def expire(self) -> int:
+        """Charge what nobody settled in time; return how many. Raises LedgerUnavailable."""
+        found = await self._teller.do(lambda: self.ledger.expire(self.now()))
+        self._tell(found.alerts)
+        return found.leases
+
+    async def add_fleet_time(self, rows: Sequence[FleetTime]) -> None:
+        """Write down what the fleets' time cost. Raises LedgerUnavailable."""
+        await self._teller.do(lambda: self.ledger.add_fleet_time(rows))
+
+    async def aclose(self) -> None:
+        """End what is under way and close the ledger; alerts may be told meanwhile."""
+        await self._teller.aclose()
+        self.ledger.close()
+
+    def _tell(self, alerts: Sequence[Alert]) -> None:
         if alerts:
             self.alert(alerts)
 
-    def expire(self) -> int:
-        """Charge what nobody settled in time; return how many. Raises LedgerUnavailable."""
-        found = self.ledger.expire(self.now())
-        if found.alerts:
-            self.alert(found.alerts)
-        return found.leases
-
-    def once(self, key_id: str, idempotency_key: str, body_hash: str, request_id: str) -> None:
-        """Take the idempotency key for this request. Raises Refusal: 409 if another has it, 422 if
-        that one had another body, 503.
-        """
-        with_key = (key_id, idempotency_key, body_hash, request_id, self.now())
-        try:
-            before = self.ledger.once(*with_key)
-        except LedgerUnavailable:
-            raise _unavailable() from None
-        if before is not None:
-            raise _again(before)
-
-    def forget(self, key_id: str, idempotency_key: str, request_id: str) -> None:
-        """Give the key back: the request was refused, and nothing was spent."""
-        try:
-            self.ledger.forget(key_id, idempotency_key, request_id)
-        except LedgerUnavailable as exc:
-            LOG.error("an idempotency key of %s could not be given back: %s", request_id, exc)
-
-    def _reserve(
+    async def _reserve(
         self,
         request_id: str,
         world: World,
         scopes: Sequence[Scope],
         now_s: float,
         decision: Decision,
+        once: Once | None,
     ) -> Reserved | Refused | Downgrade:
         nano = worst_nano(decision) or 0
         worst = worst_entry(request_id, world, decision, nano, decision.facts.at)
         lease_ends_s = now_s + decision.plan.limits.deadline_ms / 1000 + LEASE_S
         downgraded = frozenset(decision.facts.downgraded)
+
+        def work() -> Reserved | Refused | Downgrade | Before:
+            return self.ledger.reserve(worst, scopes, now_s, lease_ends_s, downgraded, once)
+
+        def undo(answer: Reserved | Refused | Downgrade | Before) -> None:
+            if isinstance(answer, Reserved):
+                self.ledger.release(answer, now_s)
+
         try:
-            return self.ledger.reserve(worst, scopes, now_s, lease_ends_s, downgraded)
-        except LedgerUnavailable:
+            answer = await self._teller.do_soon(work, undo)
+        except LedgerUnavailable as exc:
+            LOG.error("nothing could be set aside for request %s: %s", request_id, exc)
             raise _unavailable() from None
+        if isinstance(answer, Before):
+            raise _again(answer)
+        return answer
 
 
 def decided_by(world: World, *, stream: bool) -> Decided:

@@ -24,6 +24,7 @@ def _webhook(_context: click.Context, _parameter: click.Parameter, url: str | No
 @options.fleets
 @options.policy
 @options.state
+@options.ledger
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -56,6 +57,7 @@ def command(
     fleets: Path | None,
     policy: Path | None,
     state: Path,
+    store: str,
     host: str,
     port: int,
     auth: Literal["keys", "none"],
@@ -75,6 +77,7 @@ def command(
         auth_config,
         calibration,
         alerts,
+        store,
         router_on,
         environment(),
     )

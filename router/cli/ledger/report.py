@@ -11,7 +11,7 @@ from router.cli import options
 from router.cli.errors import INVALID, REFUSED, Ends, told
 from router.cli.ledger import options as ours
 from router.cli.ledger.report_text import report_text
-from router.cli.ledger.source import Rows, opened
+from router.cli.ledger.source import Rows, rows_of
 from router.finops.dimensions import KNOWN, dimension
 from router.finops.period import Period
 from router.finops.report import Day, days, report
@@ -28,6 +28,7 @@ Drawer = Callable[[tuple[Day, ...], str, Path], None]
               help="Draw spend and savings per day (.svg or .png; needs matplotlib).")  # fmt: skip
 @ours.rows
 @options.state
+@options.ledger
 @options.as_json
 def command(
     by: str,
@@ -37,6 +38,7 @@ def command(
     chart: Path | None,
     rows: Path | None,
     state: Path,
+    store: str,
     as_json: bool,
 ) -> None:
     """Add up a period. What is charged, stands idle and varies makes up the fleets' bill."""
@@ -46,7 +48,7 @@ def command(
     except ValueError as exc:
         raise Ends(f"`--by`: {exc}", INVALID) from None
     draw = None if chart is None else _drawer(chart)
-    with told(), opened(state, rows) as ledger:
+    with told(), rows_of(store, state, rows) as ledger:
         found = report(by, group, ledger.entries(*over.bounds), ledger.fleet_times(*over.bounds))
         baselines = _baselines(state, found.policies)
         if draw is not None and chart is not None:

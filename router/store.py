@@ -33,14 +33,8 @@ def open_ledger(setting: str, state: Path, environment: Mapping[str, str]) -> Le
 def _dynamo(setting: str, table: str, region: str | None) -> "DynamoLedger":
     try:
         import boto3  # noqa: PLC0415  (optional and slow: whoever keeps a file never needs it)
+        from botocore import exceptions  # noqa: PLC0415  (as above)
         from botocore.config import Config  # noqa: PLC0415  (as above)
-        from botocore.exceptions import (  # noqa: PLC0415  (as above)
-            BotoCoreError,
-            ClientError,
-            HTTPClientError,
-            NoCredentialsError,
-            NoRegionError,
-        )
     except ImportError:
         said = f"ledger `{setting}` needs boto3: install `sluice[aws]`, or `pip install boto3`"
         raise MissingPart(said) from None
@@ -57,17 +51,17 @@ def _dynamo(setting: str, table: str, region: str | None) -> "DynamoLedger":
         client: Any = boto3.client("dynamodb", region_name=region, config=config)
         where += f" in {client.meta.region_name} ({client.meta.endpoint_url})"
         found = client.describe_table(TableName=table)["Table"]
-    except NoRegionError:
+    except exceptions.NoRegionError:
         said = "no region: set AWS_REGION (valid: us-east-1, eu-central-1, cn-north-1, ...)"
         raise NoSuchLedger(f"{where}: {said}") from None
-    except NoCredentialsError:
+    except exceptions.NoCredentialsError:
         said = "no credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         raise NoSuchLedger(f"{where}: {said}, or run it in a role") from None
-    except ClientError as exc:
+    except exceptions.ClientError as exc:
         raise _refused(where, exc.response) from None
-    except HTTPClientError as exc:
+    except (exceptions.HTTPClientError, exceptions.ConnectionError) as exc:
         raise LedgerUnavailable(f"{where} can't be reached: {exc}") from None
-    except (BotoCoreError, ValueError) as exc:
+    except (exceptions.BotoCoreError, ValueError) as exc:
         raise NoSuchLedger(f"{where}: {exc}") from None
     _check(where, found)
     return DynamoLedger(client, table)

@@ -4,15 +4,11 @@ Only so are its conditional writes atomic: threaded, moto lets two transactions 
 and the write of each other. Its first line is its address; it ends with its input.
 """
 
-import copy
 import os
 import sys
 import threading
-from collections import defaultdict
 
-from moto.dynamodb.models import DynamoDBBackend
-from moto.dynamodb.models.dynamo_type import DynamoType
-from moto.dynamodb.models.table import Table
+from dynamo_quick import quicken
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -24,39 +20,8 @@ class Quiet(WSGIRequestHandler):
         pass
 
 
-def copy_only_what_is_touched():
-    """Moto copies its tables whole for every operation of a transaction, to be able to undo it.
-
-    With thousands of items that takes seconds. What it undoes is the same with the transaction's
-    own items copied, as only one request is served at a time.
-    """
-    touched, as_it_was = [], DynamoDBBackend.transact_write_items
-
-    def transact(self, transact_items):
-        touched[:] = [
-            (DynamoType(key["pk"]), DynamoType(key["sk"]))
-            for part in transact_items
-            for op in part.values()
-            for key in (op.get("Key") or op["Item"],)
-        ]
-        return as_it_was(self, transact_items)
-
-    def copied(self, _):
-        same = copy.copy(self)
-        same.items = defaultdict(dict, self.items)
-        for pk, sk in touched:
-            if pk in self.items:
-                same.items[pk] = dict(same.items[pk])
-                if sk in self.items[pk]:
-                    same.items[pk][sk] = copy.deepcopy(self.items[pk][sk])
-        return same
-
-    DynamoDBBackend.transact_write_items = transact
-    Table.__deepcopy__ = copied
-
-
 def main():
-    copy_only_what_is_touched()
+    quicken()
     moto, one = DomainDispatcherApplication(create_backend_app), threading.Lock()
 
     def serial(environ, start_response):

@@ -85,36 +85,50 @@ def parse_once():
 
 
 def walk_by_type():
-    """Moto's walk through an expression asks every node of every class; a look-up does the same."""
+    """Moto asks every node of an expression for every class; a look-up says the same."""
+    walker, hook = ast_nodes.DepthFirstTraverser, "pre_processing_of_child"
+    is_node = functools.cache(lambda of: issubclass(of, ast_nodes.Node))
+    goes_on = functools.cache(
+        lambda of: issubclass(of, (ast_nodes.Expression, ast_nodes.UpdateExpressionFunction))
+    )
 
     @functools.cache
-    def kind(walker, node):
-        """Return the class by which this walker processes such a node, or None."""
-        kinds = walker.kinds
+    def kind(kinds, node):
         return next((found for found in kinds if issubclass(node, found)), None)
 
-    def walk(self, node, child_id=-1):
-        of = type(node)
-        if not is_node(of):
-            return node
-        parent = node.parent
-        if node.children is not None:
-            for number, child in enumerate(node.children):
-                self.pre_processing_of_child(node, number)
-                walk(self, child, number)
-        walker = type(self)
-        if "kinds" not in vars(walker):
-            walker.kinds = tuple(self._processing_map())
-        found = kind(walker, of)
-        if found is not None:
-            node = self._processing_map()[found](node)
-            node.parent = parent
-            if parent:
-                parent.children[child_id] = node
-        return node
+    def traverse(self, root):
+        process = self._processing_map()
+        kinds = tuple(process)
+        before = None if getattr(type(self), hook) is getattr(walker, hook) else getattr(self, hook)
 
-    is_node = functools.cache(lambda of: issubclass(of, ast_nodes.Node))
-    ast_nodes.DepthFirstTraverser.traverse_node_recursively = walk
+        def walk(node, place):
+            parent = node.parent
+            for number, child in enumerate(node.children or ()):
+                if before is not None:
+                    before(node, number)
+                if is_node(type(child)):
+                    walk(child, number)
+            found = kind(kinds, type(node))
+            if found is not None:
+                node = process[found](node)
+                node.parent = parent
+                if parent:
+                    parent.children[place] = node
+            return node
+
+        return walk(root, -1)
+
+    def find_clauses(self, kinds):
+        found = []
+        for child in self.children or ():
+            if type(child) in kinds:
+                found.append(child)
+            elif goes_on(type(child)):
+                found.extend(find_clauses(child, kinds))
+        return found
+
+    walker.traverse = traverse
+    ast_nodes.Node.find_clauses = find_clauses
 
 
 def _has(items, key):

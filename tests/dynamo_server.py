@@ -1,7 +1,8 @@
 """DynamoDB for tests: moto's server with its requests one after the other.
 
 Only so are its conditional writes atomic: threaded, moto lets two transactions between the check
-and the write of each other. Its first line is its address; it ends with its input.
+and the write of each other. Its first line is its address; it ends with its input. Arguments, both
+optional: the port, and the table of a ledger that it makes.
 """
 
 import os
@@ -20,7 +21,7 @@ class Quiet(WSGIRequestHandler):
         pass
 
 
-def main():
+def main(port=0, table=None):
     quicken()
     moto, one = DomainDispatcherApplication(create_backend_app), threading.Lock()
 
@@ -28,13 +29,23 @@ def main():
         with one:
             return list(moto(environ, start_response))
 
-    server = make_server("127.0.0.1", 0, serial, threaded=True, request_handler=Quiet)
+    server = make_server("127.0.0.1", int(port), serial, threaded=True, request_handler=Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    if table is not None:
+        make_table(f"http://127.0.0.1:{server.server_port}", table)
     sys.stdout.write(f"http://127.0.0.1:{server.server_port}\n")
     sys.stdout.flush()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdin.read()
     os._exit(0)
 
 
+def make_table(address, name):
+    from ledger_support import dynamo_client
+
+    from router.ledger.dynamo_table import definition
+
+    dynamo_client(address).create_table(**definition(name))
+
+
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -206,7 +206,9 @@ def test_a_router_that_is_stopped_settles_first(start_router, upstream, table, l
         send(answered())
 
     upstream.script = script
-    router = start_router(one(upstream), budget(), "--ledger", f"dynamodb:{table}")
+    told = "{id: soft, match: {}, usd: 0.000000001, per: day, when_spent: alert}"
+    text = f"{policy()}budgets:\n  - {told}\n"
+    router = start_router(one(upstream), text, "--ledger", f"dynamodb:{table}")
     with ThreadPoolExecutor(1) as pool:
         chat = pool.submit(router.chat, "hi")
         wait_until(lambda: upstream.bodies)
@@ -214,11 +216,21 @@ def test_a_router_that_is_stopped_settles_first(start_router, upstream, table, l
         go.set()
         assert chat.result().status_code == 200
     router.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: refuses(router.url))
     dynamo[0].send_signal(signal.SIGCONT)
     router.process.wait(20)
     (row,) = rows(ledger)
     assert (row.kind, row.outcome) == ("charge", "ok")
     assert wrong(ledger) == []
+    assert "budget soft (all, " in router.log()
+
+
+def refuses(url):
+    try:
+        httpx.get(url + "/healthz")
+    except httpx.ConnectError:
+        return True
+    return False
 
 
 def test_a_policy_that_is_adopted_puts_its_limits_in_force_there(

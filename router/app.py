@@ -32,6 +32,7 @@ from router.flow import Failed, Served
 from router.http import Headers, Http, HungUp, Receive, Scope, Send
 from router.identity import NOBODY, Key
 from router.keeper import Keeper
+from router.ledger.port import Once
 from router.metrics import CONTENT_TYPE
 from router.rates import Limit, Rates, expected_tokens, limits_of
 from router.receipt import Outcome, receipt
@@ -92,7 +93,7 @@ class App:
     async def _live(self, receive: Receive, send: Send) -> None:
         """Watch the files from start-up to shutdown."""
         await receive()
-        watch_files = watch(self.sources, self.runtime, self.treasury.adopt)
+        watch_files = watch(self.sources, self.runtime, self.treasury.publish)
         watching = asyncio.get_running_loop().create_task(watch_files)
         self.shadow.start()
         self.keeper.start()
@@ -106,8 +107,8 @@ class App:
             await watching
         await self.shadow.aclose()
         await self.keeper.aclose()
+        await self.treasury.aclose()
         await self.alerts.aclose()
-        self.treasury.ledger.close()
         await self.runtime.aclose()
         if self.auth is not None:
             await self.auth.aclose()
@@ -147,7 +148,7 @@ class App:
         admitted = self.rates.admit(asked.limits, expected_tokens(decision), clock())
         used: int | None = 0
         try:
-            decision, held = self._set_aside(request_id, asked)
+            decision, held = await self._set_aside(request_id, asked)
             heard = self.shadow.listen(generation, request, decision, request_id)
 
             def settle(spent: Sequence[Spent], line: bytes) -> None:
@@ -170,17 +171,14 @@ class App:
         finally:
             self.rates.end(admitted, used, clock())
 
-    def _set_aside(self, request_id: str, asked: Asked) -> tuple[Decision, Held]:
-        """Take the idempotency key and the money, or neither."""
-        world, key = asked.generation.world, asked.hints.idempotency_key
+    async def _set_aside(self, request_id: str, asked: Asked) -> tuple[Decision, Held]:
+        """Take the money and the idempotency key, or neither."""
+        world, name = asked.generation.world, asked.hints.idempotency_key
+        once = None if name is None else Once(asked.key.id, name, asked.body_hash)
         decided = decided_by(world, stream=asked.request.stream)
-        if key is not None:
-            self.treasury.once(asked.key.id, key, asked.body_hash, request_id)
         try:
-            return self.treasury.set_aside(request_id, world, asked.decision, decided)
+            return await self.treasury.set_aside(request_id, world, asked.decision, decided, once)
         except Refusal:
-            if key is not None:
-                self.treasury.forget(asked.key.id, key, request_id)
             self._record_refusal(request_id, asked.generation, asked.decision)
             raise
 

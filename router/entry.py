@@ -23,13 +23,13 @@ from router.feedback import Feedback
 from router.keeper import Keeper
 from router.keys import KeyStore
 from router.labels import Labels
-from router.ledger.sqlite import SqliteLedger
 from router.metrics import Metrics
 from router.rates import Rates
 from router.record import Receipts, keep_versions
 from router.runtime import Runtime, generation
 from router.settings import Settings, is_loopback
 from router.shadow import Shadow
+from router.store import open_ledger
 from router.treasury import Treasury
 
 LEDGER_WAIT_S = 0.25  # a request's, for a ledger that another process holds: all others wait too
@@ -39,7 +39,7 @@ GC_THRESHOLD = 20_000  # new containers before the collector looks for cycles; P
 
 
 def build(settings: Settings) -> App:
-    """Build the app; raise yamlfile.Invalid, OSError, MissingKey, MissingPart or Unsafe."""
+    """Build the app; raise yamlfile.Invalid, OSError, LedgerUnavailable or one of router.faults."""
     if settings.auth == "none" and not is_loopback(settings.host):
         raise Unsafe(
             f"`--auth none` goes with a loopback address only, not with `{settings.host}`: "
@@ -59,7 +59,7 @@ def build(settings: Settings) -> App:
         clock=time.monotonic,
         environment=settings.environment,
     )
-    ledger = SqliteLedger(settings.state, LEDGER_WAIT_S)
+    ledger = open_ledger(settings.ledger, settings.state, settings.environment, LEDGER_WAIT_S)
     alerts = Alerts(None if settings.alerts is None else target_of(settings.alerts))
     treasury = Treasury(ledger, time.time, alerts, runtime.metrics.unsettled.inc)
     treasury.adopt(world.policy)

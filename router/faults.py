@@ -2,6 +2,7 @@
 
 * the operator's files and settings
   + MissingKey     a fleet refers to an environment variable that is not set
+  + NoSuchLedger   the setting of the ledger names no store that can be used
   + MissingPart    a setting needs a package that is not installed
   + Unsafe         the settings would open the router to others without a key
 * the machine
@@ -10,6 +11,10 @@
 
 
 class MissingKey(Exception):  # noqa: N818  (what it says)
+    pass
+
+
+class NoSuchLedger(Exception):  # noqa: N818  (what it says)
     pass
 
 

@@ -38,6 +38,7 @@ class Keeper:
         self._now = now
         self._every_s = every_s
         self._since_s = now()
+        self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -45,28 +46,28 @@ class Keeper:
         self._task = asyncio.get_running_loop().create_task(self._keep())
 
     async def aclose(self) -> None:
+        """Look once more, and end; a look that is under way is not broken off."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._look()
+            self._ending.set()
+            await self._task
 
     async def _keep(self) -> None:
-        while True:
-            await asyncio.sleep(self._every_s)
+        while not self._ending.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), self._every_s)
             try:
-                self._look()
+                await self._look()
             except Exception:  # noqa: BLE001  (a bug of ours must not end the keeping)
                 LOG.error("the ledger was not kept: %s", traceback.format_exc(limit=3))
 
-    def _look(self) -> None:
+    async def _look(self) -> None:
         """Charge what ran out, and write the time since the last look down."""
         now_s, generation = self._now(), self._runtime.generation
         try:
-            self._treasury.expire()
+            await self._treasury.expire()
             loads = generation.tracker.loads(self._runtime.clock())
             rows = fleet_time(generation.world, loads, self._since_s, now_s)
-            self._treasury.ledger.add_fleet_time(rows)
+            await self._treasury.add_fleet_time(rows)
         except LedgerUnavailable as exc:  # the time since then is written at the next look
             LOG.error("the ledger can't be kept: %s", exc)
             return

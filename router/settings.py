@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Literal
 
 DEFAULT_PORT = 8080
 DEFAULT_STATE = Path(".sluice")
+SQLITE = "sqlite"
+DYNAMODB = "dynamodb:"
+TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +28,22 @@ class Settings:
     auth_config: Path | None = None  # whose tokens and principals are believed beside our keys
     calibration: Path | None = None
     alerts: str | None = None  # the webhook's URL or the topic's ARN; None: the log alone
+    ledger: str = SQLITE  # or dynamodb:TABLE
     router_on: str = "local"  # where it runs, which is what it costs (backends/data/router.yaml)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def table_of(ledger: str) -> str | None:
+    """Return the DynamoDB table that the setting names; None: the file. Raises ValueError."""
+    if ledger == SQLITE:
+        return None
+    table = ledger.removeprefix(DYNAMODB)
+    if table == ledger or not TABLE.fullmatch(table):
+        raise ValueError(
+            f"`{ledger[:60]}` is no ledger (valid: `sqlite`, or `dynamodb:TABLE`, whose name is "
+            "3 to 255 letters, digits, `_`, `.` and `-`)"
+        )
+    return table
 
 
 def environment() -> Mapping[str, str]:

@@ -5,7 +5,7 @@ The last good world goes on until the files are right again.
 
 import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,7 +121,7 @@ def calibration(path: Path | None) -> Calibration | None:
         raise yamlfile.Invalid([yamlfile.Problem(f"{path}:1", str(exc))]) from None
 
 
-Publish = Callable[[Policy], None]
+Publish = Callable[[Policy], Awaitable[None]]
 """Puts the limits of a policy's budgets in force. Raises LedgerUnavailable."""
 
 
@@ -134,17 +134,17 @@ async def watch(sources: Sources, runtime: Runtime, publish: Publish) -> None:
         if now != seen:
             seen = now
             try:
-                reload(sources, runtime, publish)
+                await reload(sources, runtime, publish)
             except Exception:  # noqa: BLE001  (a bug of ours must not end the watching)
                 LOG.error("the files could not be read again: %s", traceback.format_exc(limit=3))
 
 
-def reload(sources: Sources, runtime: Runtime, publish: Publish) -> None:
+async def reload(sources: Sources, runtime: Runtime, publish: Publish) -> None:
     """Adopt what the files say now, or say what is wrong with them and go on as before."""
     try:
         old, new = runtime.generation.world, sources.load()
         keep_versions(sources.state, new)
-        publish(new.policy)
+        await publish(new.policy)
         runtime.adopt(new)
     except (yamlfile.Invalid, MissingKey, OSError, LedgerUnavailable) as exc:
         runtime.stale = True

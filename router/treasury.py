@@ -20,13 +20,16 @@ from router.decide import Decision, decide
 from router.entries import Finished, Spent, entries_of, worst_entry
 from router.errors import Refusal
 from router.ledger.entry import Entry, stamp
+from router.ledger.fleet_time import FleetTime
 from router.ledger.port import (
     Alert,
     Before,
     Downgrade,
+    Expired,
     Ledger,
     LedgerUnavailable,
     Limit,
+    Once,
     Refused,
     Reserved,
     Scope,
@@ -34,6 +37,7 @@ from router.ledger.port import (
 from router.owed import Owed, settled
 from router.receipt import Json
 from router.runtime import LOG
+from router.teller import Teller
 from router.world import World
 
 ROUNDS: Final = 8  # of deciding anew: others may spend what was left in between
@@ -68,17 +72,31 @@ class Treasury:
     unsettled: Callable[[], None]
     _periods: Periods = field(default_factory=Periods)
     _owed: Owed = field(default_factory=Owed)
+    _teller: Teller = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._teller = Teller(remote=self.ledger.remote)
 
     def adopt(self, policy: Policy) -> None:
-        """Put the policy's limits in force. Raises LedgerUnavailable."""
+        """Put the policy's limits in force, before there is a loop. Raises LedgerUnavailable."""
         limits = {b.id: Limit(b.nano, b.hard_nano, b.alert_at) for b in policy.budgets}
         self.ledger.adopt(limits, policy.hash, self.now())
 
-    def set_aside(
-        self, request_id: str, world: World, decision: Decision, decided: Decided
+    async def publish(self, policy: Policy) -> None:
+        """Put the policy's limits in force. Raises LedgerUnavailable."""
+        await self._teller.do(lambda: self.adopt(policy))
+
+    async def set_aside(
+        self,
+        request_id: str,
+        world: World,
+        decision: Decision,
+        decided: Decided,
+        once: Once | None = None,
     ) -> tuple[Decision, Held]:
         """Return the decision that may be sent, and what is set aside for it. Raises Refusal: 402
-        with the budget, 503 if the ledger can't be used.
+        with the budget, 503 if the ledger can't be used; 409 if another request has the
+        idempotency key, 422 if that one had another body.
         """
         now_s = self.now()
         budgets = world.policy.budgets
@@ -89,14 +107,14 @@ class Treasury:
             if not decision.plan.attempts:
                 told = "no fleet has a known price for this request, which its budget takes"
                 raise Refusal(402, told, "budget_exhausted")
-        answer = self._reserve(request_id, world, scopes, now_s, decision)
+        answer = await self._reserve(request_id, world, scopes, now_s, decision, once)
         for _ in range(ROUNDS):
             if isinstance(answer, Reserved):
                 return decision, Held(answer, decision.facts.at)
             decision = decided(_poorer(decision.facts, answer), decision.loads)
             if not decision.plan.attempts:
                 break
-            answer = self._reserve(request_id, world, scopes, now_s, decision)
+            answer = await self._reserve(request_id, world, scopes, now_s, decision, once)
         if isinstance(answer, Reserved):
             return decision, Held(answer, decision.facts.at)
         raise _exhausted(answer.scope, answer.left_nano, now_s)
@@ -128,62 +146,79 @@ class Treasury:
             entries = entries_of(
                 Finished(*finished, spent, stamp(now_s), held.at, reserved.nano, receipt)
             )
-        try:
-            alerts = settled(self.ledger, reserved, entries, now_s)
-        except LedgerUnavailable as exc:
-            LOG.error("request %s could not be settled: %s", reserved.id, exc)
-            if not self._owed.keep(reserved, entries):
-                self.unsettled()  # its lease runs out, and it is charged in full then
-            return
-        if alerts:
-            self.alert(alerts)
 
-    def expire(self) -> int:
+        def work() -> Sequence[Alert]:
+            try:
+                return settled(self.ledger, reserved, entries, now_s)
+            except LedgerUnavailable as exc:
+                LOG.error("request %s could not be settled: %s", reserved.id, exc)
+                if not self._owed.keep(reserved, entries):
+                    self.unsettled()  # its lease runs out, and it is charged in full then
+                return ()
+
+        self._teller.later(work, self._tell)
+
+    async def expire(self) -> int:
         """Charge what could not be charged before, and what nobody settled in time; return how many
         of these there were. Raises LedgerUnavailable.
         """
         now_s = self.now()
-        for told in self._owed.pay(self.ledger, now_s):
-            self.alert(told)
-        found = self.ledger.expire(now_s)
-        self.alert(found.alerts)
+
+        def work() -> Expired:
+            for told in self._owed.pay(self.ledger, now_s):
+                alerts.extend(told)
+            return self.ledger.expire(now_s)
+
+        alerts: list[Alert] = []
+        try:
+            found = await self._teller.do(work)
+        finally:  # what was paid before it failed has told its alerts, once
+            self._tell(alerts)
+        self._tell(found.alerts)
         return found.leases
 
-    def once(self, key_id: str, idempotency_key: str, body_hash: str, request_id: str) -> None:
-        """Take the idempotency key for this request. Raises Refusal: 409 if another has it, 422 if
-        that one had another body, 503.
-        """
-        with_key = (key_id, idempotency_key, body_hash, request_id, self.now())
-        try:
-            before = self.ledger.once(*with_key)
-        except LedgerUnavailable:
-            raise _unavailable() from None
-        if before is not None:
-            raise _again(before)
+    async def add_fleet_time(self, rows: Sequence[FleetTime]) -> None:
+        """Write down what the fleets' time cost. Raises LedgerUnavailable."""
+        await self._teller.do(lambda: self.ledger.add_fleet_time(rows))
 
-    def forget(self, key_id: str, idempotency_key: str, request_id: str) -> None:
-        """Give the key back: the request was refused, and nothing was spent."""
-        try:
-            self.ledger.forget(key_id, idempotency_key, request_id)
-        except LedgerUnavailable as exc:
-            LOG.error("an idempotency key of %s could not be given back: %s", request_id, exc)
+    async def aclose(self) -> None:
+        """End what is under way and close the ledger; alerts may be told meanwhile."""
+        await self._teller.aclose()
+        self.ledger.close()
 
-    def _reserve(
+    def _tell(self, alerts: Sequence[Alert]) -> None:
+        if alerts:
+            self.alert(alerts)
+
+    async def _reserve(
         self,
         request_id: str,
         world: World,
         scopes: Sequence[Scope],
         now_s: float,
         decision: Decision,
+        once: Once | None,
     ) -> Reserved | Refused | Downgrade:
         nano = worst_nano(decision) or 0
         worst = worst_entry(request_id, world, decision, nano, decision.facts.at)
         lease_ends_s = now_s + decision.plan.limits.deadline_ms / 1000 + LEASE_S
         downgraded = frozenset(decision.facts.downgraded)
+
+        def work() -> Reserved | Refused | Downgrade | Before:
+            return self.ledger.reserve(worst, scopes, now_s, lease_ends_s, downgraded, once)
+
+        def undo(answer: Reserved | Refused | Downgrade | Before) -> None:
+            if isinstance(answer, Reserved):
+                self.ledger.release(answer, now_s)
+
         try:
-            return self.ledger.reserve(worst, scopes, now_s, lease_ends_s, downgraded)
-        except LedgerUnavailable:
+            answer = await self._teller.do_soon(work, undo)
+        except LedgerUnavailable as exc:
+            LOG.error("nothing could be set aside for request %s: %s", request_id, exc)
             raise _unavailable() from None
+        if isinstance(answer, Before):
+            raise _again(answer)
+        return answer
 
 
 def decided_by(world: World, *, stream: bool) -> Decided:

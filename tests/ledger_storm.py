@@ -44,8 +44,10 @@ def open_ledger(place):
 class Worker(threading.Thread):
     """Does so many operations and remembers what must come of each of its requests."""
 
-    def __init__(self, ledger, name, operations):
+    def __init__(self, ledger, name, operations, tells=0):
+        """`tells`: after so many operations it says on stderr how far it is; 0: never."""
         super().__init__()
+        self.tells, self.begun = tells, time.monotonic()
         self.ledger, self.label, self.operations = ledger, name, operations
         self.chance = random.Random(name)
         self.now = NOW + self.chance.uniform(-SKEW_S, SKEW_S)
@@ -54,9 +56,11 @@ class Worker(threading.Thread):
 
     def run(self):
         try:
-            while self.operations > 0:
-                self.operations -= 1
+            for number in range(self.operations):
                 self.step()
+                if self.tells and (number + 1) % self.tells == 0:
+                    share, took_s = (number + 1) / self.operations, time.monotonic() - self.begun
+                    sys.stderr.write(f"  about {share:.0%} after {took_s:.0f} s\n")
         except BaseException as exc:
             self.failure = repr(exc)
             raise
@@ -125,12 +129,12 @@ class Worker(threading.Thread):
             assert isinstance(again, Reserved)
 
 
-def storm(place, processes, threads, operations, kills=0):
+def storm(place, processes, threads, operations, kills=0, *, tells=False):
     """Return what was done, and every violation, once all is over and what was lost expired."""
     each = -(-operations // (processes * threads))
     names = [f"p{number}" for number in range(processes)]
     chance = random.Random(kills)
-    running = [start(place, name, threads, each) for name in names]
+    running = [start(place, name, threads, each, tells and name == "p0") for name in names]
     for number in range(kills):
         time.sleep(chance.uniform(0.5, 1.5))
         victim = running[number % processes]
@@ -168,14 +172,17 @@ def storm(place, processes, threads, operations, kills=0):
     return counts, spent, found
 
 
-def start(place, name, threads, each):
-    command = [sys.executable, __file__, place, name, str(threads), str(each)]
+def start(place, name, threads, each, tells=False):
+    command = [sys.executable, __file__, place, name, str(threads), str(each), "tell" * tells]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def main(place, name, threads, each):
-    ledger = open_ledger(place)
-    workers = [Worker(ledger, f"{name}t{number}", int(each)) for number in range(int(threads))]
+def main(place, name, threads, each, tells=""):
+    ledger, each = open_ledger(place), int(each)
+    workers = [
+        Worker(ledger, f"{name}t{number}", each, each // 10 if tells and number == 0 else 0)
+        for number in range(int(threads))
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -98,14 +98,21 @@ def dynamo_client(address):
 
 
 @contextlib.contextmanager
-def dynamo_server():
-    """Run moto's server, one request at a time; yield its address."""
+def dynamo_process():
+    """Run moto's server, one request at a time; yield it and its address."""
     here = Path(__file__).parent / "dynamo_server.py"
     with subprocess.Popen(
         [sys.executable, here], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as running:
         try:
-            yield running.stdout.readline().strip()
+            yield running, running.stdout.readline().strip()
         finally:
             running.stdin.close()
             running.wait(timeout=10)
+
+
+@contextlib.contextmanager
+def dynamo_server():
+    """Run it; yield its address."""
+    with dynamo_process() as (_, address):
+        yield address

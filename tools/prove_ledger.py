@@ -45,7 +45,8 @@ def told(
     what: str, place: str, processes: int, threads: int, operations: int, kills: int
 ) -> list[str]:
     begun = time.monotonic()
-    counts, spent, found = storm(place, processes, threads, operations, kills)
+    far = place.startswith("http")  # it takes minutes: say how far it is
+    counts, spent, found = storm(place, processes, threads, operations, kills, tells=far)
     kinds = ("reserve", "settle", "release", "lose", "expire", "replay")
     done = sum(counts[kind] for kind in kinds)
     detail = ", ".join(f"{counts[kind]} {kind}" for kind in (*kinds, "refused"))

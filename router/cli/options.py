@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from backends import files
-from router.settings import DEFAULT_STATE
+from router.settings import DEFAULT_STATE, SQLITE, table_of
 from yamlfile import suggest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -41,6 +41,29 @@ def state(command: Command) -> Command:
         help="Folder of keys, receipts and versions.",
     )
     return option(command)
+
+
+def ledger(command: Command) -> Command:
+    option = click.option(
+        "--ledger",
+        "store",
+        metavar="STORE",
+        default=SQLITE,
+        show_default=True,
+        envvar="SLUICE_LEDGER",
+        show_envvar=True,
+        callback=_known_store,
+        help="Where charges are kept: sqlite (a file in --state), or dynamodb:TABLE.",
+    )
+    return option(command)
+
+
+def _known_store(_ctx: click.Context, _param: click.Parameter, setting: str) -> str:
+    try:
+        table_of(setting)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from None
+    return setting
 
 
 def fleets(command: Command) -> Command:

@@ -27,6 +27,7 @@ def _who_is_told(
 @options.fleets
 @options.policy
 @options.state
+@options.ledger
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -59,6 +60,7 @@ def command(
     fleets: Path | None,
     policy: Path | None,
     state: Path,
+    store: str,
     host: str,
     port: int,
     auth: Literal["keys", "none"],
@@ -78,6 +80,7 @@ def command(
         auth_config,
         calibration,
         alerts,
+        store,
         router_on,
         environment(),
     )

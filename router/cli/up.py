@@ -41,6 +41,7 @@ PROOF = "Prove that there are infinitely many primes congruent to 3 mod 4, then 
 @options.fleets
 @options.policy
 @options.state
+@options.ledger
 @options.calibration
 @options.router_on
 def command(
@@ -51,6 +52,7 @@ def command(
     fleets: Path | None,
     policy: Path | None,
     state: Path,
+    store: str,
     calibration: Path | None,
     router_on: str,
 ) -> None:
@@ -76,6 +78,7 @@ def command(
             policy,
             port=port,
             calibration=calibration,
+            ledger=store,
             router_on=router_on,
             environment=environment(),
         )

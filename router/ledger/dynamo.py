@@ -7,13 +7,15 @@ open whether it was done: the same call again finds out, and without one the lea
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
-from heapq import merge
+from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
-from router.ledger.audit import Books, ScopeRow
-from router.ledger.dynamo_scopes import Scopes, row_limit, standing
+from router.ledger.audit import Books
+from router.ledger.dynamo_books import books
+from router.ledger.dynamo_charge import ROUNDS, Charges
+from router.ledger.dynamo_rows import Rows
+from router.ledger.dynamo_scopes import Scopes, standing
 from router.ledger.dynamo_table import LEASES, Item, Key, Table, Unmet
 from router.ledger.entry import Entry, clamped, corrections, entry_json, entry_of, stamp
 from router.ledger.fleet_time import FleetTime
@@ -28,21 +30,16 @@ from router.ledger.port import (
     LedgerUnavailable,
     Limit,
     NotReserved,
+    Once,
     Refused,
     Reserved,
     Scope,
 )
-from router.ledger.standing import alerts_due, checked, judged, next_alert
+from router.ledger.standing import checked, judged
 
-ROUNDS = 8  # of one call, when others keep changing what was read
-SPREAD = 8  # partitions of a day's rows, and of the open leases
+SPREAD = 8  # partitions of the open leases
 KEPT_S = 7 * 86400  # a reservation that is done, so that replays are known
-_CHARGE = (
-    "SET #reserved = #reserved - :nano, #spent = #spent + :charge, #avail = #avail + :back,"
-    " #softly = #softly + :back, #room = #room - :charge"
-)
-_TELL = f"{_CHARGE} + :more_room, #fired = :now_fired"
-_STILL_DUE = "#fired = :fired AND #soft = :soft AND #alert_at = :alert_at AND #room > :least_room"
+_FREE = "attribute_not_exists(#pk) OR #at_s <= :before_s OR #request_id = :request_id"
 
 
 class DynamoLedger:
@@ -55,6 +52,8 @@ class DynamoLedger:
 
     STILL = "#state = :old"  # what settles a reservation once
 
+    remote = True
+
     def __init__(
         self,
         client: Any,  # noqa: ANN401 (boto3 is no dependency: its types are not there)
@@ -63,7 +62,8 @@ class DynamoLedger:
     ) -> None:
         self._table = Table(client, table)
         self._scopes = Scopes(self._table, shards or {})
-        self._days: set[Key] = set()
+        self._rows = Rows(self._table)
+        self._charges = Charges(self._table, self._rows)
 
     def reserve(
         self,
@@ -72,11 +72,12 @@ class DynamoLedger:
         now_s: float,
         lease_ends_s: float,
         downgraded: frozenset[str] = frozenset(),
-    ) -> Reserved | Refused | Downgrade:
+        once: Once | None = None,
+    ) -> Reserved | Refused | Downgrade | Before:
         checked(worst.nano, scopes)
         held = [self._scopes.shard(scope, worst.request_id) for scope in scopes]
         for _ in range(ROUNDS):
-            done = self._reserve(worst, scopes, held, now_s, lease_ends_s, downgraded)
+            done = self._reserve(worst, scopes, held, now_s, lease_ends_s, downgraded, once)
             if done is not None:
                 return done
         raise LedgerUnavailable("the ledger could not be used: others keep changing the budgets")
@@ -89,10 +90,13 @@ class DynamoLedger:
         now_s: float,
         lease_ends_s: float,
         downgraded: frozenset[str],
-    ) -> Reserved | Refused | Downgrade | None:
-        """Try once. None: a row or a shard (in `held`) was changed: try again."""
+        once: Once | None,
+    ) -> Reserved | Refused | Downgrade | Before | None:
+        """Try it. None: a row or a shard (in `held`) was changed: try again."""
         nano, keys = worst.nano, [self._scopes.key(*at) for at in zip(scopes, held, strict=True)]
         operations, places = [self._holding(worst, keys, lease_ends_s)], []
+        if once is not None:
+            operations.append(self._taking_key(once, worst.request_id, now_s))
         for scope, shard in zip(scopes, held, strict=True):
             places.append(len(operations))
             lowered = scope.budget in downgraded
@@ -108,6 +112,8 @@ class DynamoLedger:
             for key in keys:
                 self._scopes.saw(key)
             return reserved
+        if once is not None and 1 in old:
+            return self._before(old[1], once)
         if 0 in old:
             return _held_before(old[0], reserved, keys)
         ends = [*places[1:], len(operations)]
@@ -162,6 +168,22 @@ class DynamoLedger:
         }
         return self._table.putting(item, "attribute_not_exists(#pk)", {})
 
+    def _taking_key(self, once: Once, request_id: str, now_s: float) -> Item:
+        item = {
+            "pk": f"ONCE#{once.key_id}",
+            "sk": once.name,
+            "body_hash": once.body_hash,
+            "request_id": request_id,
+            "at_s": now_s,
+            "gone_s": int(now_s + 2 * ONCE_S),
+        }
+        values = {"before_s": now_s - ONCE_S, "request_id": request_id}
+        return self._table.putting(item, _FREE, values)
+
+    def _before(self, first: Item, once: Once) -> Before:
+        state = self._table.get(_request(first["request_id"])).get("state", "unknown")
+        return Before(first["request_id"], state, first["body_hash"] == once.body_hash)
+
     def settle(self, reserved: Reserved, entries: Sequence[Entry], now_s: float) -> list[Alert]:
         if not entries:
             raise ValueError("nothing to settle: what was not sent is released")
@@ -172,7 +194,7 @@ class DynamoLedger:
         pairs = zip(reserved.scopes, reserved.held, strict=True)
         keys = [self._scopes.key(scope, shard) for scope, shard in pairs]
         change = self._closing(reserved.id, ("open", "settled"), now_s)
-        before, alerts = self._charge(change, keys, reserved.nano, entries)
+        before, alerts = self._charges.charge(change, keys, reserved.nano, entries)
         if before is None or before.get("state") == "settled":
             return alerts
         if not before:
@@ -183,7 +205,7 @@ class DynamoLedger:
         pairs = zip(reserved.scopes, reserved.held, strict=True)
         keys = [self._scopes.key(scope, shard) for scope, shard in pairs]
         gone = self._table.deleting(_request(reserved.id), "#state = :open", {"open": "open"})
-        before, _ = self._charge(gone, keys, reserved.nano, ())
+        before, _ = self._charges.charge(gone, keys, reserved.nano, ())
         if before and before["state"] == "expired":
             self._take_back(before, (), now_s)
 
@@ -199,7 +221,7 @@ class DynamoLedger:
                 line = entry_json(row).decode()
                 change = self._closing(item["request_id"], ("open", "expired"), now_s, line)
                 keys = [(pk, sk) for pk, sk in json.loads(item["scopes"])]
-                before, told = self._charge(change, keys, item["nano"], (row,))
+                before, told = self._charges.charge(change, keys, item["nano"], (row,))
                 leases += before is None
                 alerts += told
         return Expired(leases, tuple(alerts))
@@ -217,83 +239,18 @@ class DynamoLedger:
             raise ValueError("an override ends after it begins")
         self._scopes.override(budget, value, soft_nano, until_s, now_s)
 
-    def once(
-        self, key_id: str, idempotency_key: str, body_hash: str, request_id: str, now_s: float
-    ) -> Before | None:
-        item = {
-            "pk": f"ONCE#{key_id}",
-            "sk": idempotency_key,
-            "body_hash": body_hash,
-            "request_id": request_id,
-            "at_s": now_s,
-            "gone_s": int(now_s + 2 * ONCE_S),
-        }
-        free = "attribute_not_exists(#pk) OR #at_s <= :before_s"
-        try:
-            self._table.put(item, free, {"before_s": now_s - ONCE_S})
-        except Unmet as unmet:
-            first = unmet.old[0]
-        else:
-            return None
-        state = self._table.get(_request(first["request_id"])).get("state", "unknown")
-        return Before(first["request_id"], state, first["body_hash"] == body_hash)
-
-    def forget(self, key_id: str, idempotency_key: str, request_id: str) -> None:
-        mine = "attribute_not_exists(#pk) OR #request_id = :request_id"
-        try:
-            self._table.delete(
-                (f"ONCE#{key_id}", idempotency_key), mine, {"request_id": request_id}
-            )
-        except Unmet:
-            return  # another request has it
-
     def entries(self, start: str, end: str) -> Iterator[Entry]:
-        for day in self._days_between("E", start, end):
-            parts = [self._rows(f"E#{day}#{number}", start, end) for number in range(SPREAD)]
-            for item in merge(*parts, key=lambda item: str(item["sk"])):
-                yield entry_of(item["entry"])
+        return self._rows.entries(start, end)
 
     def fleet_times(self, start: str, end: str) -> Iterator[FleetTime]:
-        for day in self._days_between("F", start, end):
-            for item in self._rows(f"F#{day}", start, end):
-                minute, fleet, source = item["sk"].split("#", 2)
-                seconds, replicas = float(item["seconds"]), item["replicas"]
-                yield FleetTime(
-                    fleet, minute, seconds, replicas, item["nano_hour"], source, item["emulated"]
-                )
+        return self._rows.fleet_times(start, end)
 
     def add_fleet_time(self, rows: Iterable[FleetTime]) -> None:
-        for row in rows:
-            self._begin_day("F", row.minute)
-            sk = f"{row.minute}#{row.fleet}#{row.source}"
-            item = {**asdict(row), "pk": f"F#{_day(row.minute)}", "sk": sk}
-            longer = "attribute_not_exists(#pk) OR #seconds < :seconds"
-            try:
-                self._table.put(item, longer, {"seconds": row.seconds})
-            except Unmet:
-                continue  # what is there covers as much
+        self._rows.add_fleet_time(rows)
 
     def books(self) -> Books:
         """Return all of it, to be audited: exact only while nobody writes."""
-        items = list(self._table.scan())
-        rows = {
-            f"{i['pk']} {i['sk']}": ScopeRow(
-                f"{i['pk']} {i['sk']}", i["lim"], i["avail"], i["reserved"], i["spent"],
-                i["hard"] >= 0,
-            )
-            for i in items if i["pk"].startswith("S#")
-        }  # fmt: skip
-        held = [
-            (i["request_id"], i["nano"], _names(i["scopes"]))
-            for i in items
-            if i.get("state") == "open"
-        ]
-        charged = []
-        for item in items:
-            if item["pk"].startswith("E#"):
-                row = entry_of(item["entry"])
-                charged.append((row.request_id, row.n, row.nano, _names(item["scopes"])))
-        return Books(rows, held, charged)
+        return books(self._table)
 
     def close(self) -> None:
         """The client is the caller's."""
@@ -314,94 +271,7 @@ class DynamoLedger:
         rows = corrections(entry_of(before["worst"]), entries, stamp(now_s))
         change = self._closing(before["request_id"], ("expired", "settled"), now_s)
         keys = [(pk, sk) for pk, sk in json.loads(before["scopes"])]
-        return self._charge(change, keys, 0, rows)[1]
-
-    def _charge(
-        self, change: Item, keys: Sequence[Key], nano: int, entries: Sequence[Entry]
-    ) -> tuple[Item | None, list[Alert]]:
-        """Put the rows in the place of `nano` that was reserved.
-
-        Returned: None, or the reservation as it is, if it is in another state: nothing was done.
-        """
-        charge = sum(entry.nano for entry in entries)
-        values = {"nano": nano, "charge": charge, "back": nano - charge}
-        puts = [self._appending(entry, keys) for entry in entries]
-        plain = [self._table.updating(key, _CHARGE, "#room > :charge", values) for key in keys]
-        due: set[int] = set()  # scopes that have an alert to tell, by their place
-        for _ in range(ROUNDS):
-            told = {place: self._telling(keys[place], values) for place in sorted(due)}
-            updates = [told[n][0] if n in told else update for n, update in enumerate(plain)]
-            notes = [note for _, notes, _ in told.values() for note in notes]
-            try:
-                self._table.transact([change, *updates, *puts, *notes])
-            except Unmet as unmet:
-                if 0 in unmet.old:
-                    return unmet.old[0], []
-                due |= {number - 1 for number in unmet.old if number <= len(keys)}
-            else:
-                return None, [alert for _, _, alerts in told.values() for alert in alerts]
-        raise LedgerUnavailable("the ledger could not be used: others keep changing the budgets")
-
-    def _telling(self, key: Key, values: Item) -> tuple[Item, list[Item], list[Alert]]:
-        """Return the row's update that tells its alerts, notes that they are told, and them."""
-        row = self._table.get(key)
-        limit, fired = row_limit(row), json.loads(row["fired"])
-        spent = row["spent"] + values["charge"]
-        shares = alerts_due(limit, fired, spent)
-        if not shares:
-            return self._table.updating(key, _CHARGE, "#room > :charge", values), [], []
-        now_fired = sorted({*fired, *shares})
-        more_room = next_alert(limit, now_fired) - next_alert(limit, fired)
-        values = {
-            **values,
-            "fired": row["fired"],
-            "now_fired": json.dumps(now_fired),
-            "soft": row["soft"],
-            "alert_at": row["alert_at"],
-            "more_room": more_room,
-            "least_room": values["charge"] - more_room,
-        }
-        update = self._table.updating(key, _TELL, _STILL_DUE, values)
-        name = (row["budget"], row["value"], row["period"])
-        notes, alerts = [], []
-        for share in shares:
-            # Another shard of the scope may have told it.
-            note = ("TOLD#" + "#".join(name), repr(share))
-            if not self._table.get(note):
-                item = {"pk": note[0], "sk": note[1]}
-                notes.append(self._table.putting(item, "attribute_not_exists(#pk)", {}))
-                alerts.append(Alert(*name, row["ends"], share, spent, row["soft"]))
-        return update, notes, alerts
-
-    def _appending(self, entry: Entry, keys: Sequence[Key]) -> Item:
-        self._begin_day("E", entry.at)
-        part = crc32(entry.request_id.encode()) % SPREAD
-        item = {
-            "pk": f"E#{_day(entry.at)}#{part}",
-            "sk": f"{entry.at}#{entry.request_id}#{entry.n:06d}",
-            "entry": entry_json(entry).decode(),
-            "scopes": json.dumps(keys),
-        }
-        return self._table.putting(item, "attribute_not_exists(#pk)", {})
-
-    def _begin_day(self, kind: str, at: str) -> None:
-        """Note that a day has rows: reports look at no others."""
-        key = (f"DAYS#{kind}", _day(at))
-        if key not in self._days:
-            self._table.put({"pk": key[0], "sk": key[1]}, "attribute_not_exists(#other)", {})
-            self._days.add(key)
-
-    def _days_between(self, kind: str, start: str, end: str) -> list[str]:
-        days = self._table.query("#pk = :pk", {"pk": f"DAYS#{kind}"})
-        return [day["sk"] for day in days if _day(start) <= day["sk"] <= _day(end)]
-
-    def _rows(self, pk: str, start: str, end: str) -> Iterator[Item]:
-        if start >= end:
-            return
-        values = {"pk": pk, "start": start or " ", "end": end}
-        for item in self._table.query("#pk = :pk AND #sk BETWEEN :start AND :end", values):
-            if item["sk"] < end:
-                yield item
+        return self._charges.charge(change, keys, 0, rows)[1]
 
 
 def _held_before(item: Item, asked: Reserved, keys: Sequence[Key]) -> Reserved:
@@ -418,11 +288,3 @@ def _held_before(item: Item, asked: Reserved, keys: Sequence[Key]) -> Reserved:
 
 def _request(request_id: str) -> Key:
     return f"R#{request_id}", "R"
-
-
-def _names(keys: str) -> tuple[str, ...]:
-    return tuple(f"{pk} {sk}" for pk, sk in json.loads(keys))
-
-
-def _day(at: str) -> str:
-    return at[: len("2026-11-21")]

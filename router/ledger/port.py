@@ -152,11 +152,20 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
+class Once:
+    """A caller's idempotency key, and a hash of the body that came with it."""
+
+    key_id: str
+    name: str
+    body_hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class Before:
     """The idempotency key was used: by this request, in this state, with the same body or not."""
 
     request_id: str
-    state: State  # unknown: not reserved yet, or refused
+    state: State  # unknown: given back, or so long ago that the store forgot it
     same_body: bool
 
 
@@ -170,11 +179,13 @@ class Money(Protocol):
         now_s: float,
         lease_ends_s: float,
         downgraded: frozenset[str] = frozenset(),
-    ) -> Reserved | Refused | Downgrade:
+        once: Once | None = None,
+    ) -> Reserved | Refused | Downgrade | Before:
         """Set `worst.nano` aside in all scopes, or in none.
 
         `worst` is the row that is written if the lease runs out; its id is the reservation's. The
-        same again while it is open gives the same again and takes nothing.
+        same again while it is open gives the same again and takes nothing. The idempotency key
+        `once` is taken with it, for 24 h; Before: another request has it, which comes first.
         """
 
     def settle(self, reserved: Reserved, entries: Sequence[Entry], now_s: float) -> list[Alert]:
@@ -209,18 +220,6 @@ class Limits(Protocol):
         """
 
 
-class Once(Protocol):
-    """Idempotency keys."""
-
-    def once(
-        self, key_id: str, idempotency_key: str, body_hash: str, request_id: str, now_s: float
-    ) -> Before | None:
-        """Take the key for this request for 24 h; or tell who took it before."""
-
-    def forget(self, key_id: str, idempotency_key: str, request_id: str) -> None:
-        """Give the key back, if this request has it: it was refused, nothing was spent."""
-
-
 class Rows(Protocol):
     """What reports read; the rows from `start` until before `end` (RFC 3339, UTC), in order."""
 
@@ -232,7 +231,11 @@ class Rows(Protocol):
         """Add them; of two for one (fleet, minute, source) the one that covers more seconds."""
 
 
-class Ledger(Money, Limits, Once, Rows, Protocol):
-    """All of it: one store."""
+class Ledger(Money, Limits, Rows, Protocol):
+    """All of it: one store. Any thread may use it."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether a call waits for a network: not to be made on an event loop."""
 
     def close(self) -> None: ...

@@ -24,6 +24,7 @@ from router.ledger.port import (
     Expired,
     Limit,
     NotReserved,
+    Once,
     Refused,
     Reserved,
     Scope,
@@ -48,6 +49,9 @@ _ENTRIES = f"SELECT {COLUMNS} FROM ledger_entries"  # noqa: S608 (our own names)
 _BETWEEN = """
 WHERE seq >= (SELECT MIN(first_seq) FROM ledger_days WHERE day >= ?) AND at >= ? AND at < ?
 ORDER BY seq
+"""
+_ONCE = """
+SELECT request_id, body_hash, at_s FROM ledger_once WHERE key_id = ? AND idempotency_key = ?
 """
 _FLEET_TIMES = """
 SELECT fleet, minute, seconds, replicas, nano_hour, source, emulated FROM ledger_fleet_time
@@ -81,6 +85,8 @@ class SqliteLedger:
     APPEND = f"INSERT INTO ledger_entries (scopes, {COLUMNS}) VALUES (?, {MARKS})"  # noqa: S608 (our own names)
     TAKE_BACK = "DELETE FROM ledger_lost WHERE id = ? RETURNING scopes, charged"
 
+    remote = False
+
     def __init__(self, state: Path, wait_s: float = 5.0) -> None:
         self._db = Database(state / "sluice.db", wait_s)
         self._run = self._db.run
@@ -95,37 +101,36 @@ class SqliteLedger:
         now_s: float,
         lease_ends_s: float,
         downgraded: frozenset[str] = frozenset(),
-    ) -> Reserved | Refused | Downgrade:
+        once: Once | None = None,
+    ) -> Reserved | Refused | Downgrade | Before:
         nano = worst.nano
         line = short(worst)
 
-        def quickly() -> Reserved | Refused | Downgrade:
+        def quickly() -> Reserved:
             ids = self._known(scopes)
             if (
-                ids is None
+                once is not None
+                or ids is None
                 or not 0 <= nano <= MOST_NANO
                 or not self._take(scopes, ids, nano, now_s, downgraded)
             ):
                 raise _NotQuickly
             return self._hold(worst.request_id, nano, lease_ends_s, scopes, ids, line)
 
-        def thoroughly() -> Reserved | Refused | Downgrade:
-            checked(nano, scopes)
-            rows = self._scopes.prepared(scopes, now_s)
-            ids = tuple(row[0] for row in rows)
-            before = self._held_before(worst.request_id, nano, scopes, ids)
-            if before is not None:
-                return before
-            refused = judged(scopes, [row[1:] for row in rows], nano, downgraded)
-            if refused is not None:
-                return refused
-            if not self._take(scopes, ids, nano, now_s, downgraded):
-                raise AssertionError("what was judged is not what was taken")
-            return self._hold(worst.request_id, nano, lease_ends_s, scopes, ids, line)
+        def thoroughly() -> Reserved | Refused | Downgrade | Before:
+            used = None if once is None else self._used(once, worst.request_id, now_s)
+            if used is not None:
+                return used
+            found = self._reserve(worst, scopes, now_s, lease_ends_s, downgraded, line)
+            if once is not None and isinstance(found, Reserved):
+                row = (once.key_id, once.name, once.body_hash, worst.request_id, now_s)
+                self._run("INSERT OR REPLACE INTO ledger_once VALUES (?, ?, ?, ?, ?)", row)
+            return found
 
         try:
             return self._db.write(quickly)
         except _NotQuickly:
+            checked(nano, scopes)
             done = self._db.write(thoroughly)
         if isinstance(done, Reserved):
             names = [(scope.budget, scope.value, scope.period) for scope in scopes]
@@ -185,26 +190,6 @@ class SqliteLedger:
             raise ValueError("an override ends after it begins")
         self._db.write(lambda: self._scopes.override(budget, value, soft_nano, until_s, now_s))
 
-    def once(
-        self, key_id: str, idempotency_key: str, body_hash: str, request_id: str, now_s: float
-    ) -> Before | None:
-        asked = "SELECT request_id, body_hash, at_s FROM ledger_once WHERE key_id = ? AND "
-        name = (key_id, idempotency_key)
-
-        def work() -> Before | None:
-            found = self._run(f"{asked} idempotency_key = ?", name).fetchone()
-            if found is not None and found[2] > now_s - ONCE_S:
-                return Before(found[0], self._state(found[0]), found[1] == body_hash)
-            row = (*name, body_hash, request_id, now_s)
-            self._run("INSERT OR REPLACE INTO ledger_once VALUES (?, ?, ?, ?, ?)", row)
-            return None
-
-        return self._db.write(work)
-
-    def forget(self, key_id: str, idempotency_key: str, request_id: str) -> None:
-        gone = "DELETE FROM ledger_once WHERE key_id = ? AND idempotency_key = ? AND request_id = ?"
-        self._db.write(lambda: self._run(gone, (key_id, idempotency_key, request_id)))
-
     def entries(self, start: str, end: str) -> Iterator[Entry]:
         rows = self._db.rows(_ENTRIES + _BETWEEN, _day(start), start, end)
         return map(entry_of_row, rows)
@@ -212,7 +197,8 @@ class SqliteLedger:
     def fleet_times(self, start: str, end: str) -> Iterator[FleetTime]:
         asked = f"{_FLEET_TIMES} WHERE minute >= ? AND minute < ? "
         rows = self._db.rows(f"{asked} ORDER BY minute, fleet, source", start, end)
-        return (FleetTime(*row) for row in rows)
+        # SQLite has no bool: the last column is 0 or 1
+        return (replace(FleetTime(*row), emulated=bool(row[-1])) for row in rows)
 
     def add_fleet_time(self, rows: Iterable[FleetTime]) -> None:
         def work() -> None:
@@ -235,6 +221,28 @@ class SqliteLedger:
     def close(self) -> None:
         self._db.close()
 
+    def _reserve(
+        self,
+        worst: Entry,
+        scopes: Sequence[Scope],
+        now_s: float,
+        lease_ends_s: float,
+        downgraded: frozenset[str],
+        line: bytes,
+    ) -> Reserved | Refused | Downgrade:
+        """Reserve where a scope may be new, short or overridden, or the request known."""
+        nano, rows = worst.nano, self._scopes.prepared(scopes, now_s)
+        ids = tuple(row[0] for row in rows)
+        before = self._held_before(worst.request_id, nano, scopes, ids)
+        if before is not None:
+            return before
+        refused = judged(scopes, [row[1:] for row in rows], nano, downgraded)
+        if refused is not None:
+            return refused
+        if not self._take(scopes, ids, nano, now_s, downgraded):
+            raise AssertionError("what was judged is not what was taken")
+        return self._hold(worst.request_id, nano, lease_ends_s, scopes, ids, line)
+
     def _known(self, scopes: Sequence[Scope]) -> tuple[int, ...] | None:
         ids = self._ids
         try:
@@ -242,6 +250,13 @@ class SqliteLedger:
         except KeyError:
             return None
         return known if len(set(known)) == len(known) else None
+
+    def _used(self, once: Once, request_id: str, now_s: float) -> Before | None:
+        """Return which other request has the idempotency key."""
+        found = self._run(_ONCE, (once.key_id, once.name)).fetchone()
+        if found is None or found[0] == request_id or found[2] <= now_s - ONCE_S:
+            return None
+        return Before(found[0], self._state(found[0]), found[1] == once.body_hash)
 
     def _take(
         self,

@@ -21,7 +21,7 @@ from router.ledger.dynamo import DynamoLedger
 from router.ledger.dynamo_table import definition
 from router.ledger.entry import stamp
 from router.ledger.fleet_time import FleetTime
-from router.ledger.port import Alert, Before, Downgrade, NotReserved, Refused, Reserved
+from router.ledger.port import Alert, Before, Downgrade, NotReserved, Once, Refused, Reserved
 from router.ledger.sqlite import SqliteLedger
 
 FOREVER = "9999"
@@ -411,40 +411,65 @@ def test_an_override_of_no_budget_is_a_slip(ledger):
         ledger.override("team", "team=search", 10, NOW, NOW)
 
 
+def order(body="body", key_id="ab12cd34"):
+    return Once(key_id, "order-7", body)
+
+
+def reserve(ledger, request_id, at=NOW, scopes=(), nano=10, once=None):
+    return ledger.reserve(worst(request_id, nano), scopes, at, at + 90, once=once)
+
+
 def test_an_idempotency_key_is_taken_once_in_24_hours(ledger):
-    name = ("ab12cd34", "order-7")
-    assert ledger.once(*name, "body", "r1", NOW) is None
-    assert ledger.once(*name, "body", "r2", NOW + 1) == Before("r1", "unknown", True)
-    assert ledger.once(*name, "else", "r2", NOW + 1) == Before("r1", "unknown", False)
-    assert ledger.once("other", "order-7", "body", "r2", NOW) is None
-    assert ledger.once(*name, "body", "r3", NOW + 86400) is None
+    assert isinstance(reserve(ledger, "r1", once=order()), Reserved)
+    assert reserve(ledger, "r2", NOW + 1, once=order()) == Before("r1", "open", True)
+    assert reserve(ledger, "r2", NOW + 1, once=order("else")) == Before("r1", "open", False)
+    assert isinstance(reserve(ledger, "r2", once=order(key_id="other")), Reserved)
+    assert isinstance(reserve(ledger, "r3", NOW + 86400, once=order()), Reserved)
+    assert reserve(ledger, "r4", NOW + 86401, once=order()) == Before("r3", "open", True)
+
+
+def test_a_key_that_is_used_takes_no_money(ledger):
+    team = scope()
+    reserve(ledger, "r1", scopes=(team,), once=order())
+    assert isinstance(reserve(ledger, "r2", scopes=(team,), once=order()), Before)
+    assert balance(ledger, team) == (1000, 0, 10)
+
+
+def test_a_used_key_is_told_before_a_spent_budget(ledger):
+    team = scope()
+    reserve(ledger, "r1", scopes=(team,), nano=1000, once=order())
+    found = reserve(ledger, "r2", scopes=(team,), once=order())
+    assert found == Before("r1", "open", True)
+
+
+def test_a_request_that_is_refused_takes_no_key(ledger):
+    team = scope()
+    assert reserve(ledger, "r1", scopes=(team,), nano=1001, once=order()) == Refused(team, 1000)
+    assert isinstance(reserve(ledger, "r2", scopes=(team,), once=order()), Reserved)
+
+
+def test_the_same_request_again_has_its_key(ledger):
+    first = reserve(ledger, "r1", scopes=(scope(),), once=order())
+    assert reserve(ledger, "r1", scopes=(scope(),), once=order()) == first
+    assert reserve(ledger, "r1", scopes=(scope(),)) == first
 
 
 def test_the_first_request_s_state_is_told(ledger):
-    name = ("ab12cd34", "order-7", "body")
-    ledger.once(*name, "r1", NOW)
-    reserved = ledger.reserve(worst("r1", 300), (scope(),), NOW, LEASE)
-    assert ledger.once(*name, "r2", NOW).state == "open"
+    reserved = reserve(ledger, "r1", once=order())
+    assert reserve(ledger, "r2", once=order()).state == "open"
     ledger.expire(LEASE + 1)
-    assert ledger.once(*name, "r2", NOW).state == "expired"
-    ledger.settle(reserved, (charge("r1", 300),), LEASE + 2)
-    assert ledger.once(*name, "r2", NOW).state == "settled"
-
-
-def test_a_key_whose_request_was_refused_is_given_back(ledger):
-    name = ("ab12cd34", "order-7")
-    ledger.once(*name, "body", "r1", NOW)
-    ledger.forget(*name, "r2")
-    assert ledger.once(*name, "body", "r2", NOW) is not None
-    ledger.forget(*name, "r1")
-    assert ledger.once(*name, "body", "r2", NOW) is None
+    assert reserve(ledger, "r2", once=order()).state == "expired"
+    ledger.settle(reserved, (charge("r1", 10),), LEASE + 2)
+    assert reserve(ledger, "r2", once=order()).state == "settled"
+    given_back = reserve(ledger, "r3", once=order(key_id="other"))
+    ledger.release(given_back, NOW)
+    assert reserve(ledger, "r4", once=order(key_id="other")) == Before("r3", "unknown", True)
 
 
 def test_a_clock_set_back_spends_nothing_twice(ledger):
     team, early = scope(), NOW - 7200
-    ledger.once("k", "order-7", "body", "r1", NOW)
-    reserved = ledger.reserve(worst("r1", 300), (team,), NOW, LEASE)
-    assert ledger.once("k", "order-7", "body", "r2", early).request_id == "r1"
+    reserved = ledger.reserve(worst("r1", 300), (team,), NOW, LEASE, once=order())
+    assert reserve(ledger, "r2", early, once=order()).request_id == "r1"
     assert ledger.expire(early).leases == 0
     ledger.settle(reserved, (charge("r1", 120, at_s=early),), early)
     assert ledger.reserve(worst("r2", 881), (team,), early, early + 90) == Refused(team, 880)
@@ -464,9 +489,12 @@ def test_rows_are_read_by_the_time_they_were_settled(ledger):
 
 def test_fleet_times_are_kept_once(ledger):
     def row(minute, seconds=60.0, fleet="c8g", source="observed"):
-        return FleetTime(fleet, f"2026-11-21T10:{minute:02d}:00Z", seconds, 2, 10**9, source, False)
+        at = f"2026-11-21T10:{minute:02d}:00Z"
+        return FleetTime(fleet, at, seconds, 2, 10**9, source, fleet == "p5")
 
     ledger.add_fleet_time([row(1), row(0, 20.0), row(2), row(0, fleet="p5")])
     ledger.add_fleet_time([row(0, 45.0), row(0, 30.0), row(1), row(1, source="assumed")])
     found = list(ledger.fleet_times("2026-11-21T10:00:00Z", "2026-11-21T10:02:00Z"))
     assert found == [row(0, 45.0), row(0, fleet="p5"), row(1, source="assumed"), row(1)]
+    assert {(time.fleet, time.emulated) for time in found} == {("c8g", False), ("p5", True)}
+    assert all(type(time.emulated) is bool for time in found)

@@ -351,7 +351,7 @@ def test_an_override_lets_a_spent_budget_go_on_for_a_time(start_router, upstream
     assert router.chat("hi").status_code == 200
     wrong = sluice("ledger", "override", "tinny", "all", "--usd", "1", "--until", "1h",
                    "--state", router.state)  # fmt: skip
-    assert (wrong.returncode, "no router of this state folder" in wrong.stderr) == (3, True)
+    assert (wrong.returncode, "no router of this ledger" in wrong.stderr) == (3, True)
     past = sluice(*given, "--until", "2020-01-01")
     assert (past.returncode, "`--until 2020-01-01` lies in the past" in past.stderr) == (3, True)
     nowhere = sluice(*given[:-1], router.state / "none", "--until", "1h")

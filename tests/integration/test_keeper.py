@@ -53,7 +53,7 @@ class Kept:
 
     def look(self):
         """Have the keeper look, as it does every few seconds."""
-        self.keeper._look()
+        asyncio.run(self.keeper._look())
 
     def chat(self):
         return self.loop.run(self._chat())
@@ -151,7 +151,7 @@ def test_a_bug_in_one_look_does_not_end_the_keeping(keep, caplog):
     looks = []
 
     class Broken:
-        def expire(self):
+        async def expire(self):
             looks.append(1)
             raise ZeroDivisionError
 
@@ -159,8 +159,7 @@ def test_a_bug_in_one_look_does_not_end_the_keeping(keep, caplog):
         keeper = Keeper(kept.app.runtime, Broken(), kept.clock, every_s=0.01)
         keeper.start()
         await asyncio.to_thread(wait_until, lambda: len(looks) >= 3)
-        with pytest.raises(ZeroDivisionError):
-            await keeper.aclose()
+        await keeper.aclose()
 
     asyncio.run(keep_on())
     assert "the ledger was not kept" in caplog.text

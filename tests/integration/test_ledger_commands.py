@@ -454,7 +454,7 @@ def test_the_store_gives_the_reports_that_its_rows_in_a_file_give(rows, tmp_path
 def test_a_store_that_is_no_database_is_told(tmp_path):
     (tmp_path / "sluice.db").write_bytes(b"no database at all" * 100)
     said = quickly("report", "--by", "team", "--state", tmp_path, code=1).stderr
-    assert "the ledger can't be read" in said
+    assert "the ledger can't be used" in said
 
 
 def test_an_interpreter_that_only_lists_commands_imports_none_of_them():

@@ -21,7 +21,7 @@ from ledger_support import (
 
 from router.ledger.dynamo import DynamoLedger
 from router.ledger.dynamo_table import definition
-from router.ledger.port import LedgerUnavailable, Refused, Reserved
+from router.ledger.port import Before, LedgerUnavailable, Once, Refused, Reserved
 
 TABLES = itertools.count()
 THREE = (scope("tenant", 10**6), scope("team", 10**6), alert("watch", 10**6))
@@ -73,6 +73,18 @@ def test_the_first_request_of_a_period_takes_two_too(client, table):
     reserved = ledger.reserve(worst("r1", 50), THREE, NOW, LEASE)
     ledger.settle(reserved, (charge("r1", 5),), NOW)
     assert len(sent) == 2
+
+
+def test_an_idempotency_key_costs_no_round_trip(client, table):
+    ledger, order = DynamoLedger(client, table), Once("ab12cd34", "order-7", "body")
+    ledger.settle(ledger.reserve(worst("r0", 50), THREE, NOW, LEASE), (charge("r0", 5),), NOW)
+    sent = counted(client)
+    reserved = ledger.reserve(worst("r1", 50), THREE, NOW, LEASE, once=order)
+    ledger.settle(reserved, (charge("r1", 5),), NOW)
+    assert len(sent) == 2
+    again = ledger.reserve(worst("r2", 50), THREE, NOW, LEASE, once=order)
+    assert again == Before("r1", "settled", True)
+    assert len(sent) == 4  # the key's, and the first request's state
 
 
 def test_a_refusal_takes_one(client, table):

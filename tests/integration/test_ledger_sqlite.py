@@ -11,7 +11,7 @@ import pytest
 from ledger_storm import storm
 from ledger_support import LEASE, NOW, charge, scope, worst, wrong
 
-from router.ledger.port import LedgerUnavailable
+from router.ledger.port import LedgerUnavailable, Once
 from router.ledger.sqlite import SqliteLedger
 
 CRASH = Path(__file__).parents[1] / "ledger_crash.py"
@@ -79,7 +79,7 @@ def test_a_locked_file_refuses_and_is_used_again(ledger, tmp_path):
         lambda: ledger.settle(kept, (charge("r0", 5),), NOW),
         lambda: ledger.release(kept, NOW),
         lambda: ledger.expire(LEASE + 1),
-        lambda: ledger.once("k", "i", "b", "r1", NOW),
+        lambda: ledger.reserve(worst("r1", 5), (), NOW, LEASE, once=Once("k", "i", "b")),
     ):
         with pytest.raises(LedgerUnavailable, match="locked"):
             use()

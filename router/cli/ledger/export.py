@@ -10,7 +10,7 @@ from router.cli import options
 from router.cli.errors import INVALID, REFUSED, Ends, told
 from router.cli.ledger import options as ours
 from router.cli.ledger import writers
-from router.cli.ledger.source import Rows, opened
+from router.cli.ledger.source import Rows, rows_of
 from router.finops.focus import Column, charges, columns
 from router.finops.period import Period
 
@@ -29,6 +29,7 @@ PARQUET = ".parquet"
 @ours.over
 @ours.rows
 @options.state
+@options.ledger
 def command(
     form: str,
     out: str,
@@ -38,6 +39,7 @@ def command(
     tz: str,
     rows: Path | None,
     state: Path,
+    store: str,
     *,
     strict_names: bool,
 ) -> None:
@@ -45,7 +47,7 @@ def command(
     over, _ = ours.chosen(start, end, tz)
     _check(form, out, account)
     of = columns(validator_names=not strict_names)
-    with told(), opened(state, rows) as ledger:
+    with told(), rows_of(store, state, rows) as ledger:
         if form == "focus" and out.endswith(PARQUET):
             n = _parquet(ledger, over, of, account, Path(out))
         else:

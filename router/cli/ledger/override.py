@@ -9,10 +9,9 @@ import click
 
 from policies.model import nano_of
 from router.cli import options
-from router.cli.errors import FAILED, INVALID, Ends
+from router.cli.errors import INVALID, Ends, told
 from router.cli.keys import times
-from router.ledger.port import LedgerUnavailable
-from router.ledger.sqlite import SqliteLedger
+from router.cli.ledger.source import opened
 
 
 @click.command("override")
@@ -22,26 +21,20 @@ from router.ledger.sqlite import SqliteLedger
               help="What may be spent instead; a hard limit keeps its ratio to it.")  # fmt: skip
 @click.option("--until", required=True, help="When it ends: a span (12h, 3d) or a date.")
 @options.state
-def command(budget: str, value: str, usd: float, until: str, state: Path) -> None:
+@options.ledger
+def command(budget: str, value: str, usd: float, until: str, state: Path, store: str) -> None:
     """Put another limit of BUDGET in force for VALUE (`team=search`; `all` where it matches
     everybody), at once and for a time.
     """
-    if not (state / "sluice.db").exists():
-        raise Ends(f"{state}: no ledger here (give `--state`)", INVALID)
     nano = 0 if isnan(usd) else nano_of(usd)  # nan is neither below 0 nor above
     if not nano:
         raise Ends(f"`--usd {usd:g}` is not a nano-dollar or more", INVALID)
     ends = times.expiry(until, times.now(), "--until")
-    try:
-        ledger = SqliteLedger(state)
+    with told(), opened(store, state) as ledger:
         try:
             now_s = time.time()
             ledger.override(budget, value, nano, datetime.fromisoformat(ends).timestamp(), now_s)
-        finally:
-            ledger.close()
-    except KeyError:
-        said = f"no router of this state folder has a budget `{budget}` in its policy"
-        raise Ends(said, INVALID) from None
-    except LedgerUnavailable as exc:
-        raise Ends(f"the ledger can't be used: {exc}", FAILED) from None
+        except KeyError:
+            said = f"no router of this ledger has a budget `{budget}` in its policy"
+            raise Ends(said, INVALID) from None
     click.echo(f"budget {budget}, {value}: ${usd:g} until {ends}")

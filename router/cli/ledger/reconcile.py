@@ -14,7 +14,7 @@ from router.cli.errors import FAILED, INVALID, Ends, told
 from router.cli.ledger import bill_file
 from router.cli.ledger import options as ours
 from router.cli.ledger.reconcile_text import reconcile_text
-from router.cli.ledger.source import Rows, opened
+from router.cli.ledger.source import Rows, rows_of
 from router.finops.fleet_bill import costed
 from router.finops.period import Period, moment, rfc3339
 from router.finops.reconcile import Reconciliation
@@ -34,6 +34,7 @@ Rates = Mapping[str, tuple[Decimal, str]]  # USD for one unit, and the day of th
 @click.option("--to", "end", metavar="DAY", help="Up to and without this day (UTC).")
 @ours.rows
 @options.state
+@options.ledger
 @options.as_json
 def command(
     bills: tuple[Path, ...],
@@ -43,12 +44,13 @@ def command(
     end: str | None,
     rows: Path | None,
     state: Path,
+    store: str,
     as_json: bool,
 ) -> None:
     """Join the bill by the tag `sluice:fleet`; say per fleet and day what differs, and why."""
     over, _ = ours.chosen(start, end, "UTC")
     within = (_day(over.start, "--from"), _day(over.end, "--to"))
-    with told(), opened(state, rows) as ledger:
+    with told(), rows_of(store, state, rows) as ledger:
         rates = _rates(state)
         used: dict[str, str] = {}
         found = Reconciliation(_usd(rates, used, state), within)

@@ -11,7 +11,7 @@ from router.cli import options
 from router.cli.errors import INVALID, REFUSED, Ends, told
 from router.cli.ledger import options as ours
 from router.cli.ledger.report_text import report_text
-from router.cli.ledger.source import Rows, opened
+from router.cli.ledger.source import Rows, rows_of
 from router.finops.dimensions import KNOWN, dimension
 from router.finops.period import Period, day_start, hour_start
 from router.finops.report import Slot, report, slots
@@ -33,6 +33,7 @@ BY_HOUR = timedelta(days=2)  # a chart of no more than this has hours, a longer 
 )
 @ours.rows
 @options.state
+@options.ledger
 @options.as_json
 def command(
     by: str,
@@ -42,6 +43,7 @@ def command(
     chart: Path | None,
     rows: Path | None,
     state: Path,
+    store: str,
     as_json: bool,
 ) -> None:
     """Add up a period. What is charged, stands idle and varies makes up the fleets' bill."""
@@ -51,7 +53,7 @@ def command(
     except ValueError as exc:
         raise Ends(f"`--by`: {exc}", INVALID) from None
     draw = None if chart is None else _drawer(chart)
-    with told(), opened(state, rows) as ledger:
+    with told(), rows_of(store, state, rows) as ledger:
         found = report(by, group, ledger.entries(*over.bounds), ledger.fleet_times(*over.bounds))
         baselines = _baselines(state, found.policies)
         if draw is not None and chart is not None:

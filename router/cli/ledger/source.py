@@ -9,8 +9,9 @@ from router.cli.errors import FAILED, INVALID, Ends
 from router.finops.rows_file import row_of
 from router.ledger.entry import Entry
 from router.ledger.fleet_time import FleetTime
-from router.ledger.port import LedgerUnavailable
-from router.ledger.sqlite import SqliteLedger
+from router.ledger.port import Ledger, LedgerUnavailable
+from router.settings import environment, table_of
+from router.store import open_ledger
 
 
 class Rows(Protocol):
@@ -49,18 +50,27 @@ class RowsFile:
 
 
 @contextmanager
-def opened(state: Path, rows: Path | None) -> Iterator[Rows]:
-    if rows is not None:
-        yield RowsFile(rows)
-        return
-    if not (state / "sluice.db").exists():
-        raise Ends(f"{state}: no ledger here (give `--state` or `--rows`)", INVALID)
+def opened(store: str, state: Path) -> Iterator[Ledger]:
+    """Open the ledger that `--ledger` names; a file that isn't there is not made."""
+    where = state if table_of(store) is None else store
+    if where == state and not (state / "sluice.db").exists():
+        raise Ends(f"{state}: no ledger here (give `--state`, `--ledger` or `--rows`)", INVALID)
     ledger = None
     try:
-        ledger = SqliteLedger(state)
+        ledger = open_ledger(store, state, environment())
         yield ledger
     except LedgerUnavailable as exc:
-        raise Ends(f"the ledger can't be read: {exc}", FAILED) from None
+        raise Ends(f"{where}: the ledger can't be used: {exc}", FAILED) from None
     finally:
         if ledger is not None:
             ledger.close()
+
+
+@contextmanager
+def rows_of(store: str, state: Path, rows: Path | None) -> Iterator[Rows]:
+    """Open what `--rows` names, else the ledger."""
+    if rows is not None:
+        yield RowsFile(rows)
+        return
+    with opened(store, state) as ledger:
+        yield ledger

@@ -39,7 +39,7 @@ from router.ledger.standing import checked, judged
 
 SPREAD = 8  # partitions of the open leases
 KEPT_S = 7 * 86400  # a reservation that is done, so that replays are known
-_FREE = "attribute_not_exists(#pk) OR #at_s <= :before_s OR #request_id = :request_id"
+_FREE = "attribute_not_exists(#pk) OR #at_s <= :before_s OR #request_id IN (:request_id, :freed)"
 
 
 class DynamoLedger:
@@ -76,9 +76,12 @@ class DynamoLedger:
     ) -> Reserved | Refused | Downgrade | Before:
         checked(worst.nano, scopes)
         held = [self._scopes.shard(scope, worst.request_id) for scope in scopes]
+        freed = worst.request_id  # of the idempotency key: a request that gave all back, if any
         for _ in range(ROUNDS):
-            done = self._reserve(worst, scopes, held, now_s, lease_ends_s, downgraded, once)
-            if done is not None:
+            done = self._reserve(worst, scopes, held, now_s, lease_ends_s, downgraded, once, freed)
+            if isinstance(done, str):
+                freed = done
+            elif done is not None:
                 return done
         raise LedgerUnavailable("the ledger could not be used: others keep changing the budgets")
 
@@ -91,12 +94,15 @@ class DynamoLedger:
         lease_ends_s: float,
         downgraded: frozenset[str],
         once: Once | None,
-    ) -> Reserved | Refused | Downgrade | Before | None:
-        """Try it. None: a row or a shard (in `held`) was changed: try again."""
+        freed: str,
+    ) -> Reserved | Refused | Downgrade | Before | str | None:
+        """Try it. None: a row or a shard (in `held`) was changed: try again. A text: so it is if
+        this request, which gave all back, has the idempotency key no more.
+        """
         nano, keys = worst.nano, [self._scopes.key(*at) for at in zip(scopes, held, strict=True)]
         operations, places = [self._holding(worst, keys, lease_ends_s)], []
         if once is not None:
-            operations.append(self._taking_key(once, worst.request_id, now_s))
+            operations.append(self._taking_key(once, worst.request_id, freed, now_s))
         for scope, shard in zip(scopes, held, strict=True):
             places.append(len(operations))
             lowered = scope.budget in downgraded
@@ -168,7 +174,7 @@ class DynamoLedger:
         }
         return self._table.putting(item, "attribute_not_exists(#pk)", {})
 
-    def _taking_key(self, once: Once, request_id: str, now_s: float) -> Item:
+    def _taking_key(self, once: Once, request_id: str, freed: str, now_s: float) -> Item:
         item = {
             "pk": f"ONCE#{once.key_id}",
             "sk": once.name,
@@ -177,12 +183,15 @@ class DynamoLedger:
             "at_s": now_s,
             "gone_s": int(now_s + 2 * ONCE_S),
         }
-        values = {"before_s": now_s - ONCE_S, "request_id": request_id}
+        values = {"before_s": now_s - ONCE_S, "request_id": request_id, "freed": freed}
         return self._table.putting(item, _FREE, values)
 
-    def _before(self, first: Item, once: Once) -> Before:
-        state = self._table.get(_request(first["request_id"])).get("state", "unknown")
-        return Before(first["request_id"], state, first["body_hash"] == once.body_hash)
+    def _before(self, first: Item, once: Once) -> Before | str:
+        """Return which request has the key, or only its id: it gave all back."""
+        request_id: str = first["request_id"]
+        state = self._table.get(_request(request_id)).get("state")
+        same = first["body_hash"] == once.body_hash
+        return request_id if state is None else Before(request_id, state, same)
 
     def settle(self, reserved: Reserved, entries: Sequence[Entry], now_s: float) -> list[Alert]:
         if not entries:

@@ -21,7 +21,7 @@ ONCE_S = 24 * 3600  # as long as an idempotency key is remembered
 NEVER = 1 << 62  # nano-USD that nothing reaches
 MOST_NANO = 10**18  # a reservation's, so that sums stay within 64 bits
 OnSpent = Literal["reject", "downgrade", "alert"]
-State = Literal["open", "settled", "expired", "unknown"]
+State = Literal["open", "settled", "expired"]
 
 
 class LedgerUnavailable(Exception):  # noqa: N818 (it says what is the case)
@@ -165,7 +165,7 @@ class Before:
     """The idempotency key was used: by this request, in this state, with the same body or not."""
 
     request_id: str
-    state: State  # unknown: given back, or so long ago that the store forgot it
+    state: State
     same_body: bool
 
 
@@ -185,7 +185,8 @@ class Money(Protocol):
 
         `worst` is the row that is written if the lease runs out; its id is the reservation's. The
         same again while it is open gives the same again and takes nothing. The idempotency key
-        `once` is taken with it, for 24 h; Before: another request has it, which comes first.
+        `once` is taken with it, for 24 h; Before: another request has it, which comes first. One
+        that gave all back has it no more: it may be tried again.
         """
 
     def settle(self, reserved: Reserved, entries: Sequence[Entry], now_s: float) -> list[Alert]:

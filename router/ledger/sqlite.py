@@ -252,11 +252,12 @@ class SqliteLedger:
         return known if len(set(known)) == len(known) else None
 
     def _used(self, once: Once, request_id: str, now_s: float) -> Before | None:
-        """Return which other request has the idempotency key."""
+        """Return which other request has the idempotency key; None: or it gave all back."""
         found = self._run(_ONCE, (once.key_id, once.name)).fetchone()
         if found is None or found[0] == request_id or found[2] <= now_s - ONCE_S:
             return None
-        return Before(found[0], self._state(found[0]), found[1] == once.body_hash)
+        state = self._state(found[0])
+        return None if state is None else Before(found[0], state, found[1] == once.body_hash)
 
     def _take(
         self,
@@ -350,11 +351,11 @@ class SqliteLedger:
             self._run("INSERT INTO ledger_lost VALUES (?, ?, ?, ?)", lost)
         return Expired(len(rows), tuple(alerts))
 
-    def _state(self, request_id: str) -> State:
+    def _state(self, request_id: str) -> State | None:
         for asked, state in _STATES:
             if self._run(asked, (request_id,)).fetchone():
                 return state
-        return "unknown"
+        return None
 
 
 _BOOKS = """

@@ -1,7 +1,7 @@
 # What people type. `make up` and `make test` install what is missing by themselves.
 .DEFAULT_GOAL := help
 .PHONY: help setup up test check format bench prove-ledger coverage eval train train-tiny \
-	validate-focus clean
+	replay-day validate-focus clean
 BIN := .venv/bin
 
 help: ## Show the targets
@@ -42,6 +42,9 @@ eval: setup ## Judge the classifier on labelled data of yours: make eval DATA=fo
 
 train: setup ## Learn the classifier anew from our prompts and public ones: make train DATA=folder
 	@$(BIN)/python -m tools.train_judge $(DATA)
+
+replay-day: setup ## Send a day of traffic through decisions and ledger; print and draw its report
+	@$(BIN)/python -m tools.replay.day $(or $(DAY),$(shell mktemp -d)) $(ARGS)
 
 validate-focus: setup ## Run the public focus-validator 1.0.0 on an export of 10,000 rows
 	@$(BIN)/python tools/validate_focus.py $(FILE)

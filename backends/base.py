@@ -26,11 +26,14 @@ from typing import Any, ClassVar, Protocol
 
 
 class BackendError(Exception):
-    """One call failed. `backend_at_fault` says whether its circuit breaker should count it."""
+    """One call failed. `backend_at_fault` says whether its circuit breaker should count it,
+    `may_have_worked` whether it may have cost something: False where it was never sent, or refused.
+    """
 
     code: ClassVar[str] = "backend_error"
     try_elsewhere: ClassVar[bool] = True
     backend_at_fault: ClassVar[bool] = True
+    may_have_worked: ClassVar[bool] = True
 
     def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(f"{self.code}: {detail}")
@@ -40,6 +43,7 @@ class BackendError(Exception):
 
 class Unreachable(BackendError):
     code = "unreachable"
+    may_have_worked = False
 
 
 class TimedOut(BackendError):
@@ -48,6 +52,7 @@ class TimedOut(BackendError):
 
 class Overloaded(BackendError):
     code = "overloaded"
+    may_have_worked = False
 
 
 class ServerFailed(BackendError):
@@ -70,11 +75,13 @@ class Garbled(BackendError):
 
 class Misconfigured(BackendError):
     code = "misconfigured"
+    may_have_worked = False
 
 
 class CircuitOpen(BackendError):
     code = "open_circuit"
     backend_at_fault = False
+    may_have_worked = False
 
 
 class ContextExceeded(BackendError):
@@ -82,6 +89,7 @@ class ContextExceeded(BackendError):
 
     code = "context_exceeded"
     backend_at_fault = False
+    may_have_worked = False
 
     def __init__(
         self, detail: str, *, n_prompt_tokens: int | None = None, n_ctx: int | None = None
@@ -97,6 +105,7 @@ class Rejected(BackendError):
     code = "rejected"
     try_elsewhere = False
     backend_at_fault = False
+    may_have_worked = False
 
     def __init__(self, detail: str, *, status: int, body: bytes) -> None:
         super().__init__(detail)

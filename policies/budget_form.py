@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from policies.budgets import IDENTITY
 from policies.conditions import known_zone, unknown_zone
+from policies.match import match_from, match_json
 from yamlfile import Fault
 
 Value = Mapping[str, Any]
@@ -37,11 +37,9 @@ def compiled_budget(budget: Value) -> dict[str, Any]:
     usd, when = float(budget["usd"]), budget["when_spent"]
     hard = float(budget.get("hard_usd", round(usd * HARD, 9))) if when == "downgrade" else None
     alerts = budget.get("alert_at", [ALERT] if when == "alert" else [])
-    match = budget["match"]
-    tags = {"tags": dict(sorted(match["tags"].items()))} if match.get("tags") else {}
     return {
         "id": budget["id"],
-        "match": {name: match[name] for name in IDENTITY if name in match} | tags,
+        "match": match_json(match_from(budget["match"])),
         "usd": usd,
         "per": budget["per"],
         "tz": budget.get("tz", "UTC"),

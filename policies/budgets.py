@@ -1,21 +1,15 @@
-"""Budgets of a policy: their compiled form, and whose requests count. Pure.
+"""Budgets of a policy in their compiled form. Pure."""
 
-They match identity alone (tenant, team, key, tags bound to the key or allowed by it). `*` is any
-value, with one budget for each.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from policies.model import Budget, Facts, Match
+from policies.match import match_from, match_json
+from policies.model import Budget
 
 Value = Mapping[str, Any]
-ANY = "*"
-IDENTITY = ("tenant", "team", "key")
 
 
 def budget_from(compiled: Value) -> Budget:
-    match = compiled["match"]
     hard = compiled["hard_usd"]
     if (hard is not None) != (compiled["when_spent"] == "downgrade"):
         raise ValueError("`hard_usd` goes with `downgrade`, and with it alone")
@@ -24,12 +18,7 @@ def budget_from(compiled: Value) -> Budget:
         float(compiled["usd"]),
         compiled["per"],
         compiled["tz"],
-        Match(
-            match.get("tenant"),
-            match.get("team"),
-            match.get("key"),
-            tuple(sorted(match.get("tags", {}).items())),
-        ),
+        match_from(compiled["match"]),
         compiled["when_spent"],
         None if hard is None else float(hard),
         tuple(float(share) for share in compiled["alert_at"]),
@@ -38,12 +27,9 @@ def budget_from(compiled: Value) -> Budget:
 
 def budget_json(budget: Budget) -> dict[str, Any]:
     """Return the compiled form of a budget."""
-    match = budget.match
-    own = {name: getattr(match, name) for name in IDENTITY}
-    tags = {"tags": dict(match.tags)} if match.tags else {}
     return {
         "id": budget.id,
-        "match": {name: value for name, value in own.items() if value is not None} | tags,
+        "match": match_json(budget.match),
         "usd": budget.usd,
         "per": budget.per,
         "tz": budget.tz,
@@ -51,32 +37,3 @@ def budget_json(budget: Budget) -> dict[str, Any]:
         "hard_usd": budget.hard_usd,
         "alert_at": list(budget.alert_at),
     }
-
-
-def value_of(match: Match, facts: Facts) -> str | None:
-    """Return for whom the request counts (`team=search`, `key=ab12,tags.app=web`, `all`), or None
-    if it doesn't.
-    """
-    found: list[str] = []
-    for name, wanted, own in (
-        ("tenant", match.tenant, facts.tenant),
-        ("team", match.team, facts.team),
-        ("key", match.key, facts.key),
-        *((f"tags.{tag}", wanted, facts.tags.get(tag)) for tag, wanted in match.tags),
-    ):
-        if wanted is None:
-            continue
-        if own is None or wanted not in (ANY, own):
-            return None
-        found.append(f"{name}={own}")
-    return ",".join(found) or "all"
-
-
-def counting(budgets: Sequence[Budget], facts: Facts) -> list[tuple[Budget, str]]:
-    """Return the budgets that a request counts in, each with its value."""
-    found = []
-    for budget in budgets:
-        value = value_of(budget.match, facts)
-        if value is not None:
-            found.append((budget, value))
-    return found

@@ -28,6 +28,7 @@ from policies.model import (
     Shadow,
     Slo,
 )
+from policies.rate_limits import rate_limit_from, rate_limit_json
 
 COMPILED_VERSION = 1
 HASH_DIGITS = 16
@@ -87,6 +88,7 @@ def _policy(compiled: Mapping[str, Any]) -> Policy:
     defaults = _settings(compiled["defaults"])
     rules = tuple(_rule(rule) for rule in compiled["rules"])
     budgets = tuple(map(budget_from, compiled.get("budgets", ())))
+    rate_limits = tuple(map(rate_limit_from, compiled.get("rate_limits", ())))
     shadow = _shadow(compiled["shadow"], budgets) if "shadow" in compiled else None
     canonical = {
         "version": COMPILED_VERSION,
@@ -96,6 +98,7 @@ def _policy(compiled: Mapping[str, Any]) -> Policy:
         "rules": [_rule_json(rule) for rule in rules],
         # Left out where there are none, so that other policies keep their hash.
         **({"budgets": list(map(budget_json, budgets))} if budgets else {}),
+        **({"rate_limits": list(map(rate_limit_json, rate_limits))} if rate_limits else {}),
         **({} if shadow is None else {"shadow": _shadow_json(shadow)}),
     }
     return Policy(
@@ -106,6 +109,7 @@ def _policy(compiled: Mapping[str, Any]) -> Policy:
         rules,
         shadow,
         budgets,
+        rate_limits,
         canonical,
     )
 

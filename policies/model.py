@@ -16,6 +16,7 @@ Soft = Literal["slo.ttft", "slo.e2e", "quality_floor"]
 Per = Literal["hour", "day", "week", "month"]
 WhenSpent = Literal["reject", "downgrade", "alert"]
 SHADOW: Final = "sluice-shadow"  # the tenant of shadow judging's own calls: no key may have it
+RATES: Final = ("requests_per_min", "tokens_per_min", "concurrent")  # of a key, of a rate limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Whose requests count: None is anybody, `*` anybody who has one, each with a budget apart."""
+    """Whose requests count: None is anybody, `*` anybody who has one, each counted apart."""
 
     tenant: str | None = None
     team: str | None = None
@@ -230,6 +231,17 @@ def nano_of(usd: float) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What the requests that count may do together; None doesn't bind. At least one binds."""
+
+    id: str
+    match: Match = Match()
+    requests_per_min: int | None = None
+    tokens_per_min: int | None = None
+    concurrent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Shadow:
     """`share` of the small models' answers is asked again of the baseline and judged by `judge`."""
 
@@ -249,4 +261,5 @@ class Policy:
     rules: tuple[Rule, ...]
     shadow: Shadow | None = None
     budgets: tuple[Budget, ...] = ()
+    rate_limits: tuple[RateLimit, ...] = ()
     compiled: Mapping[str, object] = field(default_factory=dict, repr=False)

@@ -17,6 +17,7 @@ from policies.compiled import COMPILED_VERSION, TRY_AND_THEN, from_compiled, set
 from policies.conditions import CONDITIONS, Written, texts
 from policies.model import Policy, Settings
 from policies.names import Names
+from policies.rate_limit_form import compiled_rate_limit, rate_limit_faults
 from policies.schema import schema
 from policies.shadow import shadow_faults
 from yamlfile import Document, Fault, Path, suggest
@@ -69,16 +70,18 @@ def _meaning(document: Document, names: Names, form: list[Fault]) -> Iterator[Fa
         defaults = _merged(settings_json(Settings()), written)
         yield from _limit_faults(("defaults",), "", written, defaults)
         yield from _floor_faults(("defaults",), "", written)
-    budgets = value.get("budgets", [])
-    budgets = budgets if isinstance(budgets, list) else []
-    readable_budgets = {i: each for i, each in enumerate(budgets) if sound("budgets", i)}
-    yield from budget_faults(readable_budgets)
+
+    def readable_of(key: str) -> dict[int, Any]:
+        listed = value.get(key)
+        listed = listed if isinstance(listed, list) else []
+        return {i: each for i, each in enumerate(listed) if sound(key, i)}
+
+    budgets = readable_of("budgets")
+    yield from budget_faults(budgets)
+    yield from rate_limit_faults(readable_of("rate_limits"))
     if sound("shadow"):
-        yield from shadow_faults(value, readable_budgets, names)
-    rules = value.get("rules")
-    if not isinstance(rules, list):
-        return
-    readable = {i: rule for i, rule in enumerate(rules) if sound("rules", i)}
+        yield from shadow_faults(value, budgets, names)
+    readable = readable_of("rules")
     yield from _order_faults(document, readable)
     for i, rule in readable.items():
         prefix = f"rule {rule['id']}: "
@@ -215,14 +218,17 @@ def _compiled(value: Mapping[str, Any]) -> dict[str, Any]:
         "baseline": value["baseline"],
         "defaults": defaults,
         "rules": [_rule(rule, defaults) for rule in value["rules"]],
-        **_money(value),
+        **_shared(value),
     }
 
 
-def _money(value: Mapping[str, Any]) -> dict[str, Any]:
+def _shared(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what holds over many requests, without the parts that aren't written."""
     found: dict[str, Any] = {}
     if value.get("budgets"):
         found["budgets"] = [compiled_budget(budget) for budget in value["budgets"]]
+    if value.get("rate_limits"):
+        found["rate_limits"] = [compiled_rate_limit(limit) for limit in value["rate_limits"]]
     if "shadow" in value:
         found["shadow"] = {**value["shadow"], "share": float(value["shadow"]["share"])}
     return found

@@ -30,6 +30,7 @@ MINIMIZE = tuple(name for name in get_args(Minimize) if name != "best")  # `auto
 SOFT: tuple[str, ...] = get_args(Soft)
 DAY_MS = 86_400_000
 MOST_TOKENS = 10_000_000  # above every context; a slip of the finger otherwise
+MOST_A_MINUTE = 10**12  # as for keys
 
 _TEXT = {"type": "string", "minLength": 1}
 _YES_OR_NO = {"type": "boolean"}
@@ -185,7 +186,7 @@ _RULE: Schema = {
 }
 
 _MATCH = _object(
-    "Whose requests count; `*`: one budget per value",
+    "Whose requests count; `*`: each value is counted apart",
     {
         "tenant": _TEXT,
         "team": _TEXT,
@@ -207,6 +208,22 @@ _BUDGET = _object(
     },
     ["id", "match", "usd", "per", "when_spent"],
 )
+_RATE = {**_COUNT, "maximum": MOST_A_MINUTE}
+_RATE_LIMIT: Schema = {
+    **_object(
+        "What requests of an identity may do together, beside the limits of their keys",
+        {
+            "id": NAME,
+            "match": _MATCH,
+            "requests_per_min": {**_RATE, "title": "Requests a minute"},
+            "tokens_per_min": {**_RATE, "title": "Tokens a minute, in and out"},
+            "concurrent": {**_RATE, "title": "Requests at once"},
+        },
+        ["id", "match"],
+    ),
+    "description": "a limit: give `requests_per_min`, `tokens_per_min` or `concurrent`",
+    "not": {"propertyNames": {"enum": ["id", "match"]}},  # at least one of the three
+}
 _SHADOW = _object(
     "Ask a share of what small models answered again of the baseline, and judge both answers",
     {"share": _SHARE, "judge": _TEXT, "budget": NAME},
@@ -244,6 +261,7 @@ def schema() -> dict[str, Any]:
                 "defaults": _DEFAULTS,
                 "rules": _list(_RULE, minItems=1),
                 "budgets": _list(_BUDGET),
+                "rate_limits": _list(_RATE_LIMIT),
                 "shadow": _SHADOW,
                 "canary": _CANARY,
             },

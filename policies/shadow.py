@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from policies.budgets import budget_json
 from policies.compiled import COMPILED_VERSION, from_compiled, settings_json
 from policies.model import SHADOW, Policy, Rule, Slo
 from policies.names import Names
@@ -57,6 +58,7 @@ def shadow_policy(
 
     Its one rule matches everything and uses these fleets: what is hard in the request's own rule
     holds (residency, limits, strict), what is soft doesn't. One attempt; a judge doesn't think.
+    Its budgets are the policy's: it counts in those that match it, like any other call.
     """
     settings = replace(
         rule.settings,
@@ -82,5 +84,6 @@ def shadow_policy(
             "baseline": "@".join(policy.baseline),
             "defaults": settings_json(policy.defaults),
             "rules": [only],
+            "budgets": list(map(budget_json, policy.budgets)),
         }
     )

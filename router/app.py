@@ -34,7 +34,7 @@ from router.identity import NOBODY, Key
 from router.keeper import Keeper
 from router.ledger.port import Once
 from router.metrics import CONTENT_TYPE
-from router.rates import Rates, limits_of
+from router.rates import Limit, Rates, expected_tokens, limits_of
 from router.receipt import Outcome, receipt
 from router.request_id import CHANCE_BYTES
 from router.request_id import request_id as new_request_id
@@ -57,6 +57,11 @@ class Asked:
     body_hash: str  # where it has an idempotency key
     decision: Decision
     generation: Generation
+
+    @property
+    def limits(self) -> Sequence[Limit]:
+        written = self.generation.world.policy.rate_limits
+        return limits_of(self.key, written, self.decision.facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +144,8 @@ class App:
             raise refusals.no_candidate(
                 decision, generation.tracker.reopens_in_s(self.runtime.clock())
             )
-        clock, limits = self.runtime.clock, limits_of(asked.key)
-        expected = decision.facts.tokens_in + decision.facts.tokens_out * decision.facts.n
-        admitted = self.rates.admit(limits, expected, clock())
+        clock = self.runtime.clock
+        admitted = self.rates.admit(asked.limits, expected_tokens(decision), clock())
         used: int | None = 0
         try:
             decision, held = await self._set_aside(request_id, asked)
@@ -182,7 +186,7 @@ class App:
         """Answer with the receipt of the decision; no model is called, nothing is charged."""
         asked = await self._decided(http)
         now_s = self.runtime.clock()
-        admitted = self.rates.admit(limits_of(asked.key), 0, now_s)
+        admitted = self.rates.admit(asked.limits, 0, now_s)
         self.rates.end(admitted, 0, now_s)
         line = receipt(request_id, asked.generation.world, asked.decision, Outcome())
         headers = [(b"x-sluice-request-id", request_id.encode()), *admitted.headers]

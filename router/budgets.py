@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from backends.cost import NANO
-from policies.budgets import counting
+from backends.fleet_model import FleetModel
+from policies.match import counting
 from policies.model import Budget, Facts
 from policies.periods import Period, period
-from router.decide import Attempt, Decision
+from router.decide import Decision
 from router.ledger.port import Scope
 
 LEASE_S: Final = 60.0  # beyond the deadline: then what was set aside counts as spent
@@ -59,19 +60,20 @@ def worst_nano(decision: Decision) -> int | None:
     """Return the most that the plan's attempts can be charged together; None: nobody knows."""
     found = 0
     for attempt in decision.plan.attempts:
-        nano = worst_nano_of(attempt, decision.facts)
+        nano = worst_nano_of(attempt.candidate.on, decision.facts, attempt.max_tokens)
         if nano is None:
             return None
         found += nano
     return found
 
 
-def worst_nano_of(attempt: Attempt, facts: Facts) -> int | None:
-    card = attempt.candidate.on.card
+def worst_nano_of(on: FleetModel, facts: Facts, max_tokens: int) -> int | None:
+    """Return the most that one attempt on this fleet can be charged; None: nobody knows."""
+    card = on.card
     if card is None or "vision" in facts.needs:  # nobody knows an image's tokens beforehand
         return None
     tokens_in = facts.tokens_in if facts.tokens_in_bound is None else facts.tokens_in_bound
-    return card.charge_nano(tokens_in, 0, attempt.max_tokens * facts.n)
+    return card.charge_nano(tokens_in, 0, max_tokens * facts.n)
 
 
 def within(facts: Facts, nano: int) -> Facts:

@@ -19,11 +19,12 @@ class Charged:
 
 def charged(card: RateCard | None, usage: Usage, *, estimated: bool) -> Charged | None:
     """Return the charge, or None where tokens or prices are unknown: unknown is not zero."""
-    nano = nano_of(card, usage)
+    nano = usage_nano(card, usage)
     return None if nano is None else Charged(usage, nano, estimated)
 
 
-def nano_of(card: RateCard | None, usage: Usage) -> int | None:
+def usage_nano(card: RateCard | None, usage: Usage) -> int | None:
+    """Return what these tokens cost at this card; None: nobody knows."""
     if card is None or usage.tokens_in is None or usage.tokens_out is None:
         return None
     cached = min(usage.cached or 0, usage.tokens_in)
@@ -39,7 +40,7 @@ def charge_json(
 ) -> dict[str, Any]:
     """Return the receipt's charge: every attempt is paid, the baseline would have served once.
 
-    `usd_router`: what the router itself cost. `unknown`: the use of another attempt is not known,
+    `usd_router`: what the router itself cost. `unknown`: the price of another attempt is not known,
     so that the sum is an estimate.
     """
     if not charges:
@@ -47,7 +48,7 @@ def charge_json(
     last = charges[-1].usage
     nano = sum(charge.nano for charge in charges)
     router_nano = round(usd_router * NANO)
-    baseline_nano = nano_of(baseline, last)
+    baseline_nano = usage_nano(baseline, last)
     saved = None if baseline_nano is None else (baseline_nano - nano - router_nano) / NANO
     return {
         "usd": nano / NANO,

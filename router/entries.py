@@ -8,7 +8,7 @@ from typing import Final
 from backends.cost import NANO
 from backends.sse import Usage
 from policies.model import Facts
-from router.charge import nano_of
+from router.charge import usage_nano
 from router.decide import Attempt, Decision
 from router.ledger.entry import Entry
 from router.world import World
@@ -101,7 +101,7 @@ def _entry(finished: Finished, n: int, spent: Spent, nano_router: int, *, last: 
         nano=spent.nano or 0,
         nano_marginal=_scaled(candidate.usd_marginal, scale),
         nano_average=_scaled(candidate.usd_average, scale),
-        nano_baseline=nano_of(world.baseline.card, usage) if last else None,
+        nano_baseline=usage_nano(world.baseline.card, usage) if last else None,
         nano_router=nano_router,
         service_ms=spent.e2e_ms,
         capacity=int(on.capacity) or None,

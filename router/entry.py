@@ -24,7 +24,6 @@ from router.keeper import Keeper
 from router.keys import KeyStore
 from router.labels import Labels
 from router.metrics import Metrics
-from router.purse import Purse
 from router.rates import Rates
 from router.record import Receipts, keep_versions
 from router.runtime import Runtime, generation
@@ -70,7 +69,7 @@ def build(settings: Settings) -> App:
         judge_by(calibration=calibration),
         Feedback(settings.state, Labels(settings.state)),
         counts,
-        Shadow(runtime, settings.state, Purse(settings.state), Labels(settings.state), time.time),
+        Shadow(runtime, settings.state, treasury, Labels(settings.state), time.time),
         treasury,
         Keeper(runtime, treasury, time.time),
         alerts,

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field
 
+from policies.model import RATES
+
 RIGHTS = ("pin_model", "pin_fleet", "fastest", "best")
 CONTEXT = b"x-amzn-request-context"  # who AWS let in, as the Lambda Web Adapter says it
 LONGEST_NAME = 100  # characters: it stands in every receipt
 VALID_NAME = f"1 to {LONGEST_NAME} printable characters, no `*`, no blank at either end"
 
-LIMITS = ("requests_per_min", "tokens_per_min", "concurrent")  # of a key, each may be None
+LIMITS = RATES  # of a key, each may be None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,17 @@ A fleet is busy from `begin` to `close`; `close` frees it, teaches its correctio
 attempt down. Unknown stays null.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from backends.base import BackendError, Unreachable
+from backends.base import BackendError
 from backends.cost import NANO
 from backends.sse import Usage
-from router.charge import Charged, charge_json, charged, nano_of
+from router.charge import Charged, charge_json, charged, usage_nano
 from router.decide import Attempt, Decision
 from router.entries import Spent
 from router.receipt import Json
 from router.runtime import Generation, Runtime
 
-UNKNOWN = Usage(None, None, None, None)
 NOTHING = Usage(0, 0, None, None)
 CACHED_FOR_THE_MOST_PART = 0.5
 
@@ -42,7 +41,7 @@ class Meter:
     charges: list[Charged] = field(default_factory=list)
     spent: list[Spent] = field(default_factory=list)
     live: Live | None = None
-    unknown: bool = False  # an attempt whose use nobody knows
+    unknown: bool = False  # an attempt whose price nobody knows
 
     def begin(self, attempt: Attempt) -> None:
         opening = self.generation.tracker.started(attempt.candidate.fleet)
@@ -57,8 +56,8 @@ class Meter:
             now_s = self.runtime.clock()
             fleet = live.attempt.candidate.fleet
             self.generation.tracker.failed(fleet, now_s, breaker, exc.retry_after_s)
-        if isinstance(exc, Unreachable):
-            live.usage = NOTHING  # not a byte was sent
+        if not exc.may_have_worked:
+            live.usage = NOTHING
         self.close(exc.code)
 
     def answered(self) -> None:
@@ -85,15 +84,16 @@ class Meter:
         counted = metrics.of(fleet)
         e2e_s = self.runtime.clock() - live.began_s
         usage, estimated = self._usage(live, outcome)
-        self.unknown = self.unknown or usage is UNKNOWN
         charge = charged(live.attempt.candidate.on.card, usage, estimated=estimated)
-        if charge is not None and outcome != "unreachable":
+        paid = usage is not NOTHING
+        self.unknown = self.unknown or (paid and charge is None)
+        if charge is not None and paid:
             self.charges.append(charge)
             counted.usd.inc(charge.nano / NANO)
             counted.tokens_in.inc(usage.tokens_in or 0)
             counted.tokens_cached.inc(usage.cached or 0)
             counted.tokens_out.inc(usage.tokens_out or 0)
-        if outcome != "unreachable":  # not a byte was sent
+        if paid:
             nano = None if charge is None else charge.nano
             self.spent.append(Spent(live.attempt, outcome, usage, nano, estimated, e2e_s * 1000))
         self.attempts.append(
@@ -119,7 +119,7 @@ class Meter:
         if self.live is None:
             return nano if self.charges else None
         usage, _ = self._usage(self.live, "ok")
-        running = nano_of(self.live.attempt.candidate.on.card, usage)
+        running = usage_nano(self.live.attempt.candidate.on.card, usage)
         return None if running is None else nano + running
 
     def tokens(self) -> int | None:
@@ -138,13 +138,16 @@ class Meter:
         return charge_json(self.charges, world.baseline.card, usd_router, unknown=self.unknown)
 
     def _usage(self, live: Live, outcome: str) -> tuple[Usage, bool]:
-        """Return the usage that the fleet told. If it told none: of a stream the events of content
-        (a token at least, each), of a plain answer what was expected, of one that the caller did
-        not wait for what its time was enough for. Of a failed attempt without content nothing.
+        """Return the usage that the fleet told, and whether it is estimated. If it told none: of a
+        stream the events of content (a token at least, each), of a plain answer what was expected,
+        of one that the caller did not wait for what its time was enough for. Of a failed attempt
+        without content the prompt alone (docs/ledger.md says why).
         """
-        if live.usage is not None and live.usage.tokens_out is not None:
-            return live.usage, False
-        facts, candidate = self.decision.facts, live.attempt.candidate
+        facts, candidate, told = self.decision.facts, live.attempt.candidate, live.usage
+        if told is not None and told.tokens_out is not None:
+            if told.tokens_in is None:
+                return replace(told, tokens_in=facts.tokens_in), True
+            return told, False
         most = live.attempt.max_tokens * facts.n
         if live.events:
             return Usage(facts.tokens_in, min(live.events, most)), True
@@ -155,7 +158,7 @@ class Meter:
             decoding_ms = (self.runtime.clock() - live.began_s) * 1000 - candidate.ttft_p50_ms
             tokens = max(0, int(decoding_ms / known)) * facts.n
             return Usage(facts.tokens_in, min(tokens, most)), True
-        return UNKNOWN, True
+        return Usage(facts.tokens_in, 0), True
 
     def _learn(self, live: Live) -> None:
         """Teach the corrections: what was seen over what was foretold without them.

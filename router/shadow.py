@@ -1,45 +1,43 @@
 """Shadow judging: a share of what small models answered is asked again of the baseline model, and
 a judge compares the two answers. What it finds becomes a label; no text is kept.
 
-It happens after the caller has its answer, by few workers, in the policy's own name and paid from
-the budget of `shadow`: the worst case of both calls is set aside before the first one. What stands
-in its way ends it, is counted in `sluice_shadow_total`, and is no label.
+It happens after the caller has its answer, by few workers, and in the router's own name, which the
+budget of `shadow` pays for: both calls are set aside in the ledger before the first one is sent.
+What stands in its way ends it, is counted in `sluice_shadow_total`, and is no label.
 """
 
 import asyncio
 import secrets
 import sqlite3
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from backends.cost import NANO
 from backends.load import Load
-from policies.model import Shadow as Asked
 from router.answer import Heard
 from router.decide import Decision
+from router.entries import Spent
 from router.exchange import Exchange
 from router.flow import Served
 from router.judging import Verdict, read_verdict
 from router.labels import Judged, Labels
-from router.purse import Purse, Reservation
+from router.ledger.port import LedgerUnavailable
 from router.record import keep_policy
 from router.request_id import CHANCE_BYTES
 from router.request_id import request_id as new_request_id
 from router.runtime import LOG, Generation, Runtime
 from router.sampling import ANSWER_BYTES, can_be_judged, drawn, fits, is_small
 from router.shadow_plan import LeftOut, Planned, Sample, plan_judge, plan_strong
+from router.treasury import Held, Treasury
 from router.wire import ChatRequest
 
 WORKERS: Final = 2
 WAITING: Final = 64  # samples; each is at most REQUEST_BYTES and ANSWER_BYTES
-
-Paid = list[tuple[Exchange, int]]
-"""The calls that were made, each with the most that was set aside for it."""
 
 
 class Shadow:
@@ -49,13 +47,13 @@ class Shadow:
         self,
         runtime: Runtime,
         state: Path,
-        purse: Purse,
+        treasury: Treasury,
         labels: Labels,
         now: Callable[[], float],
     ) -> None:
         self._runtime = runtime
         self._state = state
-        self._purse = purse
+        self._treasury = treasury
         self._labels = labels
         self._now = now
         self._queue: asyncio.Queue[tuple[Sample, Generation]] = asyncio.Queue(WAITING)
@@ -104,7 +102,6 @@ class Shadow:
             while True:
                 self._queue.get_nowait()
                 self._count("stopped")
-        self._purse.close()
         self._labels.close()
 
     async def _work(self) -> None:
@@ -129,14 +126,16 @@ class Shadow:
         """Ask again, have both answers judged, keep the label; return the outcome."""
         strong = plan_strong(sample, *self._moment(generation))
         judge = plan_judge(sample, None, *self._moment(generation))
-        held = await self._reserve(sample.shadow, strong.worst_nano + judge.worst_nano)
-        paid: Paid = []
+        unsent: list[tuple[Planned, Held]] = []
         try:
-            answer = await self._answer(strong, generation, held, paid)
+            await self._set_aside((strong, judge), unsent)
+            answer = await self._answer(*unsent.pop(0), generation)
             judge = plan_judge(sample, answer, *self._moment(generation))
-            said = await self._answer(judge, generation, held, paid)
+            (_, held) = unsent.pop(0)
+            said = await self._answer(judge, held, generation)
         finally:
-            await self._settle(held, sum(_spent(*each) for each in paid))
+            for planned, held in unsent:
+                self._settle(planned, held, (), b"")
         verdict = read_verdict(said, sample.request_id)
         if verdict is None:
             raise LeftOut("unreadable")
@@ -150,25 +149,19 @@ class Shadow:
             raise LeftOut("reloaded")
         return generation.tracker.loads(self._runtime.clock()), self._at()
 
-    async def _answer(
-        self, planned: Planned, generation: Generation, held: Reservation, paid: Paid
-    ) -> str:
-        """Make the call and return the text of its whole answer."""
-        with _store_failures():
-            keep_policy(self._state, planned.world.policy)  # so that its receipt can be recomputed
-        name = new_request_id(self._now(), secrets.token_hex(CHANCE_BYTES))
+    async def _answer(self, planned: Planned, held: Held, generation: Generation) -> str:
+        """Make the call, settle it, and return the text of its whole answer."""
         heard = Heard(ANSWER_BYTES)
         exchange = Exchange(
             self._runtime,
             replace(generation, world=planned.world),
             planned.request,
             planned.decision,
-            name,
+            held.reserved.id,
             heard,
+            partial(self._settle, planned, held),
         )
-        usd = held.nano / NANO
-        exchange.reservation = {"budget": held.budget, "period": held.period, "usd": usd}
-        paid.append((exchange, planned.worst_nano))
+        exchange.reservation = held.json()
         outcome = await exchange.plain()
         if not isinstance(outcome, Served):
             raise LeftOut(f"{planned.role}_failed")
@@ -179,20 +172,25 @@ class Shadow:
 
     # -- money and labels --------------------------------------------------------------------------
 
-    async def _reserve(self, asked: Asked, nano: int) -> Reservation:
-        with _store_failures():
-            held = await asyncio.to_thread(self._purse.reserve, asked.budget, self._now(), nano)
-        if held is None:
-            raise LeftOut("budget_spent")
-        return held
+    async def _set_aside(self, calls: Sequence[Planned], held: list[tuple[Planned, Held]]) -> None:
+        """Add what is set aside for each call, made one after the other. Raises LeftOut."""
+        lasts_s = 0.0
+        for planned in calls:
+            lasts_s += planned.decision.plan.limits.deadline_ms / 1000
+            name = new_request_id(self._now(), secrets.token_hex(CHANCE_BYTES))
+            with _store_failures():
+                keep_policy(self._state, planned.world.policy)  # receipts are recomputed with it
+                mine = await self._treasury.hold(
+                    name, planned.world, planned.decision, planned.worst_nano, lasts_s
+                )
+            if mine is None:
+                raise LeftOut("budget_spent")
+            held.append((planned, mine))
 
-    async def _settle(self, held: Reservation, nano: int) -> None:
-        """Pay what was used. What can't be settled stays spent."""
-        try:
-            await asyncio.to_thread(self._purse.settle, held, nano)
-        except sqlite3.Error as exc:
-            said = "shadow judging: a reservation of budget %s could not be settled: %s"
-            LOG.error(said, held.budget, type(exc).__name__)
+    def _settle(self, planned: Planned, held: Held, spent: Sequence[Spent], line: bytes) -> None:
+        """Charge what a call used; nothing, if it was never sent."""
+        finished = held.reserved.id, planned.world, planned.decision
+        self._treasury.settle(held, finished, spent, line)
 
     async def _keep(self, sample: Sample, verdict: Verdict) -> str:
         label = _label(sample, verdict, self._at())
@@ -261,15 +259,8 @@ def _label(sample: Sample, verdict: Verdict, at: str) -> Judged:
 
 @contextmanager
 def _store_failures() -> Iterator[None]:
-    """Leave the sample out where the state folder can't be read or written."""
+    """Leave the sample out where ledger or state folder can't be read or written."""
     try:
         yield
-    except (sqlite3.Error, OSError):
+    except (LedgerUnavailable, sqlite3.Error, OSError):
         raise LeftOut("store_failed") from None
-
-
-def _spent(exchange: Exchange, worst_nano: int) -> int:
-    """Return what a call used; of a use that nobody knows, all that was set aside for it."""
-    if exchange.meter.unknown:
-        return worst_nano
-    return sum(charge.nano for charge in exchange.meter.charges)

@@ -10,6 +10,7 @@ from backends.load import Load
 from backends.quality import rests_on_p_small
 from policies.model import Facts, Rule, Shadow
 from policies.shadow import shadow_policy
+from router.budgets import worst_nano_of
 from router.decide import Decision, decide
 from router.features import read
 from router.judging import GROWS, VERDICT_TOKENS, judge_body
@@ -122,7 +123,8 @@ def _planned(
     (attempt,) = decision.plan.attempts
     # The judge's fleet is chosen anew once the strong answer is there: any of them may take it.
     among = priced if role == "judge" else [attempt.candidate.on]
-    worst_nano = max(_worst_nano(on, facts, attempt.max_tokens) for on in among)
+    worst = [worst_nano_of(on, facts, attempt.max_tokens) for on in among]
+    worst_nano = max(nano for nano in worst if nano is not None)  # they are priced, all of them
     return Planned(role, request, world, decision, worst_nano)
 
 
@@ -130,9 +132,3 @@ def _rests_on_p_small(on: FleetModel, baseline: FleetModel, task: str) -> bool:
     in_lane = on.fleet.lane == baseline.fleet.lane
     tables = on.fleet.model.quality, baseline.fleet.model.quality
     return rests_on_p_small(*tables, task, in_baseline_lane=in_lane)
-
-
-def _worst_nano(on: FleetModel, facts: Facts, max_tokens: int) -> int:
-    assert on.card is not None
-    tokens_in = facts.tokens_in if facts.tokens_in_bound is None else facts.tokens_in_bound
-    return on.card.charge_nano(tokens_in, 0, max_tokens)

@@ -111,6 +111,8 @@ def _said(report: Report) -> dict[str, Any]:
     return {
         "policy": None if policy is None else {"name": policy.name, "hash": policy.hash},
         "rules": None if policy is None else [rule.id for rule in policy.rules],
+        "budgets": None if policy is None else [budget.id for budget in policy.budgets],
+        "rate_limits": None if policy is None else [limit.id for limit in policy.rate_limits],
         "problems": [str(problem) for problem in report.problems],
         "warnings": [str(problem) for problem in report.warnings],
     }

@@ -1,6 +1,7 @@
 """Every fleet's bill over a period, closed: allocated + idle + variance = bill. Pure.
 
-Sums are exact and are rounded to whole nano-USD once a fleet.
+A request is busy while it holds a place, and while it waits for one: so no hour of a fleet is
+busier than what was paid for it. Sums are exact and are rounded to whole nano-USD once a fleet.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from router.ledger.fleet_time import FleetTime
 HOUR_S = 3600
 MS_PER_HOUR = 3_600_000
 Money = TypeVar("Money", int, Fraction)
+Key = TypeVar("Key", str, tuple[str, str])
 OBSERVED = "observed"
 
 
@@ -33,7 +35,8 @@ class Costed:
 class FleetBill:
     """Nano-USD. `bill` None: nobody recorded the fleet's time, so idle and variance are unknown.
 
-    `assumed`: how much of the bill was not observed; `busy_unknown`: charges whose time on the
+    `busy`: of the bill, by the hour; without a bill as it is. `assumed`: how much of the bill was
+    not observed; `busy_unknown`: charges whose time on the
     fleet can't be priced, counted as busy for what they were charged.
     """
 
@@ -94,14 +97,19 @@ class FleetBills:
         self._bill: dict[str, Fraction] = {}
         self._assumed: dict[str, Fraction] = {}
         self._allocated: dict[str, int] = {}
-        self._busy: dict[str, Fraction] = {}
+        self._busy: dict[tuple[str, str], Fraction] = {}  # by fleet and hour
+        self._paid: dict[tuple[str, str], Fraction] = {}
         self._busy_unknown: dict[str, int] = {}
         self._emulated: set[str] = set()
 
     def charge(self, entry: Entry) -> None:
         busy = busy_cost(entry)
         _add(self._allocated, entry.fleet, entry.nano)
-        _add(self._busy, entry.fleet, Fraction(entry.nano) if busy is None else busy)
+        _add(
+            self._busy,
+            (entry.fleet, _hour(entry.at)),
+            Fraction(entry.nano) if busy is None else busy,
+        )
         if busy is None:
             _add(self._busy_unknown, entry.fleet, entry.nano)
         if entry.emulated:
@@ -109,17 +117,22 @@ class FleetBills:
 
     def time(self, row: Costed) -> None:
         _add(self._bill, row.fleet, row.cost)
+        _add(self._paid, (row.fleet, _hour(row.minute)), row.cost)
         _add(self._assumed, row.fleet, row.cost if row.assumed else Fraction())
         if row.emulated:
             self._emulated.add(row.fleet)
 
     def done(self) -> tuple[FleetBill, ...]:
+        busy_of = dict[str, Fraction]()
+        for (fleet, hour), busy in self._busy.items():
+            paid = self._paid.get((fleet, hour), Fraction()) if fleet in self._bill else busy
+            _add(busy_of, fleet, max(Fraction(), min(busy, paid)))
         return tuple(
             FleetBill(
                 fleet,
                 round(self._bill[fleet]) if fleet in self._bill else None,
                 self._allocated.get(fleet, 0),
-                round(self._busy.get(fleet, 0)),
+                round(busy_of.get(fleet, 0)),
                 round(self._assumed.get(fleet, 0)),
                 self._busy_unknown.get(fleet, 0),
                 fleet in self._emulated,
@@ -128,6 +141,10 @@ class FleetBills:
         )
 
 
-def _add(sums: dict[str, Money], key: str, nano: Money) -> None:
+def _hour(at: str) -> str:
+    return at[: len("2026-11-21T09")]
+
+
+def _add(sums: dict[Key, Money], key: Key, nano: Money) -> None:
     held = sums.get(key)
     sums[key] = nano if held is None else held + nano

@@ -26,6 +26,13 @@ class Period:
     def bounds(self) -> tuple[str, str]:
         return self.start or BEGIN, self.end or END
 
+    @property
+    def length(self) -> timedelta | None:
+        """Return how long it is; None: it has no bounds."""
+        if self.start is None or self.end is None:
+            return None
+        return moment(self.end) - moment(self.start)
+
 
 def period(start: str | None, end: str | None, zone: tzinfo) -> Period:
     """Return the period from the start of `start` to the start of `end`; raise WrongPeriod."""
@@ -91,6 +98,16 @@ def moment(text: str) -> datetime:
 def day_of(text: str, zone: tzinfo) -> date:
     """Return the calendar day of a row's time in this zone."""
     return moment(text).astimezone(zone).date()
+
+
+def day_start(text: str, zone: tzinfo) -> datetime:
+    """Return the local midnight of a row's time."""
+    return moment(text).astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def hour_start(text: str, zone: tzinfo) -> datetime:
+    """Return the start of the local hour of a row's time."""
+    return moment(text).astimezone(zone).replace(minute=0, second=0, microsecond=0)
 
 
 def month_of(at: datetime) -> tuple[datetime, datetime]:

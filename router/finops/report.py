@@ -7,10 +7,9 @@ saved_net = saved - idle - variance
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, tzinfo
+from datetime import datetime
 
 from router.finops.fleet_bill import FleetBill, FleetBills, costed
-from router.finops.period import day_of
 from router.finops.tally import Sums, Tally, Value
 from router.ledger.entry import Entry
 from router.ledger.fleet_time import FleetTime
@@ -46,10 +45,10 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """One calendar day of the chart."""
+class Slot:
+    """One calendar day or hour of the chart; `start` in the chart's zone."""
 
-    day: date
+    start: datetime
     totals: Totals
 
 
@@ -74,20 +73,25 @@ def report(
     return Report(by, tuple(ordered), fleets, totals(rows.values(), fleets), tuple(policies))
 
 
-def days(entries: Iterable[Entry], times: Iterable[FleetTime], zone: tzinfo) -> tuple[Day, ...]:
-    """Return every calendar day that has rows; a request counts on the day of its last row."""
-    tally = Tally(lambda entry: day_of(entry.at, zone).isoformat())
+def slots(
+    entries: Iterable[Entry], times: Iterable[FleetTime], start_of: Callable[[str], datetime]
+) -> tuple[Slot, ...]:
+    """Return every day or hour that has rows; a request counts where its last row is. `start_of`
+    says when the slot of a row's time begins.
+    """
+    tally = Tally(lambda entry: start_of(entry.at).isoformat())
     bills: dict[str, FleetBills] = {}
     for entry in entries:
         tally.add(entry)
-        bills.setdefault(day_of(entry.at, zone).isoformat(), FleetBills()).charge(entry)
+        bills.setdefault(start_of(entry.at).isoformat(), FleetBills()).charge(entry)
     for row in costed(times):
-        bills.setdefault(day_of(row.minute, zone).isoformat(), FleetBills()).time(row)
+        bills.setdefault(start_of(row.minute).isoformat(), FleetBills()).time(row)
     sums: Mapping[Value, Sums] = tally.done()
-    return tuple(
-        Day(date.fromisoformat(day), totals([sums.get(day, Sums())], bills[day].done()))
-        for day in sorted(bills)
-    )
+    found = [
+        Slot(datetime.fromisoformat(start), totals([sums.get(start, Sums())], bill.done()))
+        for start, bill in bills.items()
+    ]
+    return tuple(sorted(found, key=lambda slot: slot.start))
 
 
 def totals(rows: Iterable[Sums], fleets: Iterable[FleetBill]) -> Totals:

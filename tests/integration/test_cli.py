@@ -204,6 +204,18 @@ def test_policy_check_tells_every_problem_with_its_line(tmp_path):
     assert len(found[0]["problems"]) >= 2
 
 
+def test_policy_check_names_what_a_policy_has(tmp_path):
+    path = tmp_path / "shop.yaml"
+    path.write_text(
+        "version: 1\nname: x\nbaseline: llama-4-scout@p5-scout\nrules: [{id: a, use: cpu}]\n"
+        "budgets: [{id: b, match: {}, usd: 1, per: day, when_spent: reject}]\n"
+        "rate_limits: [{id: c, match: {}, concurrent: 1}]\n",
+        "utf-8",
+    )
+    (found,) = json.loads(sluice("policy", "check", path, "--json", "--state", tmp_path).stdout)
+    assert [found[part] for part in ("rules", "budgets", "rate_limits")] == [["a"], ["b"], ["c"]]
+
+
 def test_policy_check_runs_the_cases(tmp_path):
     text = "version: 1\nname: p\nbaseline: llama-4-scout@p5-scout\nrules:\n  - {id: a, use: cpu}\n"
     (tmp_path / "p.yaml").write_text(text, "utf-8")

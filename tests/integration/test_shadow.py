@@ -1,12 +1,15 @@
 """Shadow judging through a real router: what is asked again, judged, paid, kept, and left out."""
 
+import contextlib
 import json
 import re
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from ledger_support import worst
 from support import (
     ANSWER,
     DONE,
@@ -20,13 +23,20 @@ from support import (
     wait_until,
 )
 
-from policies.model import Budget
+from policies.model import Budget, Facts, Match
+from router.budgets import Periods, scopes_of
 from router.labels import Labels
-from router.purse import Purse
+from router.ledger.audit import violations
+from router.ledger.port import Reserved
+from router.ledger.sqlite import SqliteLedger
 
 TICKET = "Classify this ticket as billing or shipping: Zarathustra was charged twice"
 SMALL, STRONG = "billing, says the small one", "billing, says Leviathan"
-DAY = Budget("sluice-shadow", 5.0, "day")
+DAY = Budget("sluice-shadow", 5.0, "day", match=Match(tenant="sluice-shadow"))
+OURS = Facts(
+    at="", tenant="sluice-shadow", team=None, key="sluice-shadow", tags={}, task="", tier="",
+    complexity=0, p_small=0, language="en", tokens_in=0, tokens_out=0,
+)  # fmt: skip
 JUDGE_USAGE = {"prompt_tokens": 400, "completion_tokens": 40, "total_tokens": 440}
 
 
@@ -52,14 +62,14 @@ def catalogue(url, small="", large="", critic="", abilities="json, tools, thinki
     )
 
 
-def policy(share=1, usd=5, use="cpu", rules=None, judge="critic", defaults=""):
+def policy(share=1, usd=5, use="cpu", rules=None, judge="critic", defaults="", budgets=""):
     rules = rules or f"  - {{id: all, use: {use}}}\n"
     return (
         "version: 1\nname: test\nbaseline: large@base\n"
         f"defaults: {{quality_floor: 0, slo: {{ttft_p95_ms: null, e2e_p95_ms: null}}{defaults}}}\n"
         f"shadow: {{share: {share}, judge: {judge}, budget: sluice-shadow}}\n"
         "budgets: [{id: sluice-shadow, match: {tenant: sluice-shadow}, "
-        f"usd: {usd}, per: day, when_spent: reject}}]\n"
+        f"usd: {usd}, per: day, when_spent: reject}}{budgets}]\n"
         f"rules:\n{rules}"
     )
 
@@ -137,12 +147,36 @@ def labels(router):
         store.close()
 
 
-def taken(router):
-    purse = Purse(router.state)
+@contextlib.contextmanager
+def opened(router):
+    """Yield the router's ledger; afterwards its books must add up."""
+    ledger = SqliteLedger(router.state)
     try:
-        return purse.taken(DAY, time.time())
+        yield ledger
+        assert list(violations(ledger.books())) == []
     finally:
-        purse.close()
+        ledger.close()
+
+
+def balance(router):
+    """Return the balance of the budget, by the scope that everything else knows it by."""
+    with opened(router) as ledger:
+        (scope,) = scopes_of((DAY,), OURS, time.time(), Periods())
+        return ledger.balance(scope, time.time())
+
+
+def spent(router):
+    """Return what is spent, when nothing is set aside any more."""
+    found = balance(router)
+    assert found.reserved == 0
+    return found.spent
+
+
+def rows(router):
+    """Return the ledger's rows of shadow judging, by what they were for."""
+    with opened(router) as ledger:
+        found = ledger.entries("2000-01-01T00:00:00.000Z", "2100-01-01T00:00:00.000Z")
+        return {dict(r.tags)["shadow"]: r for r in found if r.tenant == "sluice-shadow"}
 
 
 def shadows(router):
@@ -154,7 +188,7 @@ def shadows(router):
 
 
 def nano(receipt):
-    return round(receipt["charge"]["usd"] * 1e9)
+    return round(receipt["charge"]["usd"] * 1e9) if receipt["charge"] else 0
 
 
 # -- what becomes a label --------------------------------------------------------------------------
@@ -216,7 +250,8 @@ def test_each_call_has_a_receipt_of_its_own_that_can_be_recomputed(start, models
         assert [a["outcome"] for a in receipt["attempts"]] == ["ok"]
         assert receipt["charge"]["usd"] > 0
         assert receipt["charge"]["usd_baseline"] == 0  # it alone would make no such call
-        assert receipt["reservation"]["budget"] == "sluice-shadow"
+        (scope,) = receipt["reservation"]["scopes"]
+        assert (scope["budget"], scope["value"]) == ("sluice-shadow", "tenant=sluice-shadow")
         path = router.state / f"{role}.json"
         path.write_text(json.dumps(receipt, separators=(",", ":"), ensure_ascii=False))
         again = sluice("route", "--receipt", path, "--state", router.state)
@@ -230,8 +265,34 @@ def test_what_was_used_is_paid_and_no_more(start, models):
     router.chat(TICKET)
     comes_to(router, label=1)
     found = shadows(router)
-    assert taken(router) == nano(found["strong"]) + nano(found["judge"])
-    assert found["judge"]["reservation"]["usd"] * 1e9 > taken(router) > 0
+    assert spent(router) == nano(found["strong"]) + nano(found["judge"])
+    for receipt in found.values():
+        assert receipt["reservation"]["usd"] * 1e9 > nano(receipt) > 0
+
+
+def test_each_call_leaves_a_row_of_the_ledger_that_says_what_it_was(start, models):
+    router = start()
+    asked = router.chat(TICKET)
+    comes_to(router, label=1)
+    found, receipts = rows(router), shadows(router)
+    assert set(found) == {"strong", "judge"}
+    for role, fleet_id, model in (("strong", "base", "large"), ("judge", "court", "critic")):
+        row, receipt = found[role], receipts[role]
+        assert (row.request_id, row.kind, row.outcome, row.last) == (
+            receipt["id"], "charge", "ok", True,
+        )  # fmt: skip
+        assert (row.rule, row.policy) == ("sluice-shadow", receipt["policy"]["hash"])
+        assert (row.key, row.team) == ("sluice-shadow", None)
+        assert dict(row.tags)["request"] == asked.headers["x-sluice-request-id"]
+        assert (row.fleet, row.model, row.nano) == (fleet_id, model, nano(receipt))
+        assert (row.nano_baseline, row.estimated) == (0, False)
+        assert row.reserved_nano == round(receipt["reservation"]["usd"] * 1e9)
+    assert found["judge"].tokens_out == 40
+    told = sluice("ledger", "report", "--by", "rule", "--from", "2000-01-01", "--to", "2100-01-01",
+                  "--json", "--state", router.state)  # fmt: skip
+    report = {row["rule"]: row for row in json.loads(told.stdout)["rows"]}
+    assert report["sluice-shadow"]["requests"] == 2
+    assert round(report["sluice-shadow"]["usd"] * 1e9) == spent(router)
 
 
 def test_no_text_is_kept_anywhere(start, models):
@@ -302,7 +363,7 @@ def test_a_request_that_must_not_leave_its_region_never_does(start, models, upst
     assert router.chat(TICKET).headers["x-sluice-fleet"] == "one"
     comes_to(router, infeasible=1)
     assert models.bodies("large") == []
-    assert taken(router) == 0
+    assert spent(router) == 0
 
 
 def test_the_judge_must_be_in_the_region_as_well(start, models, upstream):
@@ -402,8 +463,8 @@ def test_what_is_no_whole_readable_answer_is_no_label(start, models, model, sent
     router.chat(TICKET)
     comes_to(router, **{outcome: 1})
     assert labels(router) == []
-    worst = 0 if model == "little" else 5_000_000_000
-    assert taken(router) <= worst
+    assert spent(router) == sum(map(nano, shadows(router).values()))
+    assert (spent(router) > 0) == (model != "little")
 
 
 def test_a_stream_that_breaks_or_is_left_is_not_judged(start, models):
@@ -502,18 +563,59 @@ def test_a_budget_is_spent_to_the_last_sample_and_not_beyond(start, models):
     router = start()
     router.chat(TICKET)
     comes_to(router, label=1)
-    used, worst = taken(router), shadows(router)["judge"]["reservation"]["usd"]
-    budget = worst + 3.5 * used / 1e9
+    used = spent(router)
+    both = sum(receipt["reservation"]["usd"] for receipt in shadows(router).values())
+    budget = both + 3.5 * used / 1e9
     tight = start(policy(usd=f"{budget:.9f}"))
     for _ in range(8):
         tight.chat(TICKET)
     wait_until(lambda: sum(outcomes(tight).values()) == 8)
     assert set(outcomes(tight)) == {"label", "budget_spent"}
     assert 1 <= outcomes(tight)["label"] <= 4
-    assert taken(tight) == outcomes(tight)["label"] * used <= budget * 1e9
+    assert spent(tight) == outcomes(tight)["label"] * used <= budget * 1e9
 
 
-def test_a_call_whose_use_nobody_knows_costs_what_was_set_aside(start, models, upstream):
+def test_where_there_is_money_for_the_first_call_alone_nothing_is_asked(start, models):
+    router = start()
+    router.chat(TICKET)
+    comes_to(router, label=1)
+    usd = shadows(router)["strong"]["reservation"]["usd"]
+    tight = start(policy(usd=f"{usd + 1e-9:.9f}"))
+    tight.chat(TICKET)
+    comes_to(tight, budget_spent=1)
+    assert len(models.bodies("large")) == 1  # the first router's
+    assert spent(tight) == 0  # what was set aside for the first call is given back
+
+
+def test_an_override_of_the_budget_lets_it_go_on(start, models):
+    router = start(policy(usd=1e-9))
+    router.chat(TICKET)
+    comes_to(router, budget_spent=1)
+    given = sluice("ledger", "override", "sluice-shadow", "tenant=sluice-shadow", "--usd", "1",
+                   "--until", "1h", "--state", router.state)  # fmt: skip
+    assert given.returncode == 0, given.stderr
+    router.chat(TICKET)
+    comes_to(router, budget_spent=1, label=1)
+    assert balance(router).limit == 1_000_000_000
+
+
+def test_a_budget_of_everybody_counts_and_stops_it_too(start, models):
+    everybody = ", {id: all, match: {}, usd: %s, per: day, when_spent: reject}"
+    router = start(policy(budgets=everybody % 5))
+    router.chat(TICKET)
+    comes_to(router, label=1)
+    for receipt in shadows(router).values():
+        assert [s["budget"] for s in receipt["reservation"]["scopes"]] == ["sluice-shadow", "all"]
+    requests_worst = router.receipts()[0]["reservation"]["usd"]
+    tight = start(policy(budgets=everybody % f"{requests_worst:.9f}"))
+    assert tight.chat(TICKET).status_code == 200
+    comes_to(tight, budget_spent=1)
+    assert spent(tight) == 0
+
+
+def test_a_call_that_hangs_is_charged_its_prompt_and_the_one_not_sent_nothing(
+    start, models, upstream
+):
     waits = "{deadline_ms: 3000, ttft_timeout_ms: 300, inter_chunk_timeout_ms: 300}"
     limits = f", limits: {waits}, max_output_tokens: 2"
 
@@ -529,7 +631,11 @@ def test_a_call_whose_use_nobody_knows_costs_what_was_set_aside(start, models, u
     comes_to(router, strong_failed=1)
     (receipt,) = shadows(router).values()
     assert receipt["attempts"][0]["outcome"] == "timed_out"
-    assert 0 < taken(router) < receipt["reservation"]["usd"] * 1e9
+    (row,) = rows(router).values()
+    assert (row.outcome, row.tokens_in, row.tokens_out, row.estimated) == (
+        "timed_out", receipt["facts"]["tokens_in"], 0, True,
+    )  # fmt: skip
+    assert 0 < spent(router) == row.nano < receipt["reservation"]["usd"] * 1e9
 
 
 def test_a_fleet_that_is_away_costs_nothing(start, models, upstream, closed_port):
@@ -539,7 +645,7 @@ def test_a_fleet_that_is_away_costs_nothing(start, models, upstream, closed_port
     router = start(fleets=away)
     router.chat(TICKET)
     comes_to(router, strong_failed=1)
-    assert taken(router) == 0
+    assert (spent(router), rows(router)) == (0, {})
 
 
 def test_a_store_that_cannot_be_written_is_counted_and_the_router_goes_on(start, models):
@@ -548,11 +654,28 @@ def test_a_store_that_cannot_be_written_is_counted_and_the_router_goes_on(start,
     db.execute("ALTER TABLE shadow_labels RENAME TO elsewhere")
     assert router.chat(TICKET).status_code == 200
     comes_to(router, store_failed=1)
-    db.execute("ALTER TABLE purse RENAME TO nowhere")
     db.close()
-    assert router.chat(TICKET).status_code == 200
-    comes_to(router, store_failed=2)
     assert len(models.bodies("large")) == 1
+
+
+def test_a_ledger_that_is_gone_sends_nothing(start, models):
+    router = start()
+    releases = []
+
+    def waits(_):
+        wait_until(lambda: releases)
+        return plain(said(SMALL))
+
+    models.answers["little"] = waits
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(router.chat, TICKET)
+        wait_until(lambda: models.bodies("little"))
+        with contextlib.closing(sqlite3.connect(router.state / "sluice.db")) as db:
+            db.execute("DROP TABLE ledger_held")  # the request is under way: it is answered
+        releases.append(True)
+        assert asked.result().status_code == 200
+    comes_to(router, store_failed=1)
+    assert models.bodies("large") == []
 
 
 # -- the life of the router ------------------------------------------------------------------------
@@ -597,7 +720,7 @@ def test_at_the_end_what_is_under_way_is_broken_off_and_settled(start, models, u
     wait_until(lambda: seen == [True, True])
     found = [r for r in router.receipts() if r["facts"]["tenant"] == "sluice-shadow"]
     assert [r["attempts"][0]["outcome"] for r in found] == ["client_closed"] * 2
-    assert taken(router) == sum(map(nano, found)) < found[0]["reservation"]["usd"] * 1e9
+    assert spent(router) == sum(map(nano, found)) < found[0]["reservation"]["usd"] * 1e9
     assert "bug" not in router.log()
 
 
@@ -614,9 +737,16 @@ def test_what_a_killed_router_had_set_aside_stays_spent(start, models, upstream)
     wait_until(lambda: len(models.bodies("large")) == 1)
     router.process.kill()
     router.process.wait(20)
-    killed = taken(router)
-    assert killed > 1_000_000  # the worst case of both calls, far above what they use
+    killed = balance(router)
+    assert killed.spent == 0
+    assert killed.reserved > 1_000_000  # the worst case of both calls, far above what they use
     assert shadows(router) == {}
+    with opened(router) as ledger:
+        assert ledger.expire(time.time() + 200).leases == 1  # 120 s for the first call, and 60
+        assert ledger.expire(time.time() + 280).leases == 0  # the judge would be asked after it
+        assert ledger.expire(time.time() + 310).leases == 1
+    assert spent(router) == killed.reserved
+    assert {(row.kind, row.estimated) for row in rows(router).values()} == {("expired", True)}
 
 
 def test_what_waits_while_the_policy_changes_is_dropped(start, models, upstream, tmp_path):
@@ -640,7 +770,7 @@ def test_what_waits_while_the_policy_changes_is_dropped(start, models, upstream,
     assert len(models.bodies("large")) == 2
     assert models.bodies("critic") == []
     asked = [r for r in router.receipts() if r["facts"]["tenant"] == "sluice-shadow"]
-    assert taken(router) == sum(map(nano, asked)) > 0
+    assert spent(router) == sum(map(nano, asked)) > 0
     assert router.chat(TICKET).status_code == 200
     assert outcomes(router) == {"reloaded": 4}
 
@@ -649,10 +779,11 @@ def test_two_routers_over_one_state_share_the_budget(start, models, tmp_path):
     router = start()
     router.chat(TICKET)
     comes_to(router, label=1)
-    purse = Purse(router.state)
-    left = DAY.nano - purse.taken(DAY, time.time())
-    assert purse.reserve(DAY, time.time(), left)
-    purse.close()
+    with opened(router) as ledger:  # as a second router has it
+        now_s = time.time()
+        (scope,) = scopes_of((DAY,), OURS, now_s, Periods())
+        left = worst("req_elsewhere", ledger.balance(scope, now_s).avail)
+        assert isinstance(ledger.reserve(left, (scope,), now_s, now_s + 600), Reserved)
     router.chat(TICKET)
     comes_to(router, label=1, budget_spent=1)
 

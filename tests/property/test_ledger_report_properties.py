@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.finops.dimensions import DIMENSIONS, dimension
-from router.finops.report import days, report
+from router.finops.period import day_start
+from router.finops.report import report, slots
 from router.ledger.fleet_time import bill_nano
 from tools.ledger_rows import entries, times
 
@@ -70,6 +71,6 @@ def test_every_grouping_adds_up_to_the_same(rows, over):
 @given(rows=some_entries, over=some_times, zone=st.sampled_from(["UTC", "Asia/Shanghai"]))
 def test_days_add_up_to_their_period(rows, over, zone):
     whole = report("team", dimension("team"), rows, over).totals
-    found = days(rows, over, ZoneInfo(zone))
+    found = slots(rows, over, lambda at: day_start(at, ZoneInfo(zone)))
     assert abs(sum(day.totals.bill for day in found) - whole.bill) <= 3 * len(found)
     assert sum(day.totals.sums.nano for day in found) == whole.sums.nano

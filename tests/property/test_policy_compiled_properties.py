@@ -97,8 +97,21 @@ rest_of_rule = st.fixed_dictionaries(
     },
 )
 rule = st.builds(lambda lanes, rest: _enough_attempts({**lanes, **rest}), lanes, rest_of_rule)
+match = some_of(
+    tenant=st.sampled_from(["*", "商店"]),
+    team=st.just("search"),
+    tags=st.dictionaries(st.sampled_from(["data", "区域"]), st.sampled_from(["*", "a"])),
+)
+rates = some_of(
+    requests_per_min=st.sampled_from([1, 5.0]),
+    tokens_per_min=st.just(10**12),
+    concurrent=st.just(2),
+).filter(bool)
+rate_limits = st.lists(st.tuples(match, rates), max_size=2).map(
+    lambda drawn: [{"id": f"l{i}", "match": m, **r} for i, (m, r) in enumerate(drawn)]
+)
 documents = st.builds(
-    lambda defaults, conditional, last: {
+    lambda defaults, conditional, last, limits: {
         "version": 1,
         "name": "p",
         "baseline": "m0@f0",
@@ -106,10 +119,12 @@ documents = st.builds(
         "rules": [
             {**r, "id": f"r{i}"} for i, r in enumerate([*filter(_has_when, conditional), last])
         ],
+        **({} if limits is None else {"rate_limits": limits}),
     },
     st.none() | some_of(limits=some_of(breaker=breaker, **limits), **setting),
     st.lists(rule, max_size=2),
     rule,
+    st.none() | rate_limits,
 )
 
 

@@ -1,7 +1,7 @@
 """``sluice ledger report``: what a period cost, and what it saved against the baseline."""
 
 from collections.abc import Callable
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from pathlib import Path
 
 import click
@@ -13,19 +13,24 @@ from router.cli.ledger import options as ours
 from router.cli.ledger.report_text import report_text
 from router.cli.ledger.source import Rows, rows_of
 from router.finops.dimensions import KNOWN, dimension
-from router.finops.period import Period
-from router.finops.report import Day, days, report
+from router.finops.period import Period, day_start, hour_start
+from router.finops.report import Slot, report, slots
 from router.finops.report_json import report_json
 
 PICTURES = (".svg", ".png")
-Drawer = Callable[[tuple[Day, ...], str, Path], None]
+Drawer = Callable[[tuple[Slot, ...], str, str, Path], None]
+BY_HOUR = timedelta(days=2)  # a chart of no more than this has hours, a longer one days
 
 
 @click.command("report")
 @click.option("--by", required=True, metavar="D", help=f"One of {', '.join(KNOWN)}.")
 @ours.over
-@click.option("--chart", metavar="FILE", type=click.Path(path_type=Path),
-              help="Draw spend and savings per day (.svg or .png; needs matplotlib).")  # fmt: skip
+@click.option(
+    "--chart",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Draw spend and savings by day or hour (.svg, .png; needs matplotlib).",
+)
 @ours.rows
 @options.state
 @options.ledger
@@ -88,8 +93,12 @@ def _drawer(chart: Path) -> Drawer:
 def _drawn(
     draw: Drawer, chart: Path, ledger: Rows, over: Period, zone: tzinfo, baselines: tuple[str, ...]
 ) -> None:
-    found = days(ledger.entries(*over.bounds), ledger.fleet_times(*over.bounds), zone)
+    hourly = over.length is not None and over.length <= BY_HOUR
+    start = hour_start if hourly else day_start
+    rows = ledger.entries(*over.bounds), ledger.fleet_times(*over.bounds)
+    found = slots(*rows, lambda at: start(at, zone))
     if not found:
         raise Ends(f"{chart}: nothing to draw: the period has no rows", INVALID)
-    draw(found, " and ".join(baselines) or "the baseline", chart)
+    unit = "hour" if hourly else "day"
+    draw(found, unit, " and ".join(baselines) or "the baseline", chart)
     click.echo(f"drawn: {chart}", err=True)

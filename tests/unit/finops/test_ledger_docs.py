@@ -15,7 +15,7 @@ from router.finops.bill_lines import Line
 from router.finops.dimensions import dimension
 from router.finops.fleet_bill import costed
 from router.finops.focus import COLUMNS, EXTRA, VALIDATOR_NAMES
-from router.finops.period import period
+from router.finops.period import period, rfc3339
 from router.finops.reconcile import Reconciliation
 from router.finops.report import report
 from router.ledger.fleet_time import FleetTime
@@ -44,9 +44,13 @@ def month():
         nano_baseline=390_159, service_ms=20_000.0, capacity=1120, nano_hour=TRN,
     )  # fmt: skip
     for n in range(20_000):
-        yield replace(small, request_id=f"s{n}")
+        yield replace(small, request_id=f"s{n}", at=_after_h(720 * n / 20_000))
     for n in range(10_000):
-        yield replace(large, request_id=f"l{n}")
+        yield replace(large, request_id=f"l{n}", at=_after_h(10 * n / 10_000))
+
+
+def _after_h(hours: float) -> str:
+    return rfc3339(NOVEMBER + timedelta(hours=hours))
 
 
 def times():

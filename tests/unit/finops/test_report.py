@@ -11,8 +11,8 @@ from ledger_samples import ENTRY, MINUTE
 from router.finops.dimensions import dimension
 from router.finops.fleet_bill import FleetBills, costed
 from router.finops.money import dollars, nano_of, usd_cents, usd_text
-from router.finops.period import Period
-from router.finops.report import days, report
+from router.finops.period import Period, day_start, hour_start
+from router.finops.report import report, slots
 from router.finops.report_json import report_json
 from router.ledger.entry import corrections
 
@@ -33,6 +33,15 @@ def test_charged_idle_and_variance_make_up_the_bill():
     assert (fleet.idle, fleet.variance) == (60_000_000 - busy, busy - 1000)
     assert found.totals.sums.saved == 5000 - 1000 - 7
     assert found.totals.saved_net == 5000 - 1000 - 7 - fleet.idle - fleet.variance
+
+
+def test_an_hour_is_no_busier_than_what_was_paid_for_it():
+    waited = replace(ENTRY, service_ms=4_000_000.0)  # most of it in a queue
+    later = replace(MINUTE, minute="2026-11-01T13:00:00Z")
+    found = made(waited, times=[MINUTE, later])
+    (fleet,) = found.fleets
+    assert (fleet.bill, fleet.busy, fleet.idle) == (120_000_000, 60_000_000, 60_000_000)
+    assert fleet.idle + fleet.variance + 1000 == fleet.bill
 
 
 def test_a_cascade_counts_as_one_request_and_each_fleet_bears_its_own_charge():
@@ -137,10 +146,24 @@ def test_the_json_has_the_contracts_fields_and_exact_decimals():
 
 def test_a_chart_has_a_day_where_its_zone_has_one():
     late = replace(ENTRY, request_id="b", at="2026-11-01T16:00:00.000Z")
-    found = days([ENTRY, late], [MINUTE], ZoneInfo("Asia/Shanghai"))
-    assert [(str(day.day), day.totals.sums.nano, day.totals.bill) for day in found] == [
-        ("2026-11-01", 1000, 60_000_000),
-        ("2026-11-02", 1000, 0),
+    zone = ZoneInfo("Asia/Shanghai")
+    found = slots([ENTRY, late], [MINUTE], lambda at: day_start(at, zone))
+    assert [(str(day.start), day.totals.sums.nano, day.totals.bill) for day in found] == [
+        ("2026-11-01 00:00:00+08:00", 1000, 60_000_000),
+        ("2026-11-02 00:00:00+08:00", 1000, 0),
+    ]
+
+
+def test_a_chart_of_hours_tells_the_hour_that_comes_twice():
+    zone = ZoneInfo("Europe/Berlin")
+    rows = [
+        replace(ENTRY, request_id=at, at=at)
+        for at in ("2026-10-25T01:30:00.000Z", "2026-10-25T00:30:00.000Z")
+    ]
+    found = slots(rows, [], lambda at: hour_start(at, zone))
+    assert [slot.start.isoformat() for slot in found] == [
+        "2026-10-25T02:00:00+02:00",
+        "2026-10-25T02:00:00+01:00",
     ]
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from policies import from_compiled
-from policies.budgets import counting, value_of
+from policies.match import counting, value_of
 from policies.model import Budget, Facts, Match
 from policies.names import Names
 from policies.parse import parse

@@ -54,6 +54,9 @@ budgets:
   - {id: search-team, match: {team: search}, usd: 400, per: month, tz: UTC,
      when_spent: downgrade, hard_usd: 440, alert_at: [0.5, 0.8, 1.0]}
   - {id: any-key, match: {key: "*"}, usd: 20, per: day, when_spent: reject}
+rate_limits:
+  - {id: search-team, match: {team: search}, requests_per_min: 600, tokens_per_min: 200000,
+     concurrent: 20}
 shadow: {share: 0.01, judge: llama-4-scout, budget: sluice-shadow}
 canary:
   policy: production-next

@@ -174,9 +174,10 @@ def decided(rule, *candidates, judging=False):
 
 def test_what_is_hard_in_the_rule_holds_whatever_the_request_matched_by():
     rule = ", when: {tenant: crm, tier: simple}, residency: here"
-    _, verdict = decided(rule, candidate("p5"), candidate("far", "there"), candidate("elsewhere"))
+    own, verdict = decided(rule, candidate("p5"), candidate("far", "there"), candidate("elsewhere"))
     assert [c.fleet for c in verdict.ranked] == ["p5"]
     assert [r.code for r in verdict.refused] == ["residency", "not_in_use"]
+    assert [budget.id for budget in own.budgets] == ["sluice-shadow"]  # which pays
 
 
 def test_what_is_soft_in_the_rule_does_not():

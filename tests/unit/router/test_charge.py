@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from backends.cost import RateCard
 from backends.sse import Usage
-from router.charge import Charged, charge_json, charged, nano_of, usd_text
+from router.charge import Charged, charge_json, charged, usage_nano, usd_text
 
 CARD = RateCard(350_000_000, 35_000_000, 1_000_000_000)
 BASELINE = RateCard(1_000_000_000, 100_000_000, 10_000_000_000)
@@ -21,7 +21,7 @@ def test_unknown_tokens_or_prices_are_no_charge_rather_than_zero():
 
 
 def test_more_cached_than_sent_is_no_credit():
-    assert nano_of(CARD, Usage(10, 0, 1000)) == nano_of(CARD, Usage(10, 0, 10))
+    assert usage_nano(CARD, Usage(10, 0, 1000)) == usage_nano(CARD, Usage(10, 0, 10))
 
 
 def test_every_attempt_is_paid_and_the_baseline_would_have_served_once():

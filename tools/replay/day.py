@@ -11,6 +11,7 @@ take. Of a few requests nobody ever says what came of them.
 """
 
 import argparse
+import asyncio
 import heapq
 import itertools
 import json
@@ -19,7 +20,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,6 +54,8 @@ LOST = 0.002  # of the requests: their router was killed
 HOSTED_MS = 300.0, 15.0  # to the first token and for each: assumed of a fleet without a profile
 TEAMS = (("search", 5), ("crm", 3), ("ads", 2))
 HINTS = wire.parse_hints({})
+
+Event = Callable[[], Awaitable[None]]
 
 
 class Day:
@@ -89,19 +92,21 @@ class Day:
                 times.append(START.timestamp() + hour * 3600)
         return iter(sorted(times))
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Do what the keeper does: charge what ran out, write down the fleets' time."""
-        self.counts["expired"] += self.treasury.expire()
+        self.counts["expired"] += await self.treasury.expire()
         loads = self.tracker.loads(self.now_s)
-        self.ledger.add_fleet_time(fleet_time(self.world, loads, self._looked_s, self.now_s))
+        await self.treasury.add_fleet_time(
+            fleet_time(self.world, loads, self._looked_s, self.now_s)
+        )
         self._looked_s = self.now_s
 
-    def asked(self, number: int) -> tuple[float, Callable[[], None]] | None:
+    async def asked(self, number: int) -> tuple[float, Event] | None:
         """Decide and reserve one request; return when it ends and what happens then."""
         request_id, decision = f"req_{number:024x}", self._decision()
         self.counts["requests"] += 1
         try:
-            decision, held = self.treasury.set_aside(
+            decision, held = await self.treasury.set_aside(
                 request_id, self.world, decision, decided_by(self.world, stream=False)
             )
         except Refusal as refused:
@@ -124,7 +129,7 @@ class Day:
             outcome, usage, took_ms = "timed_out", Usage(usage.tokens_in, made), most_ms
         opening = self.tracker.started(candidate.fleet)
 
-        def ends() -> None:
+        async def ends() -> None:
             self.tracker.ended(candidate.fleet, opening)
             charge = charged(candidate.on.card, usage, estimated=False)
             assert charge is not None
@@ -148,16 +153,16 @@ class Day:
         self.counts[spent.outcome] += 1
 
 
-def replay(day: Day, requests: int) -> None:
+async def replay(day: Day, requests: int) -> None:
     """Run the day: whatever comes first happens first."""
     number, order = itertools.count(1), itertools.count()
-    events: list[tuple[float, int, Callable[[], None]]] = []
+    events: list[tuple[float, int, Event]] = []
 
-    def at(when_s: float, what: Callable[[], None]) -> None:
+    def at(when_s: float, what: Event) -> None:
         heapq.heappush(events, (when_s, next(order), what))
 
-    def arrive() -> None:
-        ending = day.asked(next(number))
+    async def arrive() -> None:
+        ending = await day.asked(next(number))
         if ending is not None:
             at(*ending)
 
@@ -167,9 +172,9 @@ def replay(day: Day, requests: int) -> None:
         at(START.timestamp() + minute * LOOK_S, day.look)
     while events:
         day.now_s, _, happens = heapq.heappop(events)
-        happens()
+        await happens()
     day.now_s += DAY_S  # every lease is over
-    day.counts["expired"] += day.treasury.expire()
+    day.counts["expired"] += await day.treasury.expire()
 
 
 def main() -> None:
@@ -181,7 +186,7 @@ def main() -> None:
     if (given.folder / "sluice.db").exists():
         parser.error(f"{given.folder}: there is a ledger already; give an empty folder")
     day = Day(given.folder, given.seed)
-    replay(day, given.requests)
+    asyncio.run(replay(day, given.requests))
     found = list(violations(day.ledger.books()))
     day.ledger.close()
     print(", ".join(f"{count:,} {what}" for what, count in day.counts.items()))

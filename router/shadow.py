@@ -128,7 +128,7 @@ class Shadow:
         judge = plan_judge(sample, None, *self._moment(generation))
         unsent: list[tuple[Planned, Held]] = []
         try:
-            self._set_aside((strong, judge), unsent)
+            await self._set_aside((strong, judge), unsent)
             answer = await self._answer(*unsent.pop(0), generation)
             judge = plan_judge(sample, answer, *self._moment(generation))
             (_, held) = unsent.pop(0)
@@ -172,7 +172,7 @@ class Shadow:
 
     # -- money and labels --------------------------------------------------------------------------
 
-    def _set_aside(self, calls: Sequence[Planned], held: list[tuple[Planned, Held]]) -> None:
+    async def _set_aside(self, calls: Sequence[Planned], held: list[tuple[Planned, Held]]) -> None:
         """Add what is set aside for each call, made one after the other. Raises LeftOut."""
         lasts_s = 0.0
         for planned in calls:
@@ -180,7 +180,7 @@ class Shadow:
             name = new_request_id(self._now(), secrets.token_hex(CHANCE_BYTES))
             with _store_failures():
                 keep_policy(self._state, planned.world.policy)  # receipts are recomputed with it
-                mine = self._treasury.hold(
+                mine = await self._treasury.hold(
                     name, planned.world, planned.decision, planned.worst_nano, lasts_s
                 )
             if mine is None:

@@ -119,7 +119,7 @@ class Treasury:
             return decision, Held(answer, decision.facts.at)
         raise _exhausted(answer.scope, answer.left_nano, now_s)
 
-    def hold(
+    async def hold(
         self, request_id: str, world: World, decision: Decision, nano: int, lasts_s: float
     ) -> Held | None:
         """Set `nano` aside for a call that is not decided anew; None: a budget hasn't as much.
@@ -129,7 +129,7 @@ class Treasury:
         now_s = self.now()
         scopes = scopes_of(world.policy.budgets, decision.facts, now_s, self._periods)
         worst = worst_entry(request_id, world, decision, nano, decision.facts.at)
-        answer = self.ledger.reserve(worst, scopes, now_s, now_s + lasts_s + LEASE_S)
+        answer = await self._taken(worst, scopes, now_s, now_s + lasts_s + LEASE_S)
         return Held(answer, decision.facts.at) if isinstance(answer, Reserved) else None
 
     def settle(
@@ -203,6 +203,25 @@ class Treasury:
         worst = worst_entry(request_id, world, decision, nano, decision.facts.at)
         lease_ends_s = now_s + decision.plan.limits.deadline_ms / 1000 + LEASE_S
         downgraded = frozenset(decision.facts.downgraded)
+        try:
+            answer = await self._taken(worst, scopes, now_s, lease_ends_s, downgraded, once)
+        except LedgerUnavailable as exc:
+            LOG.error("nothing could be set aside for request %s: %s", request_id, exc)
+            raise _unavailable() from None
+        if isinstance(answer, Before):
+            raise _again(answer)
+        return answer
+
+    async def _taken(
+        self,
+        worst: Entry,
+        scopes: Sequence[Scope],
+        now_s: float,
+        lease_ends_s: float,
+        downgraded: frozenset[str] = frozenset(),
+        once: Once | None = None,
+    ) -> Reserved | Refused | Downgrade | Before:
+        """Reserve; what nobody waits for any more is given back. Raises LedgerUnavailable."""
 
         def work() -> Reserved | Refused | Downgrade | Before:
             return self.ledger.reserve(worst, scopes, now_s, lease_ends_s, downgraded, once)
@@ -211,14 +230,7 @@ class Treasury:
             if isinstance(answer, Reserved):
                 self.ledger.release(answer, now_s)
 
-        try:
-            answer = await self._teller.do_soon(work, undo)
-        except LedgerUnavailable as exc:
-            LOG.error("nothing could be set aside for request %s: %s", request_id, exc)
-            raise _unavailable() from None
-        if isinstance(answer, Before):
-            raise _again(answer)
-        return answer
+        return await self._teller.do_soon(work, undo)
 
 
 def decided_by(world: World, *, stream: bool) -> Decided:

@@ -161,10 +161,9 @@ def _service_ms(candidate: Estimate, usage: Usage) -> float:
     load = candidate.load
     places = int(candidate.on.capacity) * load.replicas
     full = replace(load, in_flight=min(load.in_flight, max(0, places - 1)))
-    return (
-        candidate.on.predict(usage.tokens_in or 0, usage.tokens_out or 0, 1, full).e2e_p50_ms
-        or math.inf
-    )
+    tokens = usage.tokens_in or 0, usage.tokens_out or 0
+    predicted_ms = candidate.on.predict(*tokens, 1, full).e2e_p50_ms
+    return math.inf if predicted_ms is None else predicted_ms
 
 
 async def replay(day: Day, requests: int) -> None:

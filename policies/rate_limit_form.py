@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from policies.match import match_from, match_json
+from policies.match_form import match_faults
 from policies.model import RATES, SHADOW
 from yamlfile import Fault
 
@@ -18,6 +19,8 @@ def rate_limit_faults(limits: Mapping[int, Value]) -> Iterator[Fault]:
         if name in seen:
             yield (*path, "id"), f"rate limit {name}: this id stands twice"
         seen.add(name)
+        for at, said in match_faults(limit["match"], (*path, "match")):
+            yield at, f"rate limit {name}: {said}"
         if limit["match"].get("tenant") == SHADOW:
             said = f"`{SHADOW}` sends no requests of its own: its budget is what limits it"
             yield (*path, "match", "tenant"), f"rate limit {name}: {said}"

@@ -191,7 +191,7 @@ _MATCH = _object(
         "tenant": _TEXT,
         "team": _TEXT,
         "key": _TEXT,
-        "tags": {"type": "object", "additionalProperties": _TEXT},
+        "tags": {"type": "object", "additionalProperties": _TEXT, "minProperties": 1},
     },
 )
 _BUDGET = _object(

@@ -157,7 +157,7 @@ class App:
             exchange = Exchange(
                 self.runtime, generation, request, decision, request_id, heard, settle
             )
-            exchange.reservation = held.json()
+            exchange.reservation, exchange.meter.most_nano = held.json(), held.most_nano
             exchange.headers = admitted.headers
             answer = self._stream if request.stream else self._plain
             delivered = False

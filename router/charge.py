@@ -37,11 +37,14 @@ def charge_json(
     usd_router: float = 0.0,
     *,
     unknown: bool = False,
+    served: bool = True,
+    most_nano: int | None = None,
 ) -> dict[str, Any]:
     """Return the receipt's charge: every attempt is paid, the baseline would have served once.
 
     `usd_router`: what the router itself cost. `unknown`: the price of another attempt is not known,
-    so that the sum is an estimate.
+    so that the sum is an estimate. `served`: the last attempt's answer went out, else nothing was
+    worth anything. `most_nano`: a hard budget lets go what is beyond it, of the baseline alike.
     """
     if not charges:
         return {}
@@ -49,6 +52,11 @@ def charge_json(
     nano = sum(charge.nano for charge in charges)
     router_nano = round(usd_router * NANO)
     baseline_nano = usage_nano(baseline, last)
+    if baseline_nano is not None:
+        baseline_nano = baseline_nano if served else 0
+        if most_nano is not None and nano > most_nano:
+            baseline_nano = baseline_nano * most_nano // nano
+    nano = nano if most_nano is None else min(nano, most_nano)
     saved = None if baseline_nano is None else (baseline_nano - nano - router_nano) / NANO
     return {
         "usd": nano / NANO,

@@ -16,6 +16,7 @@ from router.world import World
 RECEIPT_DIGITS: Final = 16
 CHARGE, EXPIRED = "charge", "expired"
 LOST: Final = "lost"
+SERVED: Final = frozenset({"ok", "client_closed"})  # outcomes of an answer that was wanted
 UNKNOWN: Final = Usage(None, None)
 
 
@@ -101,7 +102,7 @@ def _entry(finished: Finished, n: int, spent: Spent, nano_router: int, *, last: 
         nano=spent.nano or 0,
         nano_marginal=_scaled(candidate.usd_marginal, scale),
         nano_average=_scaled(candidate.usd_average, scale),
-        nano_baseline=usage_nano(world.baseline.card, usage) if last else None,
+        nano_baseline=_baseline_nano(world, spent) if last else None,
         nano_router=nano_router,
         service_ms=spent.e2e_ms,
         capacity=int(on.capacity) or None,
@@ -112,6 +113,12 @@ def _entry(finished: Finished, n: int, spent: Spent, nano_router: int, *, last: 
         overrun_nano=0,
         receipt=digest if last else None,
     )
+
+
+def _baseline_nano(world: World, spent: Spent) -> int | None:
+    """Return what the baseline would have charged; for a failure, which served nobody, nothing."""
+    nano = usage_nano(world.baseline.card, spent.usage)
+    return nano if nano is None or spent.outcome in SERVED else 0
 
 
 def _scale(spent: Spent, facts: Facts) -> float | None:

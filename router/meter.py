@@ -11,7 +11,7 @@ from backends.cost import NANO
 from backends.sse import Usage
 from router.charge import Charged, charge_json, charged, usage_nano
 from router.decide import Attempt, Decision
-from router.entries import Spent
+from router.entries import SERVED, Spent
 from router.receipt import Json
 from router.runtime import Generation, Runtime
 
@@ -42,6 +42,7 @@ class Meter:
     spent: list[Spent] = field(default_factory=list)
     live: Live | None = None
     unknown: bool = False  # an attempt whose price nobody knows
+    most_nano: int | None = None  # that a hard budget lets the request be charged
 
     def begin(self, attempt: Attempt) -> None:
         opening = self.generation.tracker.started(attempt.candidate.fleet)
@@ -117,10 +118,10 @@ class Meter:
         """Return the charge of all attempts as if the running one had just ended well."""
         nano = sum(charge.nano for charge in self.charges)
         if self.live is None:
-            return nano if self.charges else None
+            return self._at_most(nano) if self.charges else None
         usage, _ = self._usage(self.live, "ok")
         running = usage_nano(self.live.attempt.candidate.on.card, usage)
-        return None if running is None else nano + running
+        return None if running is None else self._at_most(nano + running)
 
     def tokens(self) -> int | None:
         """Return the tokens of all attempts, in and out; None: of some nobody knows."""
@@ -135,7 +136,17 @@ class Meter:
         world = self.generation.world
         open_ms = sum(attempt["e2e_ms"] for attempt in self.attempts)
         usd_router = world.catalogue.router.usd(open_ms)
-        return charge_json(self.charges, world.baseline.card, usd_router, unknown=self.unknown)
+        return charge_json(
+            self.charges,
+            world.baseline.card,
+            usd_router,
+            unknown=self.unknown,
+            served=bool(self.spent) and self.spent[-1].outcome in SERVED,
+            most_nano=self.most_nano,
+        )
+
+    def _at_most(self, nano: int) -> int:
+        return nano if self.most_nano is None else min(nano, self.most_nano)
 
     def _usage(self, live: Live, outcome: str) -> tuple[Usage, bool]:
         """Return the usage that the fleet told, and whether it is estimated. If it told none: of a

@@ -161,7 +161,7 @@ class Shadow:
             heard,
             partial(self._settle, planned, held),
         )
-        exchange.reservation = held.json()
+        exchange.reservation, exchange.meter.most_nano = held.json(), held.most_nano
         outcome = await exchange.plain()
         if not isinstance(outcome, Served):
             raise LeftOut(f"{planned.role}_failed")

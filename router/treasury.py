@@ -52,6 +52,12 @@ class Held:
     reserved: Reserved
     at: str
 
+    @property
+    def most_nano(self) -> int | None:
+        """Return the most that is charged; None: no hard budget counts the request."""
+        hard = any(scope.hard_nano is not None for scope in self.reserved.scopes)
+        return self.reserved.nano if hard else None
+
     def json(self) -> Json:
         """Return the receipt's `reservation`."""
         scopes = [
@@ -266,10 +272,17 @@ def _unavailable() -> Refusal:
     return Refusal(503, told, "ledger_unavailable", headers=((b"retry-after", b"1"),))
 
 
+_STATES: Final[Mapping[str, str]] = {
+    "open": "it is under way",
+    "settled": "it was sent and charged, whatever came of it, and its answer is not kept",
+    "expired": "its router ended before it was over, and it is charged in full",
+}
+
+
 def _again(before: Before) -> Refusal:
     extra: dict[str, object] = {"request_id": before.request_id, "state": before.state}
     if not before.same_body:
         told = f"this idempotency key was used for another body, by {before.request_id}"
         return Refusal(422, told, "idempotency_key_reused", "idempotency-key", extra=extra)
-    told = f"this request was made before: {before.request_id} is {before.state}"
+    told = f"this request was made before, as {before.request_id}: {_STATES[before.state]}"
     return Refusal(409, told, "already_requested", "idempotency-key", extra=extra)

@@ -74,15 +74,21 @@ def entry_of(line: bytes | str) -> Entry:
 
 
 def clamped(entries: Sequence[Entry], at_most_nano: int) -> tuple[Entry, ...]:
-    """Return the rows cut, from the last on, to `at_most_nano` together; the rest is overrun."""
-    if sum(entry.nano for entry in entries) <= at_most_nano:
+    """Return the rows cut, from the last on, to `at_most_nano` together; the rest is overrun. What
+    the baseline would have charged is cut alike: what was let go is nobody's saving.
+    """
+    whole = sum(entry.nano for entry in entries)
+    if whole <= at_most_nano:
         return tuple(entries)
     left, cut = at_most_nano, []
     for entry in entries:
         nano = min(entry.nano, left)
         left -= nano
         overrun = entry.overrun_nano + entry.nano - nano
-        cut.append(replace(entry, nano=nano, overrun_nano=overrun))
+        baseline = entry.nano_baseline
+        if baseline is not None:
+            baseline = baseline * at_most_nano // whole
+        cut.append(replace(entry, nano=nano, overrun_nano=overrun, nano_baseline=baseline))
     return tuple(cut)
 
 

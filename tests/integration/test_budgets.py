@@ -76,6 +76,34 @@ def test_a_request_is_charged_what_it_used_and_leaves_a_row(start_router, upstre
     assert row.reserved_nano == round(receipt["reservation"]["usd"] * 1e9)
 
 
+def test_what_a_hard_budget_lets_go_is_said_the_same_by_header_receipt_and_row(
+    start_router, upstream
+):
+    """The fleet makes more than it was asked for."""
+    upstream.script = lambda body, send, gone: send(answered(tokens_out=1_000_000))
+    text = with_budgets(f"id: all, match: {{}}, usd: 1, {DAY}: reject")
+    router = start_router(one(upstream), text)
+    answer = router.chat("hi", max_tokens=10)
+    receipt = router.receipt(answer)
+    (row,) = entries(router)
+    assert row.overrun_nano > row.nano == row.reserved_nano
+    assert row.nano == round(float(answer.headers["x-sluice-cost-usd"]) * 1e9)
+    charge = receipt["charge"]
+    assert row.nano == round(charge["usd"] * 1e9)
+    assert row.nano_baseline == round(charge["usd_baseline"] * 1e9) == row.nano
+    assert charge["usd_saved"] <= 0  # the baseline itself has served
+
+
+def test_a_request_that_failed_saves_nothing(start_router, upstream):
+    upstream.script = lambda body, send, gone: "close"
+    router = start_router(one(upstream), policy())
+    failed = router.chat("hi", max_tokens=10)
+    assert failed.status_code == 502
+    (row,) = entries(router)
+    assert row.nano > 0
+    assert row.nano_baseline == 0
+
+
 def test_a_spent_budget_is_a_402_that_says_which_and_until_when(start_router, upstream):
     upstream.script = lambda body, send, gone: send(answered())
     text = with_budgets(f"id: tiny, match: {{tenant: '*'}}, usd: 0.000001, {DAY}: reject")

@@ -110,6 +110,34 @@ def test_the_compiled_form_says_the_same_and_a_policy_without_budgets_keeps_its_
             "7: budgets[0].alert_at[0]: ",
         ),
         (
+            ["id: a, match: {}, usd: 5, per: day, when_spent: reject, alert_at: [0.8, 80]"],
+            "7: budget a: `alert_at` 80 is never reached, 1 is the most (a share of `usd`: 0.8 is",
+        ),
+        (
+            ["id: a, match: {}, usd: 5, per: day, when_spent: downgrade, alert_at: [1.2]"],
+            "7: budget a: `alert_at` 1.2 is never reached, 1.1 is the most",
+        ),
+        (
+            ["id: a, match: {}, usd: 5, per: day, when_spent: alert, alert_at: [50]"],
+            "7: budget a: `alert_at` 50 is never reached, 10 is the most",
+        ),
+        (
+            ["id: a, match: {key: sk-sluice-ab0619c6-x}, usd: 5, per: day, when_spent: reject"],
+            "7: budget a: a key is meant by its 8 hex digits, without `sk-sluice-`",
+        ),
+        (
+            ["id: a, match: {team: 'fr*'}, usd: 5, per: day, when_spent: reject"],
+            "7: budget a: `fr*`: `*` stands alone for any value",
+        ),
+        (
+            ["id: a, match: {tags: {app: 'x*'}}, usd: 5, per: day, when_spent: reject"],
+            "7: budget a: `x*`: `*` stands alone for any value",
+        ),
+        (
+            ["id: a, match: {tags: {}}, usd: 5, per: day, when_spent: reject"],
+            "7: budgets[0].match.tags: ",
+        ),
+        (
             ["id: a, match: {}, usd: 5, per: day, when_spent: reject"] * 2,
             "8: budget a: this id stands twice",
         ),

@@ -35,6 +35,18 @@ def test_every_attempt_is_paid_and_the_baseline_would_have_served_once():
     assert (found["tokens_in"], found["tokens_out"]) == (100, 10)
 
 
+def test_what_a_hard_budget_lets_go_is_in_neither_charge_nor_baseline():
+    found = charge_json(
+        [Charged(Usage(100, 10), 45_000, estimated=False)], BASELINE, most_nano=9_000
+    )
+    assert (found["usd"], found["usd_baseline"]) == (9_000 / 1e9, 40_000 / 1e9)
+
+
+def test_a_request_that_failed_saves_nothing():
+    found = charge_json([Charged(Usage(100, 0), 45_000, estimated=True)], BASELINE, served=False)
+    assert (found["usd_baseline"], found["usd_saved"]) == (0.0, -45_000 / 1e9)
+
+
 def test_the_routers_own_cost_is_its_own_line_and_lowers_the_saving():
     found = charge_json([Charged(Usage(100, 10), 45_000, estimated=False)], BASELINE, 0.000009)
     assert found["usd"] == 45_000 / 1e9

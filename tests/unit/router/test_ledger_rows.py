@@ -42,6 +42,11 @@ def test_a_charge_is_cut_from_the_last_row_on():
     assert sum(row.nano for row in cut) == 100
 
 
+def test_what_is_let_go_is_nobody_s_saving():
+    rows = (charge("r1", 60), charge("r1", 140, n=1, nano_baseline=1000))
+    assert [row.nano_baseline for row in clamped(rows, 100)][1:] == [500]
+
+
 def test_a_correction_leaves_the_true_sum_in_every_column():
     expired = replace(worst("r1", 100), nano_marginal=9, nano_router=4, overrun_nano=0)
     true = charge("r1", 30, nano_marginal=2, nano_baseline=90, nano_router=5)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from backends.cost import NANO
+from router.finops.money import exact
 from router.ledger.port import Alert
 from router.runtime import LOG
 from router.sns import Topic
@@ -53,8 +54,8 @@ class Alerts:
 
     def __call__(self, alerts: Sequence[Alert]) -> None:
         for alert in alerts:
-            said = "budget %s (%s, %s): %.0f %% of $%.2f is spent"
-            usd, share = alert.soft_nano / NANO, alert.share * 100
+            said = "budget %s (%s, %s): %.0f %% of %s is spent"
+            usd, share = exact(alert.soft_nano), alert.share * 100
             LOG.warning(said, alert.budget, alert.value, alert.period, share, usd)
             if self._target is None:
                 continue

@@ -3,6 +3,9 @@
 from collections.abc import Collection, Sequence
 
 from policies.model import Facts
+from router.cli.width import left as to_left
+from router.cli.width import right as to_right
+from router.cli.width import width
 from router.decide import Decision
 from router.estimate import Estimate
 from router.world import World
@@ -114,12 +117,12 @@ def _usd(value: float | None) -> str:
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[str] = _LEFT) -> str:
     """Return a table; the columns named in `left` begin at the left, figures end at the right."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    widths = [max(width(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = []
-    for row in [head, tuple("-" * width for width in widths), *rows]:
+    for row in [head, tuple("-" * columns for columns in widths), *rows]:
         cells = [
-            cell.ljust(width) if name in left else cell.rjust(width)
-            for cell, width, name in zip(row, widths, head, strict=True)
+            (to_left if name in left else to_right)(cell, columns)
+            for cell, columns, name in zip(row, widths, head, strict=True)
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)

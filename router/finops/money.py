@@ -25,6 +25,12 @@ def dollars(nano: int) -> str:
     return f"{'-' if nano < 0 else ''}${usd_cents(abs(nano))}"
 
 
+def exact(nano: int) -> str:
+    """Return it to the nano-dollar, in a sentence: $20.00, -$0.0001."""
+    whole, _, rest = usd_text(abs(nano)).partition(".")
+    return f"{'-' if nano < 0 else ''}${whole}.{rest.rstrip('0').ljust(2, '0')}"
+
+
 def nano_of(text: str) -> int:
     """Return USD as whole nano-USD, half to even; raise ValueError for what is no finite number."""
     try:

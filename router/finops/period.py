@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
+_YEAR = re.compile(r"\d{4}")
 _MONTH = re.compile(r"\d{4}-\d{2}")
-_FORMS = "2026-11, 2026-11-21, 2026-11-21T09:00 or 2026-11-21T09:00+08:00"
+_FORMS = "2026, 2026-11, 2026-11-21, 2026-11-21T09:00 or 2026-11-21T09:00+08:00"
 BEGIN, END = "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"
 
 
@@ -50,6 +51,8 @@ def period(start: str | None, end: str | None, zone: tzinfo) -> Period:
 def instant(text: str, zone: tzinfo, option: str) -> datetime:
     """Return the instant in UTC. A day starts at its first moment, even where that isn't 00:00."""
     try:
+        if _YEAR.fullmatch(text):
+            return _midnight(date.fromisoformat(f"{text}-01-01"), zone)
         if _MONTH.fullmatch(text):
             return _midnight(date.fromisoformat(f"{text}-01"), zone)
         if len(text) == len("2026-11-21"):

@@ -83,7 +83,7 @@ class Reconciliation:
     _cells: dict[tuple[str, date], _Cell] = field(default_factory=dict)
     _days: set[date] = field(default_factory=set)
     _unallocated: Counter[str] = field(default_factory=Counter)
-    _unallocated_parts: int = 0
+    _unallocated_lines: int = 0
     _apart: dict[Kind, Counter[str | None]] = field(default_factory=dict)
 
     def line(self, line: Line) -> None:
@@ -93,9 +93,13 @@ class Reconciliation:
         if day == last:
             if self._is_within(day):
                 self.lines += 1
+                self._unallocated_lines += _is_unallocated(line)
                 self._part(line, day, line.nano, line.hours)
             return
-        for day, before, after in _days_of(line):
+        days = _days_of(line)
+        if any(self._is_within(day) for day, _, _ in days):
+            self._unallocated_lines += _is_unallocated(line)
+        for day, before, after in days:
             if self._is_within(day):
                 self.lines += before == 0
                 nano = round(line.nano * after) - round(line.nano * before)
@@ -129,7 +133,7 @@ class Reconciliation:
 
         return Apart(
             dict(self._unallocated.most_common()),
-            self._unallocated_parts,
+            self._unallocated_lines,
             of("credit"),
             of("tax"),
             of("purchase"),
@@ -147,7 +151,6 @@ class Reconciliation:
             return
         if line.fleet is None:
             self._unallocated[line.service] += nano
-            self._unallocated_parts += 1
             return
         cell = self._cells.get((line.fleet, day))
         if cell is None:
@@ -157,6 +160,10 @@ class Reconciliation:
         if hours is not None:
             cell.machines += nano
             cell.hours += hours
+
+
+def _is_unallocated(line: Line) -> bool:
+    return line.kind == "usage" and line.fleet is None
 
 
 def _decimal(share: Fraction) -> Decimal:

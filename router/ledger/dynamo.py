@@ -16,12 +16,14 @@ from router.ledger.dynamo_books import books
 from router.ledger.dynamo_charge import ROUNDS, Charges
 from router.ledger.dynamo_rows import Rows
 from router.ledger.dynamo_scopes import Scopes, standing
+from router.ledger.dynamo_standings import Standings
 from router.ledger.dynamo_table import LEASES, Item, Key, Table, Unmet
 from router.ledger.entry import Entry, clamped, corrections, entry_json, entry_of, stamp
 from router.ledger.fleet_time import FleetTime
 from router.ledger.port import (
     NEVER,
     ONCE_S,
+    Adopted,
     Alert,
     Balance,
     Before,
@@ -31,9 +33,11 @@ from router.ledger.port import (
     Limit,
     NotReserved,
     Once,
+    Override,
     Refused,
     Reserved,
     Scope,
+    Standing,
 )
 from router.ledger.standing import checked, judged
 
@@ -62,6 +66,7 @@ class DynamoLedger:
     ) -> None:
         self._table = Table(client, table)
         self._scopes = Scopes(self._table, shards or {})
+        self._standings = Standings(self._table)
         self._rows = Rows(self._table)
         self._charges = Charges(self._table, self._rows)
 
@@ -247,6 +252,18 @@ class DynamoLedger:
         if until_s <= now_s:
             raise ValueError("an override ends after it begins")
         self._scopes.override(budget, value, soft_nano, until_s, now_s)
+
+    def end_override(self, budget: str, value: str, now_s: float) -> bool:
+        return self._scopes.end_override(budget, value, now_s)
+
+    def adopted(self) -> Adopted | None:
+        return self._standings.adopted()
+
+    def overrides(self, now_s: float) -> list[Override]:
+        return self._standings.overrides(now_s)
+
+    def standings(self, now_s: float, *, closed: bool = False) -> list[Standing]:
+        return self._standings.standings(now_s, closed=closed)
 
     def entries(self, start: str, end: str) -> Iterator[Entry]:
         return self._rows.entries(start, end)

@@ -164,6 +164,18 @@ class Scopes:
         _limit(adopted).overridden(soft_nano)
         item = {"pk": f"OVERRIDE#{budget}", "sk": value, "soft": soft_nano, "until_s": until_s}
         self._table.put(item, "attribute_not_exists(#other)", {})
+        self._renew_value(budget, value, now_s)
+
+    def end_override(self, budget: str, value: str, now_s: float) -> bool:
+        """Rows that whoever died at it left as they were are renewed by the next."""
+        key = (f"OVERRIDE#{budget}", value)
+        before = self._table.get(key)
+        with suppress(Unmet):  # there is none
+            self._table.delete(key, "attribute_exists(#pk)", {})
+        self._renew_value(budget, value, now_s)
+        return bool(before) and before["until_s"] > now_s
+
+    def _renew_value(self, budget: str, value: str, now_s: float) -> None:
         values = {"pk": f"S#{budget}", "sk": f"{value}#"}
         for row in self._table.query("#pk = :pk AND begins_with(#sk, :sk)", values):
             if row["value"] == value:

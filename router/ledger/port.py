@@ -144,6 +144,41 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
+class Adopted:
+    """The policy whose limits are in force, by budget id."""
+
+    policy_hash: str
+    limits: Mapping[str, Limit]
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Another soft limit of one value, until then."""
+
+    budget: str
+    value: str
+    soft_nano: int
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A scope that was touched, and the limit in force; `until_s`: of its override, None: none.
+
+    avail of the balance is `limit.nano` - spent - reserved.
+    """
+
+    budget: str
+    value: str
+    period: str
+    ends: str
+    limit: Limit
+    spent: int
+    reserved: int
+    until_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Expired:
     """How many leases had run out and were charged, and what that told."""
 
@@ -220,6 +255,24 @@ class Limits(Protocol):
         KeyError: no such budget was adopted.
         """
 
+    def end_override(self, budget: str, value: str, now_s: float) -> bool:
+        """Put the adopted limit in force again; False: there was no override."""
+
+
+class Standings(Protocol):
+    """What is left of the budgets that were adopted last; no row of a charge is read."""
+
+    def adopted(self) -> Adopted | None:
+        """Return what was adopted last; None: nothing ever was."""
+
+    def overrides(self, now_s: float) -> list[Override]:
+        """Return those in force, by budget and value."""
+
+    def standings(self, now_s: float, *, closed: bool = False) -> list[Standing]:
+        """Return the scopes of running periods, by budget, value and period; `closed`: also those
+        of periods that are over, with the limits that they had at their end.
+        """
+
 
 class Rows(Protocol):
     """What reports read; the rows from `start` until before `end` (RFC 3339, UTC), in order."""
@@ -232,7 +285,7 @@ class Rows(Protocol):
         """Add them; of two for one (fleet, minute, source) the one that covers more seconds."""
 
 
-class Ledger(Money, Limits, Rows, Protocol):
+class Ledger(Money, Limits, Standings, Rows, Protocol):
     """All of it: one store. Any thread may use it."""
 
     @property

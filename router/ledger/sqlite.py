@@ -17,6 +17,7 @@ from router.ledger.port import (
     MOST_NANO,
     NEVER,
     ONCE_S,
+    Adopted,
     Alert,
     Balance,
     Before,
@@ -25,9 +26,11 @@ from router.ledger.port import (
     Limit,
     NotReserved,
     Once,
+    Override,
     Refused,
     Reserved,
     Scope,
+    Standing,
     State,
 )
 from router.ledger.sqlite_db import Database
@@ -189,6 +192,18 @@ class SqliteLedger:
         if until_s <= now_s:
             raise ValueError("an override ends after it begins")
         self._db.write(lambda: self._scopes.override(budget, value, soft_nano, until_s, now_s))
+
+    def end_override(self, budget: str, value: str, now_s: float) -> bool:
+        return self._db.write(lambda: self._scopes.end_override(budget, value, now_s))
+
+    def adopted(self) -> Adopted | None:
+        return self._db.read(self._scopes.adopted)
+
+    def overrides(self, now_s: float) -> list[Override]:
+        return self._db.read(lambda: self._scopes.overrides(now_s))
+
+    def standings(self, now_s: float, *, closed: bool = False) -> list[Standing]:
+        return self._db.read(lambda: self._scopes.standings(now_s, closed=closed))
 
     def entries(self, start: str, end: str) -> Iterator[Entry]:
         rows = self._db.rows(_ENTRIES + _BETWEEN, _day(start), start, end)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from router.ledger.entry import stamp
-from router.ledger.port import Alert, Balance, Limit, Scope
+from router.ledger.port import Adopted, Alert, Balance, Limit, Override, Scope, Standing
 from router.ledger.sqlite_db import Database
 from router.ledger.sqlite_schema import FOREVER_S
 from router.ledger.standing import alerts_due, next_alert
@@ -23,6 +23,16 @@ UPDATE ledger_scopes SET soft = ?, hard = ?, alert_at = ?, avail = avail + ? - l
 """
 _LIVE = "SELECT id, budget, value, fired FROM ledger_scopes WHERE ends > ?"
 _ALERT = "SELECT budget, value, period, ends, soft, hard, alert_at, fired, spent"
+_STANDINGS = """
+SELECT s.budget, s.value, s.period, s.ends, s.soft, s.hard, s.alert_at, s.until_s, s.spent,
+  s.reserved
+FROM ledger_scopes s JOIN ledger_limits USING (budget) WHERE s.ends > ?
+ORDER BY s.budget, s.value, s.period
+"""
+_OVERRIDES = """
+SELECT o.budget, o.value, o.soft, o.until_s FROM ledger_overrides o
+JOIN ledger_limits USING (budget) WHERE o.until_s > ? ORDER BY o.budget, o.value
+"""
 
 
 class Scopes:
@@ -88,6 +98,39 @@ class Scopes:
         live = f"{_LIVE} AND budget = ? AND value = ?"
         for id_, _, _, fired in self._run(live, (stamp(now_s), budget, value)).fetchall():
             self._put(id_, limit, until_s, json.loads(fired))
+
+    def end_override(self, budget: str, value: str, now_s: float) -> bool:
+        ended = "DELETE FROM ledger_overrides WHERE budget = ? AND value = ? RETURNING until_s"
+        before = self._run(ended, (budget, value)).fetchone()
+        base = self._adopted(budget)
+        live = f"{_LIVE} AND budget = ? AND value = ?"
+        for id_, _, _, fired in self._run(live, (stamp(now_s), budget, value)).fetchall():
+            if base is not None:
+                self._put(id_, base, FOREVER_S, json.loads(fired))
+        return before is not None and before[0] > now_s
+
+    def adopted(self) -> Adopted | None:
+        found = self._run("SELECT policy_hash FROM ledger_adopted").fetchone()
+        if found is None:
+            return None
+        rows = self._run("SELECT budget, soft, hard, alert_at FROM ledger_limits ORDER BY budget")
+        return Adopted(found[0], {budget: _limit(*row) for budget, *row in rows})
+
+    def overrides(self, now_s: float) -> list[Override]:
+        return [Override(*row) for row in self._run(_OVERRIDES, (now_s,))]
+
+    def standings(self, now_s: float, *, closed: bool) -> list[Standing]:
+        now = stamp(now_s)
+        rows = self._run(_STANDINGS, ("" if closed else now,)).fetchall()
+        return [self._standing(row, now_s, now) for row in rows]
+
+    def _standing(self, row: tuple[Any, ...], now_s: float, now: str) -> Standing:
+        budget, value, period, ends, soft, hard, alert_at, until_s, spent, reserved = row
+        limit = _limit(soft, hard, alert_at)
+        if ends > now and until_s <= now_s:  # the next reservation will write it so
+            limit, until_s = self._in_force(budget, value, now_s, limit)
+        shown = until_s if ends > now and until_s != FOREVER_S else None
+        return Standing(budget, value, period, ends, limit, spent, reserved, shown)
 
     def alerts(self, ids: Iterable[int]) -> list[Alert]:
         """Return what these scopes have to tell now, and note that it was told."""

@@ -21,7 +21,18 @@ from router.ledger.dynamo import DynamoLedger
 from router.ledger.dynamo_table import definition
 from router.ledger.entry import stamp
 from router.ledger.fleet_time import FleetTime
-from router.ledger.port import Alert, Before, Downgrade, NotReserved, Once, Refused, Reserved
+from router.ledger.port import (
+    Adopted,
+    Alert,
+    Before,
+    Downgrade,
+    NotReserved,
+    Once,
+    Override,
+    Refused,
+    Reserved,
+    Standing,
+)
 from router.ledger.sqlite import SqliteLedger
 
 FOREVER = "9999"
@@ -409,6 +420,62 @@ def test_an_override_of_no_budget_is_a_slip(ledger):
         ledger.override("team", "team=search", 0, NOW + 3600, NOW)
     with pytest.raises(ValueError, match="ends after it begins"):
         ledger.override("team", "team=search", 10, NOW, NOW)
+
+
+def test_an_override_that_is_ended_gives_the_adopted_limit_back(ledger):
+    team = scope(soft=1000, hard=1100, on_spent="downgrade")
+    ledger.adopt({"team": limit(1000, 1100)}, "hash-a", NOW)
+    ledger.reserve(worst("r1", 900), (team,), NOW, LEASE)
+    ledger.override("team", "team=search", 2000, NOW + 3600, NOW)
+    assert ledger.end_override("team", "team=search", NOW + 1)
+    assert balance(ledger, team, NOW + 1) == (1100, 0, 900)
+    assert isinstance(ledger.reserve(worst("r2", 200), (team,), NOW, LEASE), Downgrade)
+    assert not ledger.end_override("team", "team=search", NOW + 1)
+    assert not ledger.end_override("team", "team=mail", NOW + 1)
+    assert ledger.overrides(NOW + 1) == []
+
+
+def test_an_override_that_ran_out_is_none_to_end(ledger):
+    ledger.adopt({"team": limit(1000)}, "hash-a", NOW)
+    ledger.override("team", "team=search", 2000, NOW + 3600, NOW)
+    assert not ledger.end_override("team", "team=search", NOW + 3600)
+
+
+def test_it_tells_which_policy_was_adopted_last_with_its_limits(ledger):
+    assert ledger.adopted() is None
+    ledger.adopt({"team": limit(1000, None, (0.5,)), "key": limit(10, 11)}, "hash-a", NOW)
+    ledger.adopt({"team": limit(700, None, (0.5,))}, "hash-b", NOW)
+    assert ledger.adopted() == Adopted("hash-b", {"team": limit(700, None, (0.5,))})
+
+
+def test_what_is_left_of_every_running_scope_is_told(ledger):
+    ledger.adopt({"team": limit(1000, 1100), "app": limit(500)}, "hash-a", NOW)
+    team = scope(soft=1000, hard=1100, on_spent="downgrade")
+    app, before = scope("app", 500, value="tags.app=数据"), scope(period="2026-10", ends=stamp(NOW))
+    held = ledger.reserve(worst("r1", 300), (team, app), NOW, LEASE)
+    ledger.settle(held, (charge("r1", 120),), NOW)
+    ledger.reserve(worst("r2", 40), (team,), NOW, LEASE)
+    ledger.reserve(worst("r3", 7), (before,), NOW - 86400, LEASE)
+    ledger.override("app", "tags.app=数据", 900, NOW + 3600, NOW)
+    name = ("app", "tags.app=数据", "2026-11", ENDS)
+    of_app = Standing(*name, limit(900), 120, 0, NOW + 3600)
+    of_team = Standing("team", "team=search", "2026-11", ENDS, limit(1000, 1100), 120, 40, None)
+    assert ledger.standings(NOW) == [of_app, of_team]
+    assert ledger.overrides(NOW) == [Override("app", "tags.app=数据", 900, NOW + 3600)]
+    closed = ledger.standings(NOW, closed=True)
+    over = Standing("team", "team=search", "2026-10", stamp(NOW), limit(1000, 1100), 0, 7, None)
+    assert closed == [of_app, over, of_team]
+    later = ledger.standings(NOW + 3600)[0]
+    assert (later.limit, later.until_s) == (limit(500), None)
+    assert ledger.overrides(NOW + 3600) == []
+
+
+def test_budgets_that_were_taken_out_of_the_policy_are_not_told(ledger):
+    ledger.adopt({"team": limit(1000)}, "hash-a", NOW)
+    ledger.reserve(worst("r1", 300), (scope(),), NOW, LEASE)
+    ledger.override("team", "team=search", 900, NOW + 3600, NOW)
+    ledger.adopt({"other": limit(1000)}, "hash-b", NOW)
+    assert (ledger.standings(NOW, closed=True), ledger.overrides(NOW)) == ([], [])
 
 
 def order(body="body", key_id="ab12cd34"):

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import boto3
 import pytest
@@ -46,6 +47,12 @@ def hook(upstream):
 def answers(upstream, *statuses):
     left = list(statuses)
     upstream.script = lambda body, send, gone: send(plain({}, left.pop(0)))
+
+
+@pytest.mark.parametrize(("nano", "said"), [(100_000, "$0.0001"), (1, "$0.000000001")])
+def test_the_log_tells_a_small_limit_in_full(caplog, nano, said):
+    asyncio.run(told(None, replace(ALERT, soft_nano=nano)))
+    assert f"budget team-month (team=search, 2026-11): 80 % of {said} is spent" in caplog.text
 
 
 # -- a webhook -------------------------------------------------------------------------------------

@@ -375,6 +375,9 @@ def test_an_override_lets_a_spent_budget_go_on_for_a_time(start_router, upstream
     router = start_router(one(upstream), text, team="search")
     assert router.chat("hi").status_code == 402
     given = ("ledger", "override", "tiny", "team=search", "--usd", "1", "--state", router.state)
+    for typo in ("team=*", "all", "search"):
+        refused = sluice(*given[:3], typo, *given[4:], "--until", "1h")
+        assert (refused.returncode, "(valid: `team=X`, X any name)" in refused.stderr) == (3, True)
     assert sluice(*given, "--until", "1h").returncode == 0
     assert router.chat("hi").status_code == 200
     wrong = sluice("ledger", "override", "tinny", "all", "--usd", "1", "--until", "1h",

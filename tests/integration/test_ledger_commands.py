@@ -129,7 +129,7 @@ def test_the_chart_is_drawn_and_has_the_days(rows, tmp_path):
         (["--by", "team", "--tz", "Asia/Shangai"], "did you mean `Asia/Shanghai`?"),
         (["--by", "team", "--chart", "x.gif"], "a picture is .svg or .png"),
         (["--by", "team", "--chart", "no/where.svg"], "its folder doesn't exist"),
-        (["--by", "team", "--from", "2027", "--chart", "x.svg"], "is no time"),
+        (["--by", "team", "--from", "20270", "--chart", "x.svg"], "is no time"),
         (["--by", "team", "--from", "2027-01", "--chart", "x.svg"], "nothing to draw"),
     ],
 )
@@ -235,6 +235,48 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(rows, tmp_path):
 )
 def test_bad_input_of_an_export_is_told(rows, arguments, said):
     assert said in quickly("export", *arguments, "--rows", rows, code=3).stderr
+
+
+def test_an_export_never_goes_over_the_ledger_or_its_own_rows(rows, tmp_path):
+    SqliteLedger(tmp_path).close()
+    copy, linked, hard = tmp_path / "rows.jsonl", tmp_path / "link", tmp_path / "hard"
+    copy.write_bytes(rows.read_bytes())
+    linked.symlink_to(tmp_path / "sluice.db")
+    hard.hardlink_to(tmp_path / "sluice.db")
+    before = (tmp_path / "sluice.db").read_bytes()
+    names = ["sluice.db", "sluice.db-wal", "sluice.db-shm", "../here/sluice.db", "link", "hard"]
+    (tmp_path.parent / "here").symlink_to(tmp_path)
+    for name in names:
+        out = tmp_path / name
+        arguments = ("--format", "csv", "--state", tmp_path, "--out", out)
+        assert "that is the ledger itself" in quickly("export", *arguments, code=3).stderr
+    assert (tmp_path / "sluice.db").read_bytes() == before
+    for out in (copy, tmp_path.parent / "here" / "rows.jsonl"):
+        arguments = ("--format", "csv", "--rows", copy, "--out", out)
+        assert "that is what `--rows` reads" in quickly("export", *arguments, code=3).stderr
+    assert copy.read_bytes() == rows.read_bytes()
+
+
+def test_a_chart_is_never_drawn_over_the_ledger(tmp_path):
+    SqliteLedger(tmp_path).close()
+    chart = tmp_path / "chart.svg"
+    chart.symlink_to(tmp_path / "sluice.db")
+    arguments = ("--by", "team", "--state", tmp_path, "--chart", chart)
+    assert "that is the ledger itself" in quickly("report", *arguments, code=3).stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["report", "--by", "team"], ["--ledger", "sqlite"]),
+        (["export", "--format", "csv", "--out", "-"], ["--ledger", "dynamodb:sluice"]),
+        (["export", "--format", "csv", "--out", "-"], ["--state", "."]),
+        (["reconcile", "--bill", __file__], ["--ledger", "sqlite"]),
+    ],
+)
+def test_rows_and_a_ledger_are_not_read_at_once(rows, command, option):
+    said = quickly(*command, "--rows", rows, *option, code=3).stderr
+    assert f"it goes without `{option[0]}`" in said
 
 
 def test_a_mistyped_option_is_invalid_input(rows):
@@ -353,6 +395,14 @@ def test_a_bill_may_be_packed_in_parts_or_in_parquet(rows, tmp_path):
         "reconcile", "--bill", tmp_path / "bill.parquet", *arguments, code=2, env=env
     ).stderr
     assert "pip install pyarrow" in lacks
+
+
+def test_a_bill_is_read_once(rows, tmp_path):
+    said = reconcile(agreeing(), rows, tmp_path, "--bill", tmp_path / "bill.csv", code=3).stderr
+    assert "bill.csv` is given twice: its lines would count twice" in said
+    (tmp_path / "link.csv").symlink_to(tmp_path / "bill.csv")
+    said = reconcile(agreeing(), rows, tmp_path, "--bill", tmp_path / "link.csv", code=3).stderr
+    assert "are the same file: its lines would count twice" in said
 
 
 def test_another_currency_is_refused_or_converted_by_a_dated_rate(rows, tmp_path):

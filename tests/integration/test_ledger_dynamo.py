@@ -127,6 +127,15 @@ def test_a_hot_scope_is_spread_and_never_overspent(client, table):
     assert wrong(ledger) == []
 
 
+def test_what_is_left_is_told_over_all_shards(client, table):
+    ledger, team = DynamoLedger(client, table, shards={"team": 4}), scope(soft=1003)
+    ledger.adopt({"team": limit(1003)}, "hash-a", NOW)
+    for number in range(20):
+        ledger.reserve(worst(f"r{number}", 20), (team,), NOW, LEASE)
+    (found,) = DynamoLedger(client, table).standings(NOW)
+    assert (found.value, found.limit.nano, found.reserved) == ("team=search", 1003, 400)
+
+
 def test_shards_tell_an_alert_once(client, table):
     ledger, watched = DynamoLedger(client, table, shards={"soft": 4}), alert(alert_at=(0.5,))
     told = []

@@ -45,7 +45,10 @@ def command(
 ) -> None:
     """Write what was charged. FOCUS leaves emulated fleets out: no model ran there."""
     over, _ = ours.chosen(start, end, tz)
+    ours.rows_alone(rows, "store", "state")
     _check(form, out, account)
+    if out != "-":
+        ours.spared(Path(out), state, rows)
     of = columns(validator_names=not strict_names)
     with told(), rows_of(store, state, rows) as ledger:
         if form == "focus" and out.endswith(PARQUET):

@@ -50,6 +50,8 @@ def command(
     """Join the bill by the tag `sluice:fleet`; say per fleet and day what differs, and why."""
     over, _ = ours.chosen(start, end, "UTC")
     within = (_day(over.start, "--from"), _day(over.end, "--to"))
+    ours.rows_alone(rows, "store")
+    _check_once(bills)
     with told(), rows_of(store, state, rows) as ledger:
         rates = _rates(state)
         used: dict[str, str] = {}
@@ -70,6 +72,19 @@ def command(
             click.echo(f"{currency} converted at {said}")
     if failed:
         raise SystemExit(FAILED)
+
+
+def _check_once(bills: tuple[Path, ...]) -> None:
+    """Refuse a file that is given twice: its lines would count twice."""
+    for n, bill in enumerate(bills):
+        for before in bills[:n]:
+            if bill.samefile(before):
+                named = f"`--bill {before}`"
+                if before != bill:
+                    named += f" and `--bill {bill}` are the same file"
+                else:
+                    named += " is given twice"
+                raise Ends(f"{named}: its lines would count twice", INVALID)
 
 
 def _day(at: str | None, option: str) -> date | None:

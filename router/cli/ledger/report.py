@@ -47,12 +47,13 @@ def command(
     as_json: bool,
 ) -> None:
     """Add up a period. What is charged, stands idle and varies makes up the fleets' bill."""
+    ours.rows_alone(rows, "store")
     over, zone = ours.chosen(start, end, tz)
     try:
         group = dimension(by)
     except ValueError as exc:
         raise Ends(f"`--by`: {exc}", INVALID) from None
-    draw = None if chart is None else _drawer(chart)
+    draw = None if chart is None else _drawer(ours.spared(chart, state, rows))
     with told(), rows_of(store, state, rows) as ledger:
         found = report(by, group, ledger.entries(*over.bounds), ledger.fleet_times(*over.bounds))
         baselines = _baselines(state, found.policies)

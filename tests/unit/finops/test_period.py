@@ -23,6 +23,11 @@ def test_a_month_is_as_long_as_its_clock_says():
     assert of("2026-11", "2026-12", SHANGHAI)[0] == "2026-10-31T16:00:00.000Z"
 
 
+def test_a_year_is_its_first_moment():
+    assert of("2026", "2027", SHANGHAI) == ("2025-12-31T16:00:00.000Z", "2026-12-31T16:00:00.000Z")
+    assert of(None, "2030") == of(None, "2030-01-01")
+
+
 def test_a_day_starts_at_its_first_moment_where_the_clock_leaps_over_midnight():
     assert of("2026-04-24", "2026-04-25", CAIRO)[0] == "2026-04-23T22:00:00.000Z"
     assert day_of("2026-04-23T22:00:00.000Z", CAIRO).isoformat() == "2026-04-24"
@@ -44,7 +49,7 @@ def test_without_times_all_is_meant():
     [
         ("2026-12-01", "2026-11-01", "is not before"),
         ("2026-11-01", "2026-11-01", "is the same instant as"),
-        ("2026-13", None, "`--from 2026-13` is no time (valid: 2026-11"),
+        ("2026-13", None, "`--from 2026-13` is no time (valid: 2026, 2026-11"),
         ("yesterday", None, "is no time"),
         (None, "2026-02-30", "`--to 2026-02-30` is no time"),
         ("2026-10-25T02:30", None, "stands for two instants"),

@@ -94,6 +94,14 @@ def test_lines_without_a_tag_and_what_is_no_use_of_anything_stand_apart():
     assert apart.purchases == {"cpu": 100 * DOLLAR}
 
 
+@pytest.mark.parametrize(("since", "lines"), [(None, 1), (2, 1), (5, 0)])
+def test_a_line_without_a_tag_counts_once_however_many_days_it_lasts(since, lines):
+    first = None if since is None else DAY.date().replace(day=since)
+    long = line(9, fleet=None, lasts=timedelta(days=3))
+    _, found = made([long], [], within=(first, None))
+    assert found.apart().unallocated_lines == lines
+
+
 def test_a_line_over_several_days_is_spread_to_the_last_nano():
     month = line(1.000000001, 720, lasts=timedelta(days=3), start=DAY + timedelta(hours=12))
     rows, _ = made([month], [])

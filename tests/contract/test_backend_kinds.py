@@ -595,7 +595,8 @@ def test_a_url_that_refuses_gives_its_turn_away_and_rests(run, opened, ask):
             for _ in range(4):
                 await ask(backend)
             assert len(server.requests) == 4
-            assert sorted(until > 0 for until in backend._rest_until) == [False, True]
+            resting = [replica.rest_until_s > 0 for replica in backend._pool.replicas._all]
+            assert resting == [True, False]
 
     run(main())
 
@@ -607,11 +608,12 @@ def test_a_url_that_rests_is_asked_when_no_other_answers(run, opened):
             playing(saying(answer())) as two,
             opened(one.url, two.url) as backend,
         ):
-            backend._rest_until[:] = [math.inf, 0.0]
+            first, second = backend._pool.replicas._all
+            first.rest_until_s = math.inf
             for _ in range(4):
                 await backend.send(CALL)
             assert (len(one.requests), len(two.requests)) == (0, 4)
-            backend._rest_until[:] = [math.inf, math.inf]
+            second.rest_until_s = math.inf
             for _ in range(4):
                 await backend.send(CALL)
             assert (len(one.requests), len(two.requests)) == (2, 6)

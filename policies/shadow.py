@@ -77,6 +77,7 @@ def shadow_policy(
         "residency": None if rule.residency is None else sorted(rule.residency),
         "settings": settings_json(settings),
     }
+    budgets = list(map(budget_json, policy.budgets))
     return from_compiled(
         {
             "version": COMPILED_VERSION,
@@ -84,6 +85,6 @@ def shadow_policy(
             "baseline": "@".join(policy.baseline),
             "defaults": settings_json(policy.defaults),
             "rules": [only],
-            "budgets": list(map(budget_json, policy.budgets)),
+            **({"budgets": budgets} if budgets else {}),
         }
     )

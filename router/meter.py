@@ -106,10 +106,10 @@ class Meter:
                 "outcome": outcome,
                 "ttft_ms": None if live.ttft_s is None else live.ttft_s * 1000,
                 "e2e_ms": e2e_s * 1000,
+                "queue_ms": queue_ms,
                 "tokens_in": usage.tokens_in,
                 "tokens_out": usage.tokens_out,
                 "usd": None if charge is None else charge.nano / NANO,
-                **({} if queue_ms is None else {"queue_ms": queue_ms}),
                 **({} if test is None else {"test": test}),
             }
         )

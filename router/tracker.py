@@ -23,9 +23,22 @@ DRIFT = 2.0  # a profile that is off by this factor, either way, is wrong
 DRIFT_AFTER = 20  # answers: fewer are luck
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What probes make of a fleet, until they are out of date."""
+
+    state: State
+    replicas: int
+    committed: float
+    others: int
+    queued: int | None
+    stale: bool
+    until_s: float
+
+
 @dataclass(slots=True)
 class _Fleet:
-    """`load` None: something changed since it was made last; it is good until `until_s`.
+    """`load`, `view` None: something changed since they were made last.
 
     `committed`, `replicas` are the catalogue's. `seen`: of each url what a probe saw, and when.
     """
@@ -36,7 +49,7 @@ class _Fleet:
     names: tuple[str, ...] = ()
     wake_s: int | None = None
     seen: dict[int, tuple[float, Seen]] = field(default_factory=dict)
-    until_s: float = math.inf
+    view: _View | None = None
     in_flight: int = 0
     ewma_ttft: float = 1.0
     ewma_itl: float = 1.0
@@ -72,7 +85,7 @@ class Tracker:
         for i, each in enumerate(seen[: len(fleet.names)]):
             if each.state != "unknown":
                 fleet.seen[i] = now_s, each
-        fleet.load = None
+        fleet.view = None
 
     def seen(self, fleet_id: str, now_s: float) -> tuple[Seen, ...]:
         """Return what probes saw of the fleet's urls and what is not out of date."""
@@ -163,23 +176,34 @@ class Tracker:
                 if fleet.profile != new.profile:  # the corrections were of the old one
                     fleet.profile = new.profile
                     fleet.ewma_ttft, fleet.ewma_itl, fleet.learned = 1.0, 1.0, 0
-                fleet.load = None
+                fleet.view = None
                 self._fleets[fleet_id] = fleet
 
     @staticmethod
     def _at(fleet: _Fleet, now_s: float) -> Load:
+        view = fleet.view
+        if view is None or now_s >= view.until_s:
+            view = fleet.view = _view(fleet, now_s)
+            fleet.load = None
         load = fleet.load
-        if load is None or now_s >= fleet.until_s:
-            load = fleet.load = _load(fleet, now_s)
-            times = [at_s for at_s, _ in fleet.seen.values() if now_s - at_s < SEEN_FOR_S]
-            fleet.until_s = min(times) + SEEN_FOR_S if times else math.inf
-        if load.state == "ready" and _is_open(fleet, now_s):
+        if load is None:
+            load = fleet.load = Load(
+                state=view.state,
+                in_flight=fleet.in_flight + view.others,
+                queued=view.queued,
+                replicas=view.replicas,
+                committed=view.committed,
+                ewma_ttft=fleet.ewma_ttft,
+                ewma_itl=fleet.ewma_itl,
+                stale=view.stale,
+            )
+        if fleet.closed_until_s and load.state == "ready" and _is_open(fleet, now_s):
             return replace(load, state="open-circuit")
         return load
 
 
-def _load(fleet: _Fleet, now_s: float) -> Load:
-    """Put together what this process and what probes know. What nobody saw is the catalogue's."""
+def _view(fleet: _Fleet, now_s: float) -> _View:
+    """Put together what probes know. What nobody saw is as the catalogue says."""
     fresh = _fresh(fleet, now_s)
     gone = [seen for seen in fresh if seen.state in ("down", "loading")]
     there = len(fleet.names) - len(gone)
@@ -187,23 +211,22 @@ def _load(fleet: _Fleet, now_s: float) -> Load:
     replicas = fleet.replicas
     if gone:
         replicas = max(1, replicas * there // len(fleet.names)) if there else 0
-    if gone and not there:
-        state = _asleep(fleet, gone)
-    up = [seen for seen in fresh if seen.state == "up"]
-    queued = others = None
+        state = state if there else _asleep(fleet, gone)
+    others, queued = 0, None
     if len(fleet.names) >= fleet.replicas:  # else one of several behind a url has spoken
+        up = [seen for seen in fresh if seen.state == "up"]
         others = sum(seen.others or 0 for seen in up)
         waiting = [seen.waiting for seen in up if seen.waiting is not None]
         queued = sum(waiting) if waiting and len(waiting) == there else None
-    return Load(
+    times = [at_s for at_s, _ in fleet.seen.values() if now_s - at_s < SEEN_FOR_S]
+    return _View(
         state=state,
-        in_flight=fleet.in_flight + (others or 0),
-        queued=queued,
         replicas=replicas,
         committed=min(fleet.committed, replicas),
-        ewma_ttft=fleet.ewma_ttft,
-        ewma_itl=fleet.ewma_itl,
+        others=others,
+        queued=queued,
         stale=len(fresh) < len(fleet.seen),
+        until_s=min(times) + SEEN_FOR_S if times else math.inf,
     )
 
 

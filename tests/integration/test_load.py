@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from support import BOTH, catalogue, fleet, plain, policy, sluice, wait_until
+from support import ANSWER, BOTH, catalogue, fleet, plain, policy, sluice, wait_until
 
 from backends.engines.llama_cpp import free_port
 from router.ledger.sqlite import SqliteLedger
@@ -293,6 +293,38 @@ def test_a_server_that_is_killed_leaves_its_conversations_to_the_other_until_it_
 
 
 # -- what answers teach ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "n", "service_ms"),
+    [
+        ({"timings": {"prompt_ms": 30.0, "predicted_ms": 20.0}}, 1, 50.0),
+        ({"timings": {"prompt_ms": 30.0, "predicted_ms": 20.0}}, 2, None),  # of one choice only
+        ({}, 1, None),
+    ],
+)
+def test_a_replica_is_busy_for_as_long_as_the_engine_says(
+    start_router, upstream, told, n, service_ms
+):
+    def late(body, send, gone):
+        gone(0.3)
+        send(plain(ANSWER | told))
+
+    upstream.script = late
+    router = start_router(catalogue(fleet("one", upstream.url)), policy())
+    (attempt,) = router.receipt(router.chat(n=n))["attempts"]
+    ledger = SqliteLedger(router.state)
+    try:
+        wait_until(lambda: list(ledger.entries("2000", "2100")))
+        (entry,) = ledger.entries("2000", "2100")
+    finally:
+        ledger.close()
+    if service_ms is None:
+        assert attempt["queue_ms"] is None
+        assert entry.service_ms == pytest.approx(attempt["e2e_ms"])
+    else:
+        assert attempt["queue_ms"] == pytest.approx(attempt["e2e_ms"] - service_ms)
+        assert entry.service_ms == service_ms
 
 
 @pytest.mark.engine

@@ -55,9 +55,10 @@ def test_our_own_requests_are_not_others(upstream):
     assert look(upstream.url, in_flight=9).others == 0
 
 
-def test_a_request_of_ours_that_ends_during_the_probe_is_nobody_else_s(upstream):
+@pytest.mark.parametrize("counts", [(5, 0), (0, 5)], ids=["ends", "begins"])
+def test_a_request_of_ours_that_ends_or_begins_during_the_probe_is_nobody_else_s(upstream, counts):
     upstream.pages["/metrics"] = page(VLLM)
-    ours = iter([5, 0])
+    ours = iter(counts)
 
     async def main():
         probe = Probe(upstream.url, {}, DIALECTS["vllm"], "m")

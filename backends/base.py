@@ -20,9 +20,9 @@ no prompt, completion, header or key is ever in it.
 
 # ruff: noqa: N818 (they read as what happened: `except Overloaded`)
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 
 class BackendError(Exception):
@@ -120,6 +120,7 @@ class Call:
     body: bytes = field(repr=False)
     path: str = "/chat/completions"
     timeout_s: float | None = None
+    prefix: bytes = field(default=b"", repr=False)  # a digest: equal ones go to the same replica
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +135,36 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a fleet is called. Several urls are equal replicas of it."""
+    """Where a fleet is called. Several urls are equal replicas of it.
+
+    `engine`, `model`: what answers there, and under which name. `places`: streams that one url
+    carries at once; None: nobody knows.
+    """
 
     urls: tuple[str, ...]
     api_key: str | None = field(default=None, repr=False)
+    engine: str = ""
+    model: str = ""
+    places: int | None = None
+
+
+SEEN_FOR_S = 10.0  # what a probe saw is unknown again after so long without another
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a probe saw of one url, in the order of the endpoint's. None: the engine doesn't tell.
+
+    `loading`: it answers, and says that its model isn't there yet. `unknown`: nothing was learnt.
+    `others`: requests at the engine that are none of this backend's.
+    """
+
+    state: Literal["up", "loading", "down", "unknown"]
+    running: int | None = None
+    waiting: int | None = None
+    others: int | None = None
+    kv_used: float | None = None
+    warm: bool | None = None
 
 
 class Stream(Protocol):
@@ -166,6 +193,13 @@ class Backend(Protocol):
 
     async def stream(self, call: Call) -> Stream:
         """Return as soon as a 200 with the headers of an event stream is there."""
+        ...
+
+    async def probe(self) -> Sequence[Seen]:
+        """Ask every url what it is doing, in bounded time and memory; () where none can be asked.
+
+        Never part of a request. What is found also decides which url a request goes to.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -34,6 +34,7 @@ class Response:
         "_done",
         "_failure",
         "_parts",
+        "_then",
         "_waiter",
         "headers",
         "size",
@@ -51,6 +52,14 @@ class Response:
         self._done = False
         self._failure: BackendError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._then: Callable[[], None] | None = None
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call this once nothing more comes, well or badly; now, if that is so."""
+        if self._done:
+            call()
+        else:
+            self._then = call
 
     async def arrived(self, timeout_s: float | None) -> None:
         """Wait for the head, with `whole` for the last byte; whatever stops this, closes it."""
@@ -121,6 +130,9 @@ class Response:
         self._done = True
         self._failure = failure
         self.wake()
+        then, self._then = self._then, None
+        if then is not None:
+            then()
 
     def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

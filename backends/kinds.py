@@ -9,6 +9,6 @@ from backends.base import Backend, Endpoint
 KINDS: Mapping[str, Callable[[Endpoint], Backend]] = MappingProxyType(
     {
         "openai_http": openai_http.open_backend,
-        "emulated": openai_http.open_backend,  # an OpenAI server too; what differs is its mark
+        "emulated": openai_http.open_emulated,  # an OpenAI server too; what differs is its mark
     }
 )

@@ -4,25 +4,35 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 
-from backends.base import BackendError, Call, Endpoint, Garbled, Reply, Stream, Unreachable
+from backends.base import (
+    BackendError,
+    Call,
+    Endpoint,
+    Garbled,
+    Reply,
+    Seen,
+    Stream,
+)
 from backends.connection import Response, left
-from backends.http1 import Client
+from backends.dialects import DIALECTS
+from backends.pool import Pool
+from backends.probe import Probe
 from backends.upstream_errors import error_for, error_in_answer
-
-REST_S = 1.0  # a url that could not be reached is asked last for so long
 
 # What an answer has to have, by path; of a path that isn't here, any JSON object will do.
 _PROMISED = {"/chat/completions": "choices", "/completions": "choices", "/embeddings": "data"}
 
 
 class OpenAIHTTP:
-    """One fleet. Its urls take turns; one that can't be reached gives its turn to the next.
+    """One fleet. `probes`: one for each url, or none.
 
-    `now_s` (UTC, since 1970) is for a Retry-After that is a date.
+    `places` are the streams that one url carries at once; `now_s` (UTC, since 1970) is for a
+    Retry-After that is a date.
     """
 
     def __init__(
@@ -32,13 +42,12 @@ class OpenAIHTTP:
         *,
         tls: ssl.SSLContext | None = None,
         now_s: Callable[[], float] = time.time,
+        places: int | None = None,
+        probes: Sequence[Probe] = (),
     ) -> None:
-        headers = {"content-type": "application/json"}
-        if api_key is not None:
-            headers["authorization"] = f"Bearer {api_key}"
-        self._clients = [Client(url, headers, tls=tls) for url in urls]
-        self._rest_until = [0.0] * len(self._clients)
-        self._next = -1
+        headers = {"content-type": "application/json", **bearer(api_key)}
+        self._pool = Pool(urls, headers, tls=tls, places=places)
+        self._probes = probes
         self._now_s = now_s
 
     async def send(self, call: Call) -> Reply:
@@ -62,43 +71,45 @@ class OpenAIHTTP:
             raise Garbled(objection)
         return response
 
+    async def probe(self) -> Sequence[Seen]:
+        return await asyncio.gather(*(self._look(i) for i in range(len(self._probes))))
+
     async def aclose(self) -> None:
-        for client in self._clients:
-            await client.aclose()
+        await self._pool.aclose()
+        for probe in self._probes:
+            await probe.aclose()
+
+    async def _look(self, i: int) -> Seen:
+        replicas = self._pool.replicas
+        seen = await self._probes[i].look(partial(replicas.in_flight, i))
+        replicas.saw(i, seen, asyncio.get_running_loop().time())
+        return seen
 
     async def _ask(self, call: Call, *, whole: bool) -> Response:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        failure = Unreachable("no url")
-        for i in self._turn(began):
-            try:
-                return await self._clients[i].request(
-                    "POST",
-                    call.path,
-                    call.body,
-                    whole=whole,
-                    timeout_s=left(call.timeout_s, loop.time() - began),
-                )
-            except Unreachable as exc:
-                self._rest_until[i] = loop.time() + REST_S
-                failure = exc
-        raise failure
-
-    def _turn(self, now: float) -> Sequence[int]:
-        """Return every url once: the next in turn first, those that rest last."""
-        n = len(self._clients)
-        if n == 1:
-            return (0,)
-        self._next = (self._next + 1) % n
-        turn = [(self._next + i) % n for i in range(n)]
-        return sorted(turn, key=lambda i: self._rest_until[i] > now)
+        return await self._pool.post(
+            call.path, call.body, whole=whole, timeout_s=call.timeout_s, prefix=call.prefix
+        )
 
     def _error(self, response: Response, body: bytes) -> BackendError:
         return error_for(response.status, response.headers, body, now_s=self._now_s())
 
 
 def open_backend(endpoint: Endpoint) -> OpenAIHTTP:
-    return OpenAIHTTP(endpoint.urls, endpoint.api_key)
+    dialect = DIALECTS.get(endpoint.engine)
+    probes: list[Probe] = []
+    if dialect is not None and dialect.status:
+        key = bearer(endpoint.api_key)
+        probes = [Probe(url, key, dialect, endpoint.model) for url in endpoint.urls]
+    return OpenAIHTTP(endpoint.urls, endpoint.api_key, places=endpoint.places, probes=probes)
+
+
+def open_emulated(endpoint: Endpoint) -> OpenAIHTTP:
+    """Open a fleet of which nothing real can be seen: it is never probed."""
+    return OpenAIHTTP(endpoint.urls, endpoint.api_key, places=endpoint.places)
+
+
+def bearer(api_key: str | None) -> Mapping[str, str]:
+    return {} if api_key is None else {"authorization": f"Bearer {api_key}"}
 
 
 def _is_ok(response: Response) -> bool:

@@ -11,9 +11,11 @@ from typing import Any
 import orjson
 
 from backends.base import BackendError, Garbled
+from backends.dialects import QUEUE_MS, WORK_MS
 from backends.upstream_errors import error_in_answer
 
 EVENT_BYTES = 1024 * 1024  # the longest event; a token's is 300 bytes, a whole tool call's some kB
+LONGEST_MS = 1e9  # a time above 11 days is none
 
 _END = rb"(?:\r\n|\n|\r(?=[^\n]))"  # of a line; a CR at the end of what came may become CRLF
 _EMPTY_LINE = re.compile(_END)
@@ -38,12 +40,23 @@ _DELTA_CONTENT = (
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the upstream counted them. None: it didn't say; never 0 for unknown."""
+    """Tokens as the upstream counted them. None: it didn't say; never 0 for unknown.
+
+    `work_ms` is the time that the engine worked, `queue_ms` the time that the request waited in it.
+    """
 
     tokens_in: int | None
     tokens_out: int | None
     cached: int | None = None  # of tokens_in
     reasoning: int | None = None  # of tokens_out
+    work_ms: float | None = None
+    queue_ms: float | None = None
+
+    def service_ms(self, took_ms: float) -> float | None:
+        """Return how much of an attempt's time it had a place in the engine, if that is told."""
+        if self.work_ms is not None:
+            return min(self.work_ms, took_ms)
+        return None if self.queue_ms is None else max(0.0, took_ms - self.queue_ms)
 
 
 class Events:
@@ -156,7 +169,30 @@ def usage_in(value: Mapping[str, Any]) -> Usage | None:
         return None
     cached = _detail(usage, "prompt_tokens_details", "cached_tokens", tokens_in)
     reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens", tokens_out)
-    return Usage(tokens_in, tokens_out, cached, reasoning)
+    return Usage(tokens_in, tokens_out, cached, reasoning, _work_ms(value), _queue_ms(value))
+
+
+def _work_ms(value: Mapping[str, Any]) -> float | None:
+    """Return the sum of an engine's times, where it tells every one."""
+    for places in WORK_MS:
+        times = [_ms(value, place) for place in places]
+        known = [time for time in times if time is not None]
+        if len(known) == len(times):
+            return sum(known)
+    return None
+
+
+def _queue_ms(value: Mapping[str, Any]) -> float | None:
+    return next((ms for place in QUEUE_MS if (ms := _ms(value, place)) is not None), None)
+
+
+def _ms(value: Mapping[str, Any], place: tuple[str, str]) -> float | None:
+    group, name = place
+    times = value.get(group)
+    ms = times.get(name) if isinstance(times, dict) else None
+    if not isinstance(ms, int | float) or isinstance(ms, bool):
+        return None
+    return float(ms) if 0 <= ms < LONGEST_MS else None
 
 
 def _is_one_event(chunk: bytes) -> bool:

@@ -1,7 +1,7 @@
 """What an upstream's error answer means: its status, or the error object it put into a 200. Pure.
 
-The forms are OpenAI's and vLLM's, llama-server's, Ollama's and SGLang's. Their texts are
-searched for lengths and are never repeated.
+The forms are those of ``backends.dialects``. Their texts are searched for lengths and are never
+repeated.
 """
 
 import re
@@ -20,28 +20,15 @@ from backends.base import (
     ServerFailed,
     TimedOut,
 )
+from backends.dialects import CONTEXT_CODES, CONTEXT_TEXT, N_CTX, N_PROMPT, OVERLOADED
 
 RETRY_AFTER_MAX_S = 3600.0  # whatever an upstream says, it is asked again within the hour
 
 _TIMED_OUT = frozenset({408})
-_OVERLOADED = frozenset({429, 503, 529})  # 529 is Anthropic's
 _TOO_LONG = frozenset({413})
 # Not the caller's doing: key, quota, URL, method, content type, or a model that isn't there.
 _MISCONFIGURED = frozenset({401, 402, 403, 404, 405, 406, 407, 410, 415, 421, 426})
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
-
-_CONTEXT_CODES = frozenset({"exceed_context_size_error", "context_length_exceeded"})
-_CONTEXT_TEXT = re.compile(
-    r"maximum context length|longer than the model's context length"
-    r"|exceeds? the (?:available |model's )?context (?:size|length|window)",
-    re.IGNORECASE,
-)
-_N_CTX = re.compile(r"context length(?: is| of)? \(?(\d{1,9})", re.IGNORECASE)
-_N_PROMPT = re.compile(
-    r"resulted in (\d{1,9}) tokens|has (\d{1,9}) input tokens|requested (\d{1,9}) tokens"
-    r"|input \((\d{1,9}) tokens\)",
-    re.IGNORECASE,
-)
 
 
 def error_for(
@@ -81,7 +68,7 @@ def _error(
     status: int, error: Mapping[str, Any], retry_after: bytes | None, body: bytes, now_s: float
 ) -> BackendError:
     said = f"status {status}"
-    if status in _OVERLOADED:
+    if status in OVERLOADED:
         return Overloaded(said, retry_after_s=retry_after_s(retry_after, now_s))
     if status >= 500:  # noqa: PLR2004 (HTTP's own)
         return ServerFailed(said, retry_after_s=retry_after_s(retry_after, now_s))
@@ -92,8 +79,8 @@ def _error(
     if status in _TOO_LONG or _is_context(error):
         return ContextExceeded(
             said,
-            n_prompt_tokens=_length(error, "n_prompt_tokens", _N_PROMPT),
-            n_ctx=_length(error, "n_ctx", _N_CTX),
+            n_prompt_tokens=_length(error, "n_prompt_tokens", N_PROMPT),
+            n_ctx=_length(error, "n_ctx", N_CTX),
         )
     return Rejected(said, status=status, body=body)
 
@@ -111,10 +98,10 @@ def _error_object(body: bytes) -> Mapping[str, Any]:
 
 
 def _is_context(error: Mapping[str, Any]) -> bool:
-    if error.get("type") in _CONTEXT_CODES or error.get("code") in _CONTEXT_CODES:
+    if error.get("type") in CONTEXT_CODES or error.get("code") in CONTEXT_CODES:
         return True
     message = error.get("message")
-    return isinstance(message, str) and _CONTEXT_TEXT.search(message) is not None
+    return isinstance(message, str) and CONTEXT_TEXT.search(message) is not None
 
 
 def _length(error: Mapping[str, Any], name: str, said: re.Pattern[str]) -> int | None:

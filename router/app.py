@@ -34,6 +34,7 @@ from router.identity import NOBODY, Key
 from router.keeper import Keeper
 from router.ledger.port import Once
 from router.metrics import CONTENT_TYPE
+from router.prober import Prober
 from router.rates import Limit, Rates, expected_tokens, limits_of
 from router.receipt import Outcome, receipt
 from router.request_id import CHANCE_BYTES
@@ -43,6 +44,7 @@ from router.runtime import LOG, Generation, Runtime
 from router.shadow import Shadow
 from router.sources import Sources, watch
 from router.treasury import Held, Treasury, decided_by
+from router.waking import Wakes
 
 WRITE_S = 1.0  # what a caller has beyond the deadline to read what was written
 
@@ -82,6 +84,8 @@ class App:
     keeper: Keeper
     alerts: Alerts
     rates: Rates
+    prober: Prober
+    wakes: Wakes
     now: Callable[[], float]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,6 +102,7 @@ class App:
         self.shadow.start()
         self.keeper.start()
         self.alerts.start()
+        self.prober.start()
         if self.auth is not None:
             self.auth.start()
         await send({"type": "lifespan.startup.complete"})
@@ -105,6 +110,7 @@ class App:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+        await self.prober.aclose()
         await self.shadow.aclose()
         await self.keeper.aclose()
         await self.treasury.aclose()
@@ -139,6 +145,7 @@ class App:
     async def chat(self, http: Http, request_id: str) -> None:
         asked = await self._decided(http)
         request, decision, generation = asked.request, asked.decision, asked.generation
+        self.wakes.decided(decision, self.runtime.clock())
         if not decision.plan.attempts:
             self._record_refusal(request_id, generation, decision)
             raise refusals.no_candidate(
@@ -298,10 +305,13 @@ class App:
         if not http.is_local:
             await self._admin(http, "metrics")
         generation, metrics = self.runtime.generation, self.runtime.metrics
-        loads = generation.tracker.loads(self.runtime.clock())
-        metrics.in_flight.clear()
+        now_s = self.runtime.clock()
+        loads = generation.tracker.loads(now_s)
+        tracker = generation.tracker
+        metrics.forget_loads()
         for on, load in zip(generation.world.fleets, loads, strict=True):
-            metrics.in_flight.labels(on.fleet.id).set(load.in_flight)
+            name = on.fleet.id
+            metrics.show(name, tracker.in_flight(name), load, tracker.seen(name, now_s))
         headers = [(b"content-type", CONTENT_TYPE.encode())]
         await http.answer(200, metrics.text(), headers, json=False)
 

@@ -22,7 +22,9 @@ UNKNOWN: Final = Usage(None, None)
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """An attempt that is over. `nano` None: nobody knows its price."""
+    """An attempt that is over. `nano` None: nobody knows its price. `service_ms`: of `e2e_ms`, on a
+    replica; None: the engine doesn't tell, and all of it counts.
+    """
 
     attempt: Attempt
     outcome: str
@@ -30,6 +32,7 @@ class Spent:
     nano: int | None
     estimated: bool
     e2e_ms: float
+    service_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ def _entry(finished: Finished, n: int, spent: Spent, nano_router: int, *, last: 
         nano_average=_scaled(candidate.usd_average, scale),
         nano_baseline=_baseline_nano(world, spent) if last else None,
         nano_router=nano_router,
-        service_ms=spent.e2e_ms,
+        service_ms=spent.e2e_ms if spent.service_ms is None else spent.service_ms,
         capacity=int(on.capacity) or None,
         nano_hour=None if on.usd_per_hour is None else round(on.usd_per_hour * NANO),
         estimated=spent.estimated or spent.nano is None,

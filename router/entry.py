@@ -24,6 +24,7 @@ from router.keeper import Keeper
 from router.keys import KeyStore
 from router.labels import Labels
 from router.metrics import Metrics
+from router.prober import Prober
 from router.rates import Rates
 from router.record import Receipts, keep_versions
 from router.runtime import Runtime, generation
@@ -31,6 +32,7 @@ from router.settings import Settings, is_loopback
 from router.shadow import Shadow
 from router.store import open_ledger
 from router.treasury import Treasury
+from router.waking import Wakes
 
 LEDGER_WAIT_S = 0.25  # a request's, for a ledger that another process holds: all others wait too
 DRAIN_S = 30  # how long running answers may take to end after SIGTERM
@@ -75,6 +77,8 @@ def build(settings: Settings) -> App:
         Keeper(runtime, treasury, time.time),
         alerts,
         Rates(),
+        Prober(runtime),
+        Wakes(runtime.metrics),
         time.time,
     )
 

@@ -16,6 +16,7 @@ from backends.sse import usage_in
 from policies.acceptance import reads_logprobs
 from router import wire
 from router.accept import HELD, failed_test
+from router.affinity import prefix_of
 from router.answer import Choice, Heard, choices_of_reply, choices_of_stream, without_logprobs
 from router.charge import usd_text
 from router.decide import Attempt, Decision
@@ -255,7 +256,10 @@ class Exchange:
         timeout_ms = step.timeout_ms
         if tests and self.request.stream:  # its first token is not given the whole answer's time
             timeout_ms = min(timeout_ms, self.decision.plan.limits.ttft_timeout_ms)
-        return self.generation.backends[fleet.id], Call(body, timeout_s=timeout_ms / 1000)
+        prefix = prefix_of(self.request.body) if len(fleet.urls) > 1 else b""
+        return self.generation.backends[fleet.id], Call(
+            body, timeout_s=timeout_ms / 1000, prefix=prefix
+        )
 
     def _live(self) -> Live:
         assert self.meter.live is not None

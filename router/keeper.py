@@ -1,16 +1,21 @@
 """What is done for the ledger beside requests: leases that ran out are charged, and every minute
 says what the fleets cost in it.
 
-A router sees which replicas are ready no better than its catalogue says, so the rows are `assumed`.
+Rows are `observed` where a probe saw every replica of a fleet, `assumed` where the catalogue says
+so. A machine that was there in a minute is paid for that minute, and what is always paid for costs
+the same whether it answers or not.
 """
 
 import asyncio
 import contextlib
+import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
+from backends.catalogue import Fleet, ready
 from backends.cost import NANO
 from backends.load import Load
 from router.ledger.fleet_time import MINUTE_S, FleetTime
@@ -38,6 +43,7 @@ class Keeper:
         self._now = now
         self._every_s = every_s
         self._since_s = now()
+        self._most: dict[str, int] = {}  # replicas of each fleet that were seen in this minute
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -62,23 +68,45 @@ class Keeper:
 
     async def _look(self) -> None:
         """Charge what ran out, and write the time since the last look down."""
-        now_s, generation = self._now(), self._runtime.generation
+        now_s = self._now()
         try:
             await self._treasury.expire()
-            loads = generation.tracker.loads(self._runtime.clock())
-            rows = fleet_time(generation.world, loads, self._since_s, now_s)
+            world, loads, seen = self._seen()
+            rows = fleet_time(world, loads, self._since_s, now_s, seen)
             await self._treasury.add_fleet_time(rows)
         except LedgerUnavailable as exc:  # the time since then is written at the next look
             LOG.error("the ledger can't be kept: %s", exc)
             return
         # The running minute is written again and again, each time longer.
-        self._since_s = max(self._since_s, now_s - now_s % MINUTE_S)
+        if now_s - now_s % MINUTE_S > self._since_s:
+            self._since_s = now_s - now_s % MINUTE_S
+            self._most.clear()
+
+    def _seen(self) -> tuple[World, Sequence[Load], Mapping[str, int]]:
+        """Return the loads, and of each fleet that is observed the most replicas in this minute."""
+        generation, now_s = self._runtime.generation, self._runtime.clock()
+        tracker, world = generation.tracker, generation.world
+        loads = tracker.loads(now_s)
+        for on, load in zip(world.fleets, loads, strict=True):
+            fleet_id = on.fleet.id
+            if tracker.is_observed(fleet_id, now_s):
+                self._most[fleet_id] = max(load.replicas, self._most.get(fleet_id, 0))
+            else:
+                self._most.pop(fleet_id, None)
+        return world, loads, dict(self._most)
 
 
 def fleet_time(
-    world: World, loads: Sequence[Load], since_s: float, now_s: float
+    world: World,
+    loads: Sequence[Load],
+    since_s: float,
+    now_s: float,
+    seen: Mapping[str, int] = MappingProxyType({}),
 ) -> list[FleetTime]:
-    """Return the rows of every priced fleet for the time from `since_s` to `now_s`, by minute."""
+    """Return the rows of every priced fleet for the time from `since_s` to `now_s`, by minute.
+
+    `seen`: the replicas of the fleets that were observed.
+    """
     found = []
     begins_s = since_s
     while begins_s < now_s:
@@ -90,13 +118,19 @@ def fleet_time(
                 fleet=on.fleet.id,
                 minute=minute,
                 seconds=round(ends_s - begins_s, 3),
-                replicas=load.replicas,
+                replicas=max(paid, seen.get(on.fleet.id, load.replicas)),
                 nano_hour=round(on.usd_per_hour * NANO),
-                source="assumed",
+                source="observed" if seen.get(on.fleet.id, -1) >= paid else "assumed",
                 emulated=on.fleet.emulated,
             )
             for on, load in zip(world.fleets, loads, strict=True)
             if on.usd_per_hour is not None
+            for paid in (always_paid(on.fleet),)
         ]
         begins_s = ends_s
     return found
+
+
+def always_paid(fleet: Fleet) -> int:
+    """Return the replicas that cost the same whether they are there or not."""
+    return math.ceil(fleet.tariff.committed(ready(fleet), fleet.replicas.min))

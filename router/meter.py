@@ -84,6 +84,8 @@ class Meter:
         metrics.attempts.labels(fleet, outcome).inc()
         counted = metrics.of(fleet)
         e2e_s = self.runtime.clock() - live.began_s
+        service_ms = self._service_ms(live, e2e_s * 1000)
+        queue_ms = _queue_ms(live, e2e_s * 1000, service_ms)
         usage, estimated = self._usage(live, outcome)
         charge = charged(live.attempt.candidate.on.card, usage, estimated=estimated)
         paid = usage is not NOTHING
@@ -96,19 +98,24 @@ class Meter:
             counted.tokens_out.inc(usage.tokens_out or 0)
         if paid:
             nano = None if charge is None else charge.nano
-            self.spent.append(Spent(live.attempt, outcome, usage, nano, estimated, e2e_s * 1000))
+            e2e_ms = e2e_s * 1000
+            spent = Spent(live.attempt, outcome, usage, nano, estimated, e2e_ms, service_ms)
+            self.spent.append(spent)
         self.attempts.append(
             {
                 "fleet": fleet,
                 "outcome": outcome,
                 "ttft_ms": None if live.ttft_s is None else live.ttft_s * 1000,
                 "e2e_ms": e2e_s * 1000,
+                "queue_ms": queue_ms,
                 "tokens_in": usage.tokens_in,
                 "tokens_out": usage.tokens_out,
                 "usd": None if charge is None else charge.nano / NANO,
                 **({} if test is None else {"test": test}),
             }
         )
+        if queue_ms is not None:
+            counted.queue.observe(queue_ms / 1000)
         if outcome == "ok":
             counted.e2e.observe(e2e_s)
         if live.ttft_s is not None:
@@ -147,6 +154,12 @@ class Meter:
 
     def _at_most(self, nano: int) -> int:
         return nano if self.most_nano is None else min(nano, self.most_nano)
+
+    def _service_ms(self, live: Live, e2e_ms: float) -> float | None:
+        """Return the time on the replica, if told. Of several choices an engine times but one."""
+        if live.usage is None or self.decision.facts.n > 1:
+            return None
+        return live.usage.service_ms(e2e_ms)
 
     def _usage(self, live: Live, outcome: str) -> tuple[Usage, bool]:
         """Return the usage that the fleet told, and whether it is estimated. If it told none: of a
@@ -202,3 +215,11 @@ class Meter:
         tracker.learn(candidate.fleet, None if cached else ttft_ratio, itl_ratio)
         wrong = tracker.profile_is_wrong(candidate.fleet)
         self.runtime.metrics.of(candidate.fleet).profile_wrong.set(wrong)
+
+
+def _queue_ms(live: Live, e2e_ms: float, service_ms: float | None) -> float | None:
+    """Return the wait for a place on the replica, which ends before the first token."""
+    if service_ms is None:
+        return None
+    waited_ms = e2e_ms - service_ms
+    return waited_ms if live.ttft_s is None else min(waited_ms, live.ttft_s * 1000)

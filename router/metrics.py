@@ -1,11 +1,16 @@
 """Prometheus metrics. Labels are names of the catalogue and the policy, never a caller's text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from backends.base import Seen
+from backends.load import Load
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _TTFT_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 20)
+_QUEUE_BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 _E2E_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60, 120)
 
 
@@ -17,6 +22,7 @@ class FleetMetrics:
     tokens_out: Counter
     ttft: Histogram
     e2e: Histogram
+    queue: Histogram
     profile_wrong: Gauge
 
 
@@ -39,6 +45,13 @@ class Metrics:
         self.unsettled = counter("unsettled", "requests whose charge could not be settled in time")
         self.shadow = counter("shadow", "answers drawn to be judged, by what came of it", "outcome")
         self.reloads = counter("reloads", "reloads of policy or fleets", "outcome")
+        self.probes = counter(
+            "probes", "probes of a fleet's urls, by what was found", "fleet", "state"
+        )
+        self.missed_asleep = counter(
+            "asleep_missed", "requests that a fleet might have served were it awake", "fleet"
+        )
+        self.wake_ups = counter("wake_ups", "wake-ups asked for", "fleet")
         self.stale = Gauge(
             "sluice_policy_stale",
             "1 while the last reload failed and the last good policy goes on",
@@ -58,10 +71,27 @@ class Metrics:
             registry=self._registry,
             buckets=_E2E_BUCKETS_S,
         )
-        self.in_flight = Gauge(
-            "sluice_in_flight", "requests sent and not finished", ["fleet"], registry=self._registry
+
+        self.queue = Histogram(
+            "sluice_queue_seconds",
+            "time in the engine's queue, of answers whose engine tells its own times",
+            ["fleet"],
+            registry=self._registry,
+            buckets=_QUEUE_BUCKETS_S,
         )
 
+        def gauge(name: str, about: str) -> Gauge:
+            return Gauge(f"sluice_{name}", about, ["fleet"], registry=self._registry)
+
+        self.in_flight = gauge("in_flight", "requests sent and not finished")
+        # Of what follows a fleet has no figure where nobody knows it.
+        self.replicas = gauge("replicas_ready", "replicas that answer, or are taken to")
+        self.queued = gauge("engine_waiting", "requests that wait in the fleet's engines")
+        self.engine_requests = gauge(
+            "engine_requests", "requests in the fleet's engines, all routers'"
+        )
+        self.kv_used = gauge("engine_kv_used", "share of the fullest engine's KV cache in use")
+        self.load_stale = gauge("load_stale", "1 while what probes saw of a fleet is out of date")
         self.profile_wrong = Gauge(
             "sluice_profile_wrong",
             "1 while answers take over twice or under half of what the fleet's profile foretells",
@@ -80,9 +110,36 @@ class Metrics:
                 tokens_out=self.tokens.labels(fleet, "out"),
                 ttft=self.ttft.labels(fleet),
                 e2e=self.e2e.labels(fleet),
+                queue=self.queue.labels(fleet),
                 profile_wrong=self.profile_wrong.labels(fleet),
             )
         return found
+
+    def show(self, fleet: str, in_flight: int, load: Load, seen: Sequence[Seen]) -> None:
+        """Set the gauges of one fleet; what isn't known is left out."""
+        self.in_flight.labels(fleet).set(in_flight)
+        self.replicas.labels(fleet).set(load.replicas)
+        self.load_stale.labels(fleet).set(load.stale)
+        if load.queued is not None:
+            self.queued.labels(fleet).set(load.queued)
+        up = [each for each in seen if each.state == "up"]
+        requests = [e.running + (e.waiting or 0) for e in up if e.running is not None]
+        if requests and len(requests) == len(up):
+            self.engine_requests.labels(fleet).set(sum(requests))
+        if kv_used := [each.kv_used for each in up if each.kv_used is not None]:
+            self.kv_used.labels(fleet).set(max(kv_used))
+
+    def forget_loads(self) -> None:
+        """Leave out what was shown of fleets, some of which may be gone."""
+        for gauge in (
+            self.in_flight,
+            self.replicas,
+            self.queued,
+            self.engine_requests,
+            self.kv_used,
+            self.load_stale,
+        ):
+            gauge.clear()
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

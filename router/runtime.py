@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from backends.base import Backend, Endpoint
-from backends.catalogue import Fleet
+from backends.catalogue import Fleet, ready
 from backends.kinds import KINDS
 from router.faults import MissingKey
 from router.metrics import Metrics
@@ -99,7 +99,9 @@ def _endpoint(fleet: Fleet, environment: Mapping[str, str]) -> Endpoint:
             raise MissingKey(
                 f"fleet {fleet.id}: the environment variable `{fleet.api_key_env}` is not set"
             )
-    return Endpoint(fleet.urls, key)
+    each = max(1, ready(fleet) // max(1, len(fleet.urls)))  # replicas behind one url
+    places = each * fleet.replicas.concurrency_each
+    return Endpoint(fleet.urls, key, fleet.engine, fleet.upstream_model, places)
 
 
 async def _close_later(backends: list[Backend], after_s: float) -> None:

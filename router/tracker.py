@@ -1,16 +1,19 @@
-"""What this process knows of each fleet's load: in-flight requests, breaker, learned corrections.
+"""What this process knows of each fleet's load: in-flight requests, breaker, learned corrections,
+and what probes saw.
 
 Time is an argument (seconds of any monotonic clock). Three things can come of an attempt:
 answered (teaches latency, closes the breaker), failed (counts against the fleet), or neither
 (the caller hung up, the request was at fault: it teaches nothing).
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from backends.base import SEEN_FOR_S, Seen
 from backends.catalogue import ready
 from backends.fleet_model import FleetModel
-from backends.load import Load
+from backends.load import Load, State
 from backends.profiles import Profile
 from policies.model import Breaker
 
@@ -20,13 +23,33 @@ DRIFT = 2.0  # a profile that is off by this factor, either way, is wrong
 DRIFT_AFTER = 20  # answers: fewer are luck
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What probes make of a fleet, until they are out of date."""
+
+    state: State
+    replicas: int
+    committed: float
+    others: int
+    queued: int | None
+    stale: bool
+    until_s: float
+
+
 @dataclass(slots=True)
 class _Fleet:
-    """`load` None: something changed since it was made last."""
+    """`load`, `view` None: something changed since they were made last.
+
+    `committed`, `replicas` are the catalogue's. `seen`: of each url what a probe saw, and when.
+    """
 
     committed: float
     replicas: int
     profile: Profile | None
+    names: tuple[str, ...] = ()
+    wake_s: int | None = None
+    seen: dict[int, tuple[float, Seen]] = field(default_factory=dict)
+    view: _View | None = None
     in_flight: int = 0
     ewma_ttft: float = 1.0
     ewma_itl: float = 1.0
@@ -51,6 +74,27 @@ class Tracker:
     def is_open(self, fleet_id: str, now_s: float) -> bool:
         """Return whether the fleet is to be left alone at this moment."""
         return _is_open(self._fleets[fleet_id], now_s)
+
+    def in_flight(self, fleet_id: str) -> int:
+        """Return the requests of this process that were sent and aren't finished."""
+        return self._fleets[fleet_id].in_flight
+
+    def saw(self, fleet_id: str, seen: Sequence[Seen], now_s: float) -> None:
+        """Take what a probe saw of the fleet's urls, in their order."""
+        fleet = self._fleets[fleet_id]
+        for i, each in enumerate(seen[: len(fleet.names)]):
+            if each.state != "unknown":
+                fleet.seen[i] = now_s, each
+        fleet.view = None
+
+    def seen(self, fleet_id: str, now_s: float) -> tuple[Seen, ...]:
+        """Return what probes saw of the fleet's urls and what is not out of date."""
+        return tuple(_fresh(self._fleets[fleet_id], now_s))
+
+    def is_observed(self, fleet_id: str, now_s: float) -> bool:
+        """Return whether every replica was seen. Of several behind one url only one was."""
+        fleet = self._fleets[fleet_id]
+        return len(fleet.names) >= fleet.replicas and len(_fresh(fleet, now_s)) == len(fleet.names)
 
     def started(self, fleet_id: str) -> int:
         """Count a request in; return the circuit's opening that it began after."""
@@ -107,8 +151,17 @@ class Tracker:
         return far and fleet.learned >= DRIFT_AFTER
 
     def reopens_in_s(self, now_s: float) -> float | None:
-        """Return the time until the first closed fleet may be tried again; None if all are open."""
-        waits = [f.closed_until_s - now_s for f in self._fleets.values() if f.closed_until_s]
+        """Return the time until the first fleet that is closed or asleep may be tried again.
+
+        None if there is none. One that is asleep takes its time to wake.
+        """
+        fleets = self._fleets.values()
+        waits = [f.closed_until_s - now_s for f in fleets if f.closed_until_s]
+        waits += [
+            float(f.wake_s)
+            for f in fleets
+            if f.wake_s is not None and self._at(f, now_s).state in ("cold", "waking")
+        ]
         return max(0.0, min(waits)) if waits else None
 
     def keep(self, older: "Tracker") -> None:
@@ -117,24 +170,75 @@ class Tracker:
             if fleet_id in self._fleets:
                 new = self._fleets[fleet_id]
                 fleet.committed, fleet.replicas = new.committed, new.replicas
+                fleet.wake_s = new.wake_s
+                if new.names != fleet.names:  # what was seen was of others
+                    fleet.names, fleet.seen = new.names, {}
                 if fleet.profile != new.profile:  # the corrections were of the old one
                     fleet.profile = new.profile
                     fleet.ewma_ttft, fleet.ewma_itl, fleet.learned = 1.0, 1.0, 0
-                fleet.load = None
+                fleet.view = None
                 self._fleets[fleet_id] = fleet
 
     @staticmethod
     def _at(fleet: _Fleet, now_s: float) -> Load:
+        view = fleet.view
+        if view is None or now_s >= view.until_s:
+            view = fleet.view = _view(fleet, now_s)
+            fleet.load = None
         load = fleet.load
         if load is None:
             load = fleet.load = Load(
-                in_flight=fleet.in_flight,
-                replicas=fleet.replicas,
-                committed=fleet.committed,
+                state=view.state,
+                in_flight=fleet.in_flight + view.others,
+                queued=view.queued,
+                replicas=view.replicas,
+                committed=view.committed,
                 ewma_ttft=fleet.ewma_ttft,
                 ewma_itl=fleet.ewma_itl,
+                stale=view.stale,
             )
-        return replace(load, state="open-circuit") if _is_open(fleet, now_s) else load
+        if fleet.closed_until_s and load.state == "ready" and _is_open(fleet, now_s):
+            return replace(load, state="open-circuit")
+        return load
+
+
+def _view(fleet: _Fleet, now_s: float) -> _View:
+    """Put together what probes know. What nobody saw is as the catalogue says."""
+    fresh = _fresh(fleet, now_s)
+    gone = [seen for seen in fresh if seen.state in ("down", "loading")]
+    there = len(fleet.names) - len(gone)
+    state: State = "ready"
+    replicas = fleet.replicas
+    if gone:
+        replicas = max(1, replicas * there // len(fleet.names)) if there else 0
+        state = state if there else _asleep(fleet, gone)
+    others, queued = 0, None
+    if len(fleet.names) >= fleet.replicas:  # else one of several behind a url has spoken
+        up = [seen for seen in fresh if seen.state == "up"]
+        others = sum(seen.others or 0 for seen in up)
+        waiting = [seen.waiting for seen in up if seen.waiting is not None]
+        queued = sum(waiting) if waiting and len(waiting) == there else None
+    times = [at_s for at_s, _ in fleet.seen.values() if now_s - at_s < SEEN_FOR_S]
+    return _View(
+        state=state,
+        replicas=replicas,
+        committed=min(fleet.committed, replicas),
+        others=others,
+        queued=queued,
+        stale=len(fresh) < len(fleet.seen),
+        until_s=min(times) + SEEN_FOR_S if times else math.inf,
+    )
+
+
+def _asleep(fleet: _Fleet, gone: Sequence[Seen]) -> State:
+    """Return the state of a fleet none of whose replicas is there."""
+    if fleet.wake_s is None:
+        return "open-circuit"
+    return "waking" if any(seen.state == "loading" for seen in gone) else "cold"
+
+
+def _fresh(fleet: _Fleet, now_s: float) -> list[Seen]:
+    return [seen for at_s, seen in fleet.seen.values() if now_s - at_s < SEEN_FOR_S]
 
 
 def _is_open(fleet: _Fleet, now_s: float) -> bool:
@@ -146,7 +250,13 @@ def _of(on: FleetModel) -> _Fleet:
     fleet = on.fleet
     replicas = ready(fleet)
     committed = fleet.tariff.committed(replicas, fleet.replicas.min)
-    return _Fleet(min(replicas, committed + on.covered), replicas, fleet.profile)
+    return _Fleet(
+        min(replicas, committed + on.covered),
+        replicas,
+        fleet.profile,
+        names=fleet.urls,
+        wake_s=fleet.wake_seconds,
+    )
 
 
 def _moved(ewma: float, ratio: float | None) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from backends.catalogue import Fleet
+from backends.dialects import DIALECTS
 from router.errors import Refusal
 
 Body = dict[str, Any]
@@ -375,15 +376,18 @@ def _edit_include_usage(body: Body, edit: Edit) -> bool:
 def _edit_thinking(body: Body, edit: Edit) -> bool:
     if edit.thinking is None or "thinking" not in edit.fleet.model.abilities:
         return False
-    on = edit.thinking == "on"
-    if edit.fleet.engine == "ollama":
-        if on:
-            return False  # it thinks by itself; `reasoning_effort` only sets how much
-        body["reasoning_effort"] = "none"
-    else:
-        arguments = body.get("chat_template_kwargs")
-        arguments = arguments if isinstance(arguments, dict) else {}
-        body["chat_template_kwargs"] = {**arguments, "enable_thinking": on}
+    dialect = DIALECTS[edit.fleet.engine]
+    setting = dialect.thinking_on if edit.thinking == "on" else dialect.thinking_off
+    if setting is None:
+        return False
+    (*outer, name), value = setting
+    place = body
+    for key in outer:  # copied on the way: the request's own body stays as it is
+        there = place.get(key)
+        inner = dict(there) if isinstance(there, dict) else {}
+        place[key] = inner
+        place = inner
+    place[name] = value
     return True
 
 

@@ -129,11 +129,12 @@ def stream_head():
 class Upstream:
     """A server whose every answer is `script`: a function (body, send, gone) of the request.
 
-    `bodies` are the JSON bodies that came, `hung_up` counts callers that closed first.
+    `bodies` are the JSON bodies that came, `hung_up` counts callers that closed first. What is
+    asked by GET is answered from `pages` (path -> bytes of an answer), else by 404.
     """
 
     def __init__(self):
-        self.bodies, self.hung_up = [], 0
+        self.bodies, self.hung_up, self.pages, self.got = [], 0, {}, []
         self.script = lambda body, send, gone: send(plain())
         upstream = self
 
@@ -153,6 +154,12 @@ class Upstream:
                     if len(rest) < length:
                         continue
                     held = b""
+                    if head.startswith(b"GET "):
+                        path = head.split()[1].decode()
+                        upstream.got.append((path, head))
+                        with contextlib.suppress(ConnectionError):
+                            self.request.sendall(upstream.pages.get(path) or plain({}, 404))
+                        continue
                     body = json.loads(rest)
                     upstream.bodies.append(body)
                     if self.answer(body) == "close":

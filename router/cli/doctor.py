@@ -4,37 +4,24 @@ import asyncio
 import platform
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
 
 import click
 import orjson
 
 import yamlfile
-from backends.base import BackendError
 from backends.catalogue import Fleet
 from backends.engines import EngineError, llama_cpp
-from backends.http1 import Client
+from backends.openai_http import bearer
 from router.cli import options
 from router.cli.errors import FAILED
+from router.cli.finding import Finding
+from router.cli.found import objections, server_of, summary
 from router.settings import cache_dir, environment
 from router.sources import Sources, unproved
 from router.sources import calibration as calibration_of
 from router.world import World
-
-PROBE_S = 3.0
-OK = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`advice` says what to do where `verdict` isn't ok."""
-
-    what: str
-    verdict: Literal["ok", "warning", "failed"]
-    detail: str
-    advice: str = ""
 
 
 @click.command("doctor")
@@ -128,28 +115,22 @@ async def _fleets(world: World, *, embedded: bool) -> list[Finding]:
     if embedded:
         advice = "`sluice up` starts the embedded fleets; `--fleets FILE` checks yours"
     probes = [_fleet(on.fleet, env.get(on.fleet.api_key_env or ""), advice) for on in world.fleets]
-    return list(await asyncio.gather(*probes))
+    return [finding for found in await asyncio.gather(*probes) for finding in found]
 
 
-async def _fleet(fleet: Fleet, key: str | None, advice: str) -> Finding:
-    """Ask every url of the fleet for its models, which every OpenAI server can tell.
-
-    `advice`: what to do where none answers.
-    """
+async def _fleet(fleet: Fleet, key: str | None, advice: str) -> list[Finding]:
+    """Ask every url of the fleet what it is. `advice`: what to do where one doesn't answer."""
     what = f"fleet {fleet.id}"
     if fleet.api_key_env and not key:
         said = f"the environment variable `{fleet.api_key_env}` is not set"
-        return Finding(what, "failed", said, "set it to the fleet's API key")
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    for url in fleet.urls:
-        client = Client(url, headers)
-        try:
-            response = await client.request("GET", "/models", timeout_s=PROBE_S)
-        except BackendError as exc:
-            return Finding(what, "failed", f"{url}: {exc.detail}", advice)
-        finally:
-            await client.aclose()
-        if response.status != OK:
-            said = f"{url}/models answered {response.status}"
-            return Finding(what, "failed", said, "check its key and that the url ends with /v1")
-    return Finding(what, "ok", ", ".join(fleet.urls))
+        return [Finding(what, "failed", said, "set it to the fleet's API key")]
+    headers = bearer(key or None)
+    found = await asyncio.gather(*(server_of(fleet, url, headers) for url in fleet.urls))
+    findings: list[Finding] = []
+    for each in found:
+        if isinstance(each, Finding):
+            findings.append(replace(each, advice=each.advice or advice))
+        else:
+            findings.append(Finding(what, "ok", summary(fleet, each)))
+            findings += objections(fleet, each)
+    return findings

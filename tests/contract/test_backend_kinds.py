@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from backends.base import (
+    BackendError,
     Broken,
     Call,
     ContextExceeded,
@@ -595,7 +596,8 @@ def test_a_url_that_refuses_gives_its_turn_away_and_rests(run, opened, ask):
             for _ in range(4):
                 await ask(backend)
             assert len(server.requests) == 4
-            assert sorted(until > 0 for until in backend._rest_until) == [False, True]
+            resting = [replica.rest_until_s > 0 for replica in backend._pool.replicas._all]
+            assert resting == [True, False]
 
     run(main())
 
@@ -607,11 +609,12 @@ def test_a_url_that_rests_is_asked_when_no_other_answers(run, opened):
             playing(saying(answer())) as two,
             opened(one.url, two.url) as backend,
         ):
-            backend._rest_until[:] = [math.inf, 0.0]
+            first, second = backend._pool.replicas._all
+            first.rest_until_s = math.inf
             for _ in range(4):
                 await backend.send(CALL)
             assert (len(one.requests), len(two.requests)) == (0, 4)
-            backend._rest_until[:] = [math.inf, math.inf]
+            second.rest_until_s = math.inf
             for _ in range(4):
                 await backend.send(CALL)
             assert (len(one.requests), len(two.requests)) == (2, 6)
@@ -642,6 +645,64 @@ def test_only_what_was_not_sent_is_sent_to_the_next_url(run, opened, ask):
             with pytest.raises(Broken):
                 await ask(backend)
             assert len(one.requests) + len(two.requests) == 1
+
+    run(main())
+
+
+async def hung_up(backend):
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await receive(backend)
+
+
+async def dropped(backend):
+    stream = await backend.stream(CALL)
+    await stream.read(5.0)
+    await stream.aclose()
+
+
+async def failed(backend):
+    for ask in (send, receive):
+        with pytest.raises(BackendError):
+            await ask(backend)
+
+
+@pytest.mark.parametrize(
+    ("ask", "play"),
+    [
+        (send, saying(answer())),
+        (receive, saying(stream())),
+        (hung_up, silence),
+        (hung_up, saying(stream(EVENTS[:2], end=b""))),
+        (dropped, saying(stream(EVENTS[:2], end=b""))),
+        (failed, saying(answer(status=b"500 No"))),
+        (failed, saying(close=True)),
+        (failed, saying(b"no HTTP")),
+        (failed, saying(answer(headers=b"content-encoding: gzip\r\n"))),
+    ],
+)
+def test_a_request_counts_at_its_url_until_it_has_ended_however_it_ends(run, opened, ask, play):
+    async def main():
+        async with playing(play) as server, opened(server.url) as backend:
+            asking = asyncio.ensure_future(ask(backend))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert backend._pool.replicas.in_flight(0) == 1
+            await asking
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+            assert backend._pool.replicas.in_flight(0) == 0
+
+    run(main())
+
+
+def test_a_url_that_can_not_be_reached_holds_no_request(run, opened):
+    async def main():
+        async with playing(silence) as gone:
+            dead = gone.url
+        async with opened(dead) as backend:
+            await failed(backend)
+            assert backend._pool.replicas.in_flight(0) == 0
 
     run(main())
 

@@ -13,6 +13,7 @@ import pytest
 from ledger_support import scope, wrong
 from support import catalogue, fleet, plain, policy, wait_until
 
+from backends.base import Seen
 from backends.cost import NANO
 from router.entry import build
 from router.keeper import Keeper
@@ -96,6 +97,31 @@ def held(kept):
     other = sqlite3.connect(kept.state / "sluice.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     return other
+
+
+# -- what probes saw -------------------------------------------------------------------------------
+
+
+def test_a_machine_that_was_seen_in_a_minute_is_paid_for_that_minute(keep):
+    kept = keep()
+    tracker = kept.app.runtime.generation.tracker
+
+    def rows():
+        found = kept.ledger.fleet_times(*ALWAYS)
+        return [(row.minute[11:16], row.seconds, row.replicas, row.source) for row in found]
+
+    def seen(state):
+        kept.clock.now_s += 30
+        tracker.saw("one", [Seen(state)], kept.app.runtime.clock())
+        kept.look()
+
+    seen("up")
+    seen("up")
+    assert rows() == [("12:00", 60, 1, "observed")]
+    seen("down")  # the catalogue says that one is always paid for
+    assert rows()[1:] == [("12:01", 30, 1, "assumed")]
+    seen("up")
+    assert rows()[1:] == [("12:01", 30, 1, "assumed"), ("12:01", 60, 1, "observed")]
 
 
 # -- a ledger that can't be used for a while -------------------------------------------------------

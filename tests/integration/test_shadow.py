@@ -641,7 +641,8 @@ def test_a_call_that_hangs_is_charged_its_prompt_and_the_one_not_sent_nothing(
 def test_a_fleet_that_is_away_costs_nothing(start, models, upstream, closed_port):
     fleets = catalogue(upstream.url)
     at = fleets.index("id: base")
-    away = fleets[:at] + fleets[at:].replace(upstream.url, f"http://127.0.0.1:{closed_port}/v1", 1)
+    there = fleets[at:].replace(upstream.url, f"http://127.0.0.1:{closed_port}/v1", 1)
+    away = fleets[:at] + there.replace("vllm", "sagemaker", 1)  # no probe tells beforehand
     router = start(fleets=away)
     router.chat(TICKET)
     comes_to(router, strong_failed=1)

@@ -285,6 +285,31 @@ def test_a_count_that_is_absent_or_cannot_be_is_unknown(usage, read):
     assert usage_of_body(b'{"choices":[],"usage":' + usage + b"}") == read
 
 
+COUNTS = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2},'
+
+
+@pytest.mark.parametrize(
+    ("times", "took_ms", "service_ms"),
+    [
+        (b'"timings":{"prompt_ms":30.5,"predicted_ms":9.5}', 100.0, 40.0),
+        (b'"timings":{"prompt_ms":30.5,"predicted_ms":9.5}', 25.0, 25.0),  # clocks differ
+        (b'"metrics":{"queue_time_ms":70.0,"generation_time_ms":5}', 100.0, 30.0),
+        (b'"metrics":{"queue_time_ms":170.0}', 100.0, 0.0),
+        (b'"timings":{"prompt_ms":30.5}', 100.0, None),
+        (b'"timings":{"prompt_ms":-1,"predicted_ms":9.5}', 100.0, None),
+        (b'"timings":{"prompt_ms":true,"predicted_ms":9.5}', 100.0, None),
+        (b'"timings":{"prompt_ms":1e300,"predicted_ms":9.5}', 100.0, None),
+        (b'"timings":[],"metrics":null', 100.0, None),
+        (b'"metrics":{"queue_time_ms":"70"}', 100.0, None),
+        (b'"x":1', 100.0, None),
+    ],
+)
+def test_the_time_on_a_replica_is_told_by_the_engine_or_unknown(times, took_ms, service_ms):
+    usage = usage_of(COUNTS + times + b"}\n\n")
+    assert (usage.tokens_in, usage.tokens_out) == (3, 2)
+    assert usage.service_ms(took_ms) == service_ms
+
+
 def test_a_body_without_usage_has_none():
     for body in (b"", b"{}", b'["usage"]', b'{"usage"'):
         assert usage_of_body(body) is None

@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from backends.base import SEEN_FOR_S, Seen
 from backends.tariff import single
 from policies.model import Breaker
 from router.tracker import DRIFT_AFTER, EWMA_BOUNDS, Tracker
@@ -9,19 +10,20 @@ from router.tracker import DRIFT_AFTER, EWMA_BOUNDS, Tracker
 TWICE = Breaker(failures=2, open_ms=10_000)
 
 
-def fleet_of(name, profile="a profile"):
+def fleet_of(name, profile="a profile", urls=1, least=1, wake_s=None):
     return SimpleNamespace(
         id=name,
-        replicas=SimpleNamespace(min=1),
-        urls=("u",),
+        replicas=SimpleNamespace(min=least),
+        urls=tuple(f"u{i}" for i in range(urls)),
         tariff=single("on_demand", None),
         profile=profile,
+        wake_seconds=wake_s,
     )
 
 
-def tracker(*names, profile="a profile"):
+def tracker(*names, **of_each):
     return Tracker(
-        [SimpleNamespace(fleet=fleet_of(n, profile), covered=0.0) for n in names or ("a", "b")]
+        [SimpleNamespace(fleet=fleet_of(n, **of_each), covered=0.0) for n in names or ("a", "b")]
     )
 
 
@@ -55,6 +57,7 @@ def committed_and_ready(least, urls, purchase):
         urls=("u",) * urls,
         tariff=single(purchase, None),
         profile=None,
+        wake_seconds=None,
     )
     (load,) = Tracker([SimpleNamespace(fleet=fleet, covered=0.0)]).loads(0)
     return load.committed, load.replicas
@@ -199,3 +202,130 @@ def test_a_new_catalogue_keeps_what_is_known_of_its_fleets():
     old.ended("a", began)  # a request of the old generation ends
     assert [load.in_flight for load in new.loads(0)] == [0, 0]
     assert new.loads(0)[1].ewma_ttft > 1
+
+
+# -- what probes saw -------------------------------------------------------------------------------
+
+DOWN, LOADING, UNKNOWN = Seen("down"), Seen("loading"), Seen("unknown")
+
+
+def up(running=0, waiting=0, others=0):
+    return Seen("up", running=running, waiting=waiting, others=others)
+
+
+def load_of(t, now_s=100.0):
+    return t.loads(now_s)[0]
+
+
+def test_without_a_probe_a_fleet_is_what_the_catalogue_says():
+    load = load_of(tracker("a", urls=2))
+    assert (load.state, load.replicas, load.queued, load.stale) == ("ready", 2, None, False)
+
+
+def test_others_requests_at_the_engines_are_in_flight_beside_ours():
+    t = tracker("a", urls=2)
+    t.started("a")
+    t.saw("a", [up(running=4, waiting=3, others=6), up(running=1, others=1)], 100.0)
+    load = load_of(t)
+    assert (load.in_flight, load.queued, t.in_flight("a")) == (1 + 6 + 1, 3, 1)
+    t.started("a")  # ours go on counting between two probes
+    assert load_of(t).in_flight == 9
+
+
+def test_a_queue_that_one_replica_does_not_tell_is_unknown_and_not_zero():
+    t = tracker("a", urls=2)
+    t.saw("a", [up(waiting=3), Seen("up", running=1, others=1)], 100.0)
+    load = load_of(t)
+    assert (load.queued, load.in_flight) == (None, 1)
+    t.saw("a", [up(waiting=0), up(waiting=0)], 100.0)
+    assert load_of(t).queued == 0
+
+
+def test_what_was_seen_is_unknown_again_after_its_time_and_the_load_says_that_it_is_stale():
+    t = tracker("a")
+    t.saw("a", [up(running=4, waiting=3, others=7)], 100.0)
+    just = load_of(t, 100.0 + SEEN_FOR_S - 0.01)
+    late = load_of(t, 100.0 + SEEN_FOR_S)
+    assert (just.in_flight, just.queued, just.stale) == (7, 3, False)
+    assert (late.in_flight, late.queued, late.stale) == (0, None, True)
+
+
+def test_a_probe_that_learnt_nothing_leaves_what_is_known_until_it_is_stale():
+    t = tracker("a")
+    t.saw("a", [up(waiting=3)], 100.0)
+    t.saw("a", [UNKNOWN], 105.0)
+    assert load_of(t, 105.0).queued == 3
+    assert load_of(t, 110.0).stale
+
+
+def test_a_replica_that_is_down_is_not_counted_until_it_is_back():
+    t = tracker("a", urls=2, least=2)
+    t.saw("a", [up(), DOWN], 100.0)
+    load = load_of(t)
+    assert (load.state, load.replicas, load.committed) == ("ready", 1, 1)
+    t.saw("a", [up(), up()], 102.0)
+    assert load_of(t, 102.0).replicas == 2
+
+
+@pytest.mark.parametrize(
+    ("wake_s", "seen", "state"),
+    [
+        (None, [DOWN, DOWN], "open-circuit"),
+        (None, [LOADING, DOWN], "open-circuit"),
+        (300, [DOWN, DOWN], "cold"),
+        (300, [DOWN, LOADING], "waking"),
+        (300, [DOWN, UNKNOWN], "ready"),
+        (300, [DOWN, Seen("up")], "ready"),
+    ],
+)
+def test_a_fleet_without_a_replica_is_asleep_if_it_can_be_woken(wake_s, seen, state):
+    t = tracker("a", urls=2, wake_s=wake_s)
+    t.saw("a", seen, 100.0)
+    load = load_of(t)
+    assert (load.state, load.replicas == 0) == (state, state != "ready")
+    assert load_of(t, 100.0 + SEEN_FOR_S).state == "ready"  # nobody looks any more
+
+
+def test_a_sleeping_fleet_is_tried_again_after_its_time_to_wake():
+    t = tracker("a", "b", wake_s=300)
+    assert t.reopens_in_s(100.0) is None
+    t.saw("a", [DOWN], 100.0)
+    assert t.reopens_in_s(100.0) == 300
+    fail(t, 100.0, retry_after_s=7, fleet="b")
+    assert t.reopens_in_s(100.0) == 7
+
+
+def test_of_several_replicas_behind_one_url_what_one_says_is_not_the_fleet_s():
+    t = tracker("a", least=3)
+    t.saw("a", [up(running=4, waiting=3, others=7)], 100.0)
+    load = load_of(t)
+    assert (load.in_flight, load.queued, load.replicas) == (0, None, 3)
+    assert not t.is_observed("a", 100.0)
+    t.saw("a", [DOWN], 101.0)
+    assert load_of(t, 101.0).replicas == 0
+
+
+def test_a_fleet_is_observed_while_every_url_was_seen():
+    t = tracker("a", urls=2)
+    assert not t.is_observed("a", 100.0)
+    t.saw("a", [up(), UNKNOWN], 100.0)
+    assert not t.is_observed("a", 100.0)
+    t.saw("a", [up(), DOWN], 101.0)
+    assert t.is_observed("a", 101.0)
+    assert not t.is_observed("a", 101.0 + SEEN_FOR_S)
+
+
+def test_a_new_catalogue_keeps_what_was_seen_of_the_same_urls_only():
+    for urls, kept in ((2, 5), (3, 0)):
+        old, new = tracker("a", urls=2), tracker("a", urls=urls)
+        old.saw("a", [up(others=5), up()], 100.0)
+        new.keep(old)
+        assert load_of(new).in_flight == kept
+        assert load_of(new).replicas == urls
+
+
+def test_an_open_circuit_does_not_hide_that_a_fleet_sleeps():
+    t = tracker("a", wake_s=300)
+    fail(t, 100.0, retry_after_s=60)
+    t.saw("a", [DOWN], 100.0)
+    assert load_of(t).state == "cold"

@@ -1,0 +1,66 @@
+"""Equal replicas behind several urls: ``Replicas`` say which is asked first."""
+
+import asyncio
+import ssl
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from backends.base import Unreachable
+from backends.connection import Response, left
+from backends.http1 import Client
+from backends.replicas import Replicas
+
+
+class Pool:
+    """One client for each url; one that can't be reached leaves the request to the next.
+
+    `places` are the streams that one url carries at once; None: nobody knows.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        headers: Mapping[str, str],
+        *,
+        tls: ssl.SSLContext | None = None,
+        places: int | None = None,
+    ) -> None:
+        self._clients = [Client(url, headers, tls=tls) for url in urls]
+        self.replicas = Replicas(urls, places)
+
+    async def post(
+        self, path: str, body: bytes, *, whole: bool, timeout_s: float | None, prefix: bytes = b""
+    ) -> Response:
+        """Return what the first that can be reached answers. Raises Unreachable if none can be.
+
+        A request counts at its url until its answer is whole, broken or closed.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        failure = Unreachable("no url")
+        for i in self.replicas.in_order(prefix, began):
+            self.replicas.started(i)
+            try:
+                response = await self._clients[i].request(
+                    "POST",
+                    path,
+                    body,
+                    whole=whole,
+                    timeout_s=left(timeout_s, loop.time() - began),
+                )
+            except Unreachable as exc:
+                self.replicas.ended(i)
+                self.replicas.unreachable(i, loop.time())
+                failure = exc
+            except BaseException:
+                self.replicas.ended(i)
+                raise
+            else:
+                self.replicas.reached(i)
+                response.then(partial(self.replicas.ended, i))
+                return response
+        raise failure
+
+    async def aclose(self) -> None:
+        for client in self._clients:
+            await client.aclose()

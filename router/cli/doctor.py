@@ -12,18 +12,25 @@ import click
 import orjson
 
 import yamlfile
-from backends.base import BackendError
+from backends.base import BackendError, Call, Garbled, Overloaded, Rejected, SageMakerTarget
 from backends.catalogue import Fleet
 from backends.engines import EngineError, llama_cpp
 from backends.http1 import Client
 from router.cli import options
 from router.cli.errors import FAILED
+from router.faults import MissingPart
+from router.runtime import endpoint, opened
 from router.settings import cache_dir, environment
 from router.sources import Sources, unproved
 from router.sources import calibration as calibration_of
 from router.world import World
 
 PROBE_S = 3.0
+INVOKE_S = 10.0  # with the time that credentials take to be found
+INVOKE_ADVICE = (
+    "check the endpoint's name and region, and that who asks may `sagemaker:InvokeEndpoint` and, "
+    "on the OpenAI path, `sagemaker:CallWithBearerToken`"
+)
 OK = 200
 
 
@@ -127,7 +134,12 @@ async def _fleets(world: World, *, embedded: bool) -> list[Finding]:
     advice = "start it, or mend its url in the fleet catalogue"
     if embedded:
         advice = "`sluice up` starts the embedded fleets; `--fleets FILE` checks yours"
-    probes = [_fleet(on.fleet, env.get(on.fleet.api_key_env or ""), advice) for on in world.fleets]
+    probes = [
+        _invoked(on.fleet, on.fleet.sagemaker)
+        if on.fleet.sagemaker is not None
+        else _fleet(on.fleet, env.get(on.fleet.api_key_env or ""), advice)
+        for on in world.fleets
+    ]
     return list(await asyncio.gather(*probes))
 
 
@@ -153,3 +165,26 @@ async def _fleet(fleet: Fleet, key: str | None, advice: str) -> Finding:
             said = f"{url}/models answered {response.status}"
             return Finding(what, "failed", said, "check its key and that the url ends with /v1")
     return Finding(what, "ok", ", ".join(fleet.urls))
+
+
+async def _invoked(fleet: Fleet, target: SageMakerTarget) -> Finding:
+    """Send an endpoint of SageMaker a request without messages, which no container answers with
+    tokens: nothing else that its runtime offers says whether it answers.
+    """
+    what, where = f"fleet {fleet.id}", f"{fleet.urls[0]}, endpoint {target.endpoint}"
+    try:
+        backend = opened(fleet, endpoint(fleet, {}))
+    except MissingPart as exc:
+        return Finding(what, "failed", str(exc))
+    try:
+        await backend.send(Call(b"{}", timeout_s=INVOKE_S))
+    except Overloaded as exc:
+        advice = "what is scaled to zero may start by being asked: try again in some minutes"
+        return Finding(what, "warning", f"{where}: {exc.detail}", advice)
+    except (Rejected, Garbled):
+        pass  # the container's own no to an empty request: so it answers
+    except BackendError as exc:
+        return Finding(what, "failed", f"{where}: {exc.detail}", INVOKE_ADVICE)
+    finally:
+        await backend.aclose()
+    return Finding(what, "ok", where)

@@ -27,7 +27,7 @@ READ_S = 60.0  # botocore renews 10 to 15 minutes before the end: what is younge
 STALE_S = 300.0  # what is older is not used before it was read again
 TOKEN_S = 3600  # at most 43,200; the less it lives, the less one that leaks is worth
 RENEW_TOKEN_S = 900.0  # and STALE_S later at the latest: two thirds of its life are never used
-RENEWED_S = 60.0  # what is refused so soon after it was read is refused for another reason
+RENEWED_S = 60.0  # what is refused so soon after it was found is refused for another reason
 
 
 class Source(Protocol):
@@ -65,6 +65,8 @@ class Identity:
         self._clock = clock
         self._now_s = now_s
         self._proof: Proof | None = None
+        self._looked_at: float | None = None  # anew, not only read again
+        self._anew = False
         self._reading: asyncio.Task[Misconfigured | None] | None = None
 
     async def current(self, timeout_s: float | None = None) -> Proof:
@@ -81,13 +83,14 @@ class Identity:
 
     async def renewed(self, refused: Proof, timeout_s: float | None = None) -> Proof | None:
         """Return another proof than the refused one, or None: a new one would be the same."""
-        if self._proof is not refused:
+        proof, now = self._proof, self._clock()
+        if proof is None or proof.credentials != refused.credentials:
             return await self.current(timeout_s)
-        if self._clock() - refused.read_at < RENEWED_S:
+        if self._looked_at is not None and now - self._looked_at < RENEWED_S:
             return None
-        if self._reading is None or self._reading.done():
-            self._source.forget()
+        self._looked_at = now
         self._proof = None
+        self._anew = True
         return await self._read(timeout_s)
 
     async def _read(self, timeout_s: float | None) -> Proof:
@@ -108,11 +111,21 @@ class Identity:
 
     async def _refresh(self) -> Misconfigured | None:
         try:
-            credentials = await asyncio.to_thread(self._source.read)
+            credentials = await asyncio.to_thread(self._found)
+            if self._anew:  # asked for while this was read
+                credentials = await asyncio.to_thread(self._found)
         except Misconfigured as exc:
             return exc
+        if self._looked_at is None:
+            self._looked_at = self._clock()
         self._proof = self._made(credentials, self._proof)
         return None
+
+    def _found(self) -> Credentials:
+        anew, self._anew = self._anew, False
+        if anew:
+            self._source.forget()
+        return self._source.read()
 
     def _made(self, credentials: Credentials, old: Proof | None) -> Proof:
         now = self._clock()

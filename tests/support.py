@@ -129,11 +129,12 @@ def stream_head():
 class Upstream:
     """A server whose every answer is `script`: a function (body, send, gone) of the request.
 
-    `bodies` are the JSON bodies that came, `hung_up` counts callers that closed first.
+    `bodies` are the JSON bodies that came, `raws` whole requests; `hung_up` counts callers that
+    closed first.
     """
 
     def __init__(self):
-        self.bodies, self.hung_up = [], 0
+        self.bodies, self.raws, self.hung_up = [], [], 0
         self.script = lambda body, send, gone: send(plain())
         upstream = self
 
@@ -152,6 +153,7 @@ class Upstream:
                     length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
                     if len(rest) < length:
                         continue
+                    upstream.raws.append(held)
                     held = b""
                     body = json.loads(rest)
                     upstream.bodies.append(body)

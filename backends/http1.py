@@ -70,7 +70,7 @@ class Client:
         `timeout_s` is for all of that; then TimedOut, or Unreachable if nothing was sent by then.
         `lines` are headers of this request alone, as `header_lines` makes them.
         """
-        message = self._message(method, path, lines, body)
+        message = self._message(method, path, body, lines)
         loop = asyncio.get_running_loop()
         began = loop.time()
         connection = self._kept(began)
@@ -102,7 +102,7 @@ class Client:
         while self._open and now() < ends:  # noqa: ASYNC110 (a turn or two of the loop)
             await asyncio.sleep(0)
 
-    def _message(self, method: str, path: str, lines: bytes, body: bytes) -> bytes:
+    def _message(self, method: str, path: str, body: bytes, lines: bytes = b"") -> bytes:
         head = self._heads.get((method, path))
         if head is None:
             if not _PATH.fullmatch(path):

@@ -8,7 +8,7 @@ from backends.base import SageMakerTarget
 
 KIND = "sagemaker"
 
-_OWN = ("endpoint", "protocol", "inference_component", "variant", "prefix_aware_id")
+OWN = ("endpoint", "protocol", "inference_component", "variant", "prefix_aware_id")
 _INVOKE_ONLY = ("variant", "prefix_aware_id")  # the OpenAI path has no place for them
 _REGION = re.compile(r"[a-z]{2,8}(-[a-z]{2,12})+-[0-9]{1,2}")
 
@@ -50,7 +50,7 @@ def upstream_model(row: Mapping[str, Any]) -> str:
 def contradictions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the key and what is wrong with it."""
     if row["kind"] != KIND:
-        for key in _OWN:
+        for key in OWN:
             if key in row:
                 yield key, f"`{key}` goes with `kind: sagemaker`"
         return

@@ -418,6 +418,20 @@ def test_a_router_without_botocore_says_what_to_install(tmp_path, closed_port):
     assert "Traceback" not in ended.stderr
 
 
+def test_a_running_router_without_botocore_refuses_the_change(
+    start_router, upstream, tmp_path, monkeypatch
+):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['botocore'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    router = start_router(catalogue(fleet("one", upstream.url)), policy())
+    changed = catalogue(aws.fleet("one", origin(upstream)))
+    (tmp_path / "fleets.yaml").write_text(changed, "utf-8")
+    wait_until(lambda: "install `sluice[aws]`" in router.log())
+    assert "the change is refused" in router.log()
+    assert "Traceback" not in router.log()
+    assert router.chat().status_code == 200
+
+
 def test_a_router_without_such_a_fleet_imports_no_botocore():
     script = (
         "import sys\n"

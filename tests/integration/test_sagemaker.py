@@ -27,7 +27,7 @@ from support import (
     wait_until,
 )
 
-from backends.base import Call, Misconfigured, SageMakerTarget
+from backends.base import Broken, Call, Garbled, Misconfigured, SageMakerTarget
 from backends.sagemaker import SageMaker
 from backends.sagemaker_identity import Identity
 from backends.sigv4 import Credentials
@@ -367,6 +367,51 @@ def test_credentials_that_ended_are_renewed_once_within_the_request(upstream, wa
             assert len(upstream.raws) == 5  # once more, and no third time
         finally:
             await backend.aclose()
+
+    asyncio.run(main())
+
+
+# -- a stream alone --------------------------------------------------------------------------------
+
+ENDS = {
+    "within an event": (aws.part(b"data: {}\n\n")[:-1], Broken, "closed within an event"),
+    "within lengths": (aws.part(b"data: {}\n\n")[:5], Broken, "closed within an event"),
+    "damaged": (aws.part(b"x")[:-1] + b"\x00", Garbled, "checksum is wrong"),
+    "no event": (b"\x00" * 16, Garbled, "the checksum of an event's lengths is wrong"),
+    "broken": (aws.exception("ModelStreamError", ErrorCode="StreamBroken"), Broken, "lost"),
+    "failed": (aws.exception("InternalStreamFailure"), Broken, "stream failed"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_came_before_the_end_of_a_stream_is_read_and_then_the_reason(upstream, end):
+    raw, kind, said = ENDS[end]
+
+    def script(body, send, gone):
+        body = b"".join(map(aws.part, EVENTS)) + aws.frame({":message-type": "event"}, b"?") + raw
+        head = aws.streamed().replace(b"connection: close", b"content-length: %d" % len(body))
+        send(head + body if end.startswith("within") else aws.streamed() + body)
+        gone(10)
+        return "close"
+
+    async def main():
+        aws.proving(upstream, script)
+        source = Rotating()
+        source.forget()
+        target = SageMakerTarget(aws.ENDPOINT, aws.REGION, invoke=True)
+        backend = SageMaker([origin(upstream)], target, Identity(aws.REGION, source))
+        stream = await backend.stream(Call(b"{}", timeout_s=10))
+        got, wanted = b"", b"".join(EVENTS)
+        while len(got) < len(wanted):
+            got += await stream.read(10)
+        assert got == wanted
+        for _ in range(2):
+            with pytest.raises(kind, match=said):
+                await stream.read(10)
+        if not end.startswith("within"):  # its body was whole: the connection may be kept
+            await asyncio.to_thread(wait_until, lambda: upstream.hung_up)
+        await stream.aclose()
+        await backend.aclose()
 
     asyncio.run(main())
 

@@ -100,6 +100,12 @@ def test_headers_that_cant_be_read_are_told(raw):
     assert (found, decoder.failure) == ([], "the headers of an event can't be read")
 
 
+def test_lengths_with_a_wrong_checksum_are_not_waited_for():
+    decoder, found = decoded(struct.pack(">III", 1000, 0, 1))
+    assert found == []
+    assert "checksum of an event's lengths" in decoder.failure
+
+
 def test_an_event_as_long_as_the_format_allows_is_read():
     payload = b"x" * PAYLOAD_BYTES
     (message,) = decoded(frame({}, payload))[1]

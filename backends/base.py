@@ -133,6 +133,26 @@ class Reply:
     json: Mapping[str, Any] = field(repr=False)
 
 
+class MissingPackage(Exception):
+    """A backend can't be opened: its kind needs a package that is not installed. Says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class SageMakerTarget:
+    """What is called at SageMaker: an endpoint, or one inference component or variant of it.
+
+    `invoke`: by InvokeEndpoint and its twin with a response stream, not by the OpenAI path;
+    `variant` and `prefix_aware_id` go only with it.
+    """
+
+    endpoint: str
+    region: str
+    inference_component: str | None = None
+    invoke: bool = False
+    variant: str | None = None
+    prefix_aware_id: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a fleet is called. Several urls are equal replicas of it.
@@ -146,6 +166,7 @@ class Endpoint:
     engine: str = ""
     model: str = ""
     places: int | None = None
+    sagemaker: SageMakerTarget | None = None
 
 
 SEEN_FOR_S = 10.0  # what a probe saw is unknown again after so long without another

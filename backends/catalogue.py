@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from backends.base import SageMakerTarget
 from backends.prices import Price, PriceBook
 from backends.profiles import Profile
 from backends.quality import QualityTable
@@ -63,6 +64,7 @@ class Fleet:
     wake_seconds: int | None = None
     min_run_seconds: int | None = None
     tranches: tuple[Tranche, ...] = ()  # several purchase options; none: `purchase` at `price`
+    sagemaker: SageMakerTarget | None = None  # of `kind: sagemaker` alone
 
     @property
     def tariff(self) -> Tariff:

@@ -47,6 +47,12 @@ _REPLICAS = _object(
     concurrency_each={"type": "integer", "minimum": 1},
     scale_out_at={"type": "number", "exclusiveMinimum": 0, "maximum": 1},
 )
+_AWS_NAME = {
+    "type": "string",
+    "pattern": r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$",
+    "description": "a name at SageMaker (letters, digits and hyphens, at most 63)",
+}
+PROTOCOLS = ["openai", "invoke_endpoint"]
 _FLEET = _object(
     ["id", "model", "lane", "engine", "kind", "instance", "region", "replicas"],
     id=_NAME,
@@ -56,6 +62,15 @@ _FLEET = _object(
     kind={"enum": KINDS},
     url=_TEXT,
     urls={**_TEXTS, "minItems": 1},
+    endpoint=_AWS_NAME,
+    protocol={"enum": PROTOCOLS},
+    inference_component=_AWS_NAME,
+    variant=_AWS_NAME,
+    prefix_aware_id={
+        "type": "string",
+        "pattern": r"^[!-~]([ -~]{0,62}[!-~])?$",
+        "description": "1 to 64 visible ASCII characters",
+    },
     upstream_model=_TEXT,
     api_key={
         "type": "string",

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from backends import foreign
 from backends.base import Broken, Misconfigured, Unreachable
 from backends.connection import Connection, Response, left
-from backends.urls import address_objection, target
+from backends.urls import Target, address_objection, target
 
 MAX_IDLE = 256
 IDLE_S = 90.0  # below the 350 s after which AWS load balancers forget a flow without telling
@@ -61,14 +61,16 @@ class Client:
         path: str,
         body: bytes = b"",
         *,
+        lines: bytes = b"",
         whole: bool = True,
         timeout_s: float | None = None,
     ) -> Response:
         """Return an answer that is here to its last byte, or without `whole` with its head.
 
         `timeout_s` is for all of that; then TimedOut, or Unreachable if nothing was sent by then.
+        `lines` are headers of this request alone, as `header_lines` makes them.
         """
-        message = self._message(method, path, body)
+        message = self._message(method, path, body, lines)
         loop = asyncio.get_running_loop()
         began = loop.time()
         connection = self._kept(began)
@@ -86,6 +88,10 @@ class Client:
         await response.arrived(left(timeout_s, loop.time() - began))
         return response
 
+    @property
+    def target(self) -> Target:
+        return self._target
+
     async def aclose(self) -> None:
         """Close every connection, in use or not, and wait until they are gone."""
         self._closed = True
@@ -96,14 +102,14 @@ class Client:
         while self._open and now() < ends:  # noqa: ASYNC110 (a turn or two of the loop)
             await asyncio.sleep(0)
 
-    def _message(self, method: str, path: str, body: bytes) -> bytes:
+    def _message(self, method: str, path: str, body: bytes, lines: bytes = b"") -> bytes:
         head = self._heads.get((method, path))
         if head is None:
             if not _PATH.fullmatch(path):
                 raise ValueError("a path starts with `/` and is ASCII without spaces")
             line = f"{method} {self._target.base_path}{path} HTTP/1.1\r\n"
             head = self._heads[method, path] = line.encode("ascii") + self._fixed
-        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, len(body), body)
 
     def _kept(self, now: float) -> Connection | None:
         while self._idle:
@@ -192,11 +198,16 @@ async def _resolve(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _fixed_headers(authority: str, headers: Mapping[str, str]) -> bytes:
-    lines = [b"host: " + authority.encode("ascii")]
-    for name, value in {**_ALWAYS, **headers}.items():
+def header_lines(headers: Mapping[str, str]) -> bytes:
+    """Return the headers as they are sent. Raises ValueError, which doesn't repeat the value."""
+    lines = []
+    for name, value in headers.items():
         raw_name, raw_value = name.encode(), value.encode()
         if not _TOKEN.fullmatch(raw_name) or not _VALUE.fullmatch(raw_value):
             raise ValueError(f"the header `{name}` has characters that no header may have")
-        lines.append(raw_name + b": " + raw_value)
-    return b"\r\n".join(lines) + b"\r\n"
+        lines.append(b"%b: %b\r\n" % (raw_name, raw_value))
+    return b"".join(lines)
+
+
+def _fixed_headers(authority: str, headers: Mapping[str, str]) -> bytes:
+    return header_lines({"host": authority, **_ALWAYS, **headers})

@@ -5,27 +5,14 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
-import orjson
-
-from backends.base import (
-    BackendError,
-    Call,
-    Endpoint,
-    Garbled,
-    Reply,
-    Seen,
-    Stream,
-)
+from backends.base import BackendError, Call, Endpoint, Garbled, Reply, Seen, Stream
 from backends.connection import Response, left
 from backends.dialects import DIALECTS
+from backends.openai_answers import answer, is_ok, plain_objection, stream_objection
 from backends.pool import Pool
 from backends.probe import Probe
-from backends.upstream_errors import error_for, error_in_answer
-
-# What an answer has to have, by path; of a path that isn't here, any JSON object will do.
-_PROMISED = {"/chat/completions": "choices", "/completions": "choices", "/embeddings": "data"}
+from backends.upstream_errors import error_for
 
 
 class OpenAIHTTP:
@@ -51,22 +38,24 @@ class OpenAIHTTP:
         self._now_s = now_s
 
     async def send(self, call: Call) -> Reply:
-        response = await self._ask(call, whole=True)
+        response = await self._pool.post(call.path, call.body, whole=True, timeout_s=call.timeout_s)
         body = await response.body()
-        if not _is_ok(response):
+        if not is_ok(response.status):
             raise self._error(response, body)
-        if (objection := _plain_objection(response)) is not None:
+        if (objection := plain_objection(response.headers)) is not None:
             raise Garbled(objection)
-        return Reply(response.status, response.headers, body, _answer(body, call.path))
+        return Reply(response.status, response.headers, body, answer(body, call.path))
 
     async def stream(self, call: Call) -> Stream:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        response = await self._ask(call, whole=False)
-        if not _is_ok(response):
+        response = await self._pool.post(
+            call.path, call.body, whole=False, timeout_s=call.timeout_s
+        )
+        if not is_ok(response.status):
             body = await response.body(left(call.timeout_s, loop.time() - began))
             raise self._error(response, body)
-        if (objection := _stream_objection(response)) is not None:
+        if (objection := stream_objection(response.headers)) is not None:
             response.close()
             raise Garbled(objection)
         return response
@@ -110,35 +99,3 @@ def open_emulated(endpoint: Endpoint) -> OpenAIHTTP:
 
 def bearer(api_key: str | None) -> Mapping[str, str]:
     return {} if api_key is None else {"authorization": f"Bearer {api_key}"}
-
-
-def _is_ok(response: Response) -> bool:
-    return 200 <= response.status < 300  # noqa: PLR2004 (HTTP's own)
-
-
-def _plain_objection(response: Response) -> str | None:
-    coding = response.headers.get(b"content-encoding", b"identity")
-    return None if coding.lower() == b"identity" else "the answer is compressed, unasked"
-
-
-def _stream_objection(response: Response) -> str | None:
-    kind = response.headers.get(b"content-type", b"").lower()
-    if not kind.startswith(b"text/event-stream"):
-        return "the answer is not an event stream"
-    return _plain_objection(response)
-
-
-def _answer(body: bytes, path: str) -> Mapping[str, Any]:
-    """Return the JSON object that the path promises. Raises what an error in its place means."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise Garbled("the answer is not JSON") from None
-    if not isinstance(value, dict):
-        raise Garbled("the answer is no JSON object")
-    promised = _PROMISED.get(path)
-    if promised is not None and promised not in value:
-        if value.get("error") is not None:
-            raise error_in_answer(value["error"])
-        raise Garbled(f"the answer has no `{promised}`")
-    return value

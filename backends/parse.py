@@ -10,7 +10,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import yamlfile
-from backends import forms, parse_prices, parse_profile, parse_quality, router_cost
+from backends import (
+    forms,
+    parse_prices,
+    parse_profile,
+    parse_quality,
+    parse_sagemaker,
+    router_cost,
+)
 from backends.catalogue import Catalogue, Fleet, Model, Replicas
 from backends.content_hash import content_hash
 from backends.library import Library
@@ -170,6 +177,8 @@ def _unknown_names(
 
 
 def _wrong_urls(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if row["kind"] == parse_sagemaker.KIND and "url" not in row and "urls" not in row:
+        return
     if ("url" in row) == ("urls" in row):
         yield "url", "needs either `url` or `urls`"
         return
@@ -181,9 +190,7 @@ def _wrong_urls(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _contradictions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if row["kind"] == "sagemaker":
-        known = suggest("sagemaker", ["openai_http", "emulated"])
-        yield "kind", f"`sagemaker` is not callable by this version {known}"
+    yield from parse_sagemaker.contradictions(row)
     if isinstance(row.get("purchase"), list):
         yield from _wrong_tranches(row)
     least = row["replicas"].get("min", 0)
@@ -238,8 +245,8 @@ def _fleet(
         lane=row["lane"],
         engine=row["engine"],
         kind=row["kind"],
-        urls=tuple(row.get("urls", None) or (row["url"],)),
-        upstream_model=row.get("upstream_model", row["model"]),
+        urls=_urls(row),
+        upstream_model=row.get("upstream_model", parse_sagemaker.upstream_model(row)),
         instance=row["instance"],
         region=row["region"],
         purchase=purchase,
@@ -259,4 +266,11 @@ def _fleet(
         wake_seconds=wake.get("seconds"),
         min_run_seconds=wake.get("min_run_seconds"),
         tranches=tranches,
+        sagemaker=parse_sagemaker.target(row),
     )
+
+
+def _urls(row: Mapping[str, Any]) -> tuple[str, ...]:
+    if "url" in row:
+        return (row["url"],)
+    return tuple(row["urls"]) if "urls" in row else (parse_sagemaker.url(row["region"]),)

@@ -2,13 +2,16 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from backends.base import Unreachable
 from backends.connection import Response, left
 from backends.http1 import Client
 from backends.replicas import Replicas
+from backends.urls import Target
+
+Lines = Callable[[Target], bytes]
 
 
 class Pool:
@@ -29,22 +32,32 @@ class Pool:
         self.replicas = Replicas(urls, places)
 
     async def post(
-        self, path: str, body: bytes, *, whole: bool, timeout_s: float | None, prefix: bytes = b""
+        self,
+        path: str,
+        body: bytes,
+        *,
+        whole: bool,
+        timeout_s: float | None,
+        prefix: bytes = b"",
+        lines: Lines | None = None,
     ) -> Response:
         """Return what the first that can be reached answers. Raises Unreachable if none can be.
 
-        A request counts at its url until its answer is whole, broken or closed.
+        `lines` makes the headers of this request for the url that it is sent to. It counts at its
+        url until its answer is whole, broken or closed.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
         failure = Unreachable("no url")
         for i in self.replicas.in_order(prefix, began):
+            client = self._clients[i]
             self.replicas.started(i)
             try:
-                response = await self._clients[i].request(
+                response = await client.request(
                     "POST",
                     path,
                     body,
+                    lines=b"" if lines is None else lines(client.target),
                     whole=whole,
                     timeout_s=left(timeout_s, loop.time() - began),
                 )

@@ -32,10 +32,13 @@ _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
 
 def error_for(
-    status: int, headers: Mapping[bytes, bytes], body: bytes, *, now_s: float
+    status: int, headers: Mapping[bytes, bytes], body: bytes, *, now_s: float, who: str = ""
 ) -> BackendError:
-    """Return the error that a status other than 2xx means; `now_s` is UTC, since 1970."""
-    return _error(status, _error_object(body), headers.get(b"retry-after"), body, now_s)
+    """Return the error that a status other than 2xx means; `now_s` is UTC, since 1970.
+
+    `who` stands before the status where not the one that was called has said it.
+    """
+    return _error(status, _error_object(body), headers.get(b"retry-after"), body, now_s, who)
 
 
 def error_in_answer(error: object) -> BackendError:
@@ -65,9 +68,14 @@ def retry_after_s(value: bytes | None, now_s: float) -> float | None:
 
 
 def _error(
-    status: int, error: Mapping[str, Any], retry_after: bytes | None, body: bytes, now_s: float
+    status: int,
+    error: Mapping[str, Any],
+    retry_after: bytes | None,
+    body: bytes,
+    now_s: float,
+    who: str = "",
 ) -> BackendError:
-    said = f"status {status}"
+    said = f"{who}status {status}"
     if status in OVERLOADED:
         return Overloaded(said, retry_after_s=retry_after_s(retry_after, now_s))
     if status >= 500:  # noqa: PLR2004 (HTTP's own)

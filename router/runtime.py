@@ -8,10 +8,10 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from backends.base import Backend, Endpoint
+from backends.base import Backend, Endpoint, MissingPackage
 from backends.catalogue import Fleet, ready
 from backends.kinds import KINDS
-from router.faults import MissingKey
+from router.faults import MissingKey, MissingPart
 from router.metrics import Metrics
 from router.record import Receipts
 from router.tracker import Tracker
@@ -80,18 +80,27 @@ def generation(
     endpoints: dict[str, tuple[str, Endpoint]] = {}
     for on in world.fleets:
         fleet = on.fleet
-        endpoints[fleet.id] = (fleet.kind, _endpoint(fleet, environment))
+        endpoints[fleet.id] = (fleet.kind, endpoint(fleet, environment))
         if old is not None and old.endpoints.get(fleet.id) == endpoints[fleet.id]:
             backends[fleet.id] = old.backends[fleet.id]
         else:
-            backends[fleet.id] = KINDS[fleet.kind](endpoints[fleet.id][1])
+            backends[fleet.id] = opened(fleet, endpoints[fleet.id][1])
     tracker = Tracker(world.fleets)
     if old is not None:
         tracker.keep(old.tracker)  # last: from here on nothing can go wrong
     return Generation(world, tracker, backends, endpoints)
 
 
-def _endpoint(fleet: Fleet, environment: Mapping[str, str]) -> Endpoint:
+def opened(fleet: Fleet, at: Endpoint) -> Backend:
+    """Open what the fleet is called through. Raises MissingPart."""
+    try:
+        return KINDS[fleet.kind](at)
+    except MissingPackage as exc:
+        raise MissingPart(f"fleet {fleet.id}: {exc}") from None
+
+
+def endpoint(fleet: Fleet, environment: Mapping[str, str]) -> Endpoint:
+    """Return where the fleet is called, with its key. Raises MissingKey."""
     key = None
     if fleet.api_key_env is not None:
         key = environment.get(fleet.api_key_env)
@@ -101,7 +110,7 @@ def _endpoint(fleet: Fleet, environment: Mapping[str, str]) -> Endpoint:
             )
     each = max(1, ready(fleet) // max(1, len(fleet.urls)))  # replicas behind one url
     places = each * fleet.replicas.concurrency_each
-    return Endpoint(fleet.urls, key, fleet.engine, fleet.upstream_model, places)
+    return Endpoint(fleet.urls, key, fleet.engine, fleet.upstream_model, places, fleet.sagemaker)
 
 
 async def _close_later(backends: list[Backend], after_s: float) -> None:

@@ -23,7 +23,7 @@ from policies.names import Names
 from policies.parse import parse
 from router.classify import Calibration
 from router.classify.calibration import from_json
-from router.faults import MissingKey
+from router.faults import MissingKey, MissingPart
 from router.ledger.port import LedgerUnavailable
 from router.record import keep_versions
 from router.runtime import LOG, Runtime
@@ -146,7 +146,7 @@ async def reload(sources: Sources, runtime: Runtime, publish: Publish) -> None:
         keep_versions(sources.state, new)
         await publish(new.policy)
         runtime.adopt(new)
-    except (yamlfile.Invalid, MissingKey, OSError, LedgerUnavailable) as exc:
+    except (yamlfile.Invalid, MissingKey, MissingPart, OSError, LedgerUnavailable) as exc:
         runtime.stale = True
         runtime.metrics.stale.set(1)
         runtime.metrics.reloads.labels("refused").inc()

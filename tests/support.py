@@ -129,12 +129,13 @@ def stream_head():
 class Upstream:
     """A server whose every answer is `script`: a function (body, send, gone) of the request.
 
-    `bodies` are the JSON bodies that came, `hung_up` counts callers that closed first. What is
-    asked by GET is answered from `pages` (path -> bytes of an answer), else by 404.
+    `bodies` are the JSON bodies that came, `raws` whole requests; `hung_up` counts callers that
+    closed first. What is asked by GET is answered from `pages` (path -> bytes of an answer), else
+    by 404.
     """
 
     def __init__(self):
-        self.bodies, self.hung_up, self.pages, self.got = [], 0, {}, []
+        self.bodies, self.raws, self.hung_up, self.pages, self.got = [], [], 0, {}, []
         self.script = lambda body, send, gone: send(plain())
         upstream = self
 
@@ -153,6 +154,7 @@ class Upstream:
                     length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
                     if len(rest) < length:
                         continue
+                    upstream.raws.append(held)
                     held = b""
                     if head.startswith(b"GET "):
                         path = head.split()[1].decode()

@@ -11,6 +11,7 @@ import click
 import orjson
 
 import yamlfile
+from backends.base import BackendError, Call, Garbled, Overloaded, Rejected, SageMakerTarget
 from backends.catalogue import Fleet
 from backends.engines import EngineError, llama_cpp
 from backends.openai_http import bearer
@@ -18,10 +19,18 @@ from router.cli import options
 from router.cli.errors import FAILED
 from router.cli.finding import Finding
 from router.cli.found import objections, server_of, summary
+from router.faults import MissingPart
+from router.runtime import endpoint, opened
 from router.settings import cache_dir, environment
 from router.sources import Sources, unproved
 from router.sources import calibration as calibration_of
 from router.world import World
+
+INVOKE_S = 10.0  # with the time that credentials take to be found
+INVOKE_ADVICE = (
+    "check the endpoint's name and region, and that who asks may `sagemaker:InvokeEndpoint` and, "
+    "on the OpenAI path, `sagemaker:CallWithBearerToken`"
+)
 
 
 @click.command("doctor")
@@ -114,7 +123,12 @@ async def _fleets(world: World, *, embedded: bool) -> list[Finding]:
     advice = "start it, or mend its url in the fleet catalogue"
     if embedded:
         advice = "`sluice up` starts the embedded fleets; `--fleets FILE` checks yours"
-    probes = [_fleet(on.fleet, env.get(on.fleet.api_key_env or ""), advice) for on in world.fleets]
+    probes = [
+        _invoked(on.fleet, on.fleet.sagemaker)
+        if on.fleet.sagemaker is not None
+        else _fleet(on.fleet, env.get(on.fleet.api_key_env or ""), advice)
+        for on in world.fleets
+    ]
     return [finding for found in await asyncio.gather(*probes) for finding in found]
 
 
@@ -134,3 +148,26 @@ async def _fleet(fleet: Fleet, key: str | None, advice: str) -> list[Finding]:
             findings.append(Finding(what, "ok", summary(fleet, each)))
             findings += objections(fleet, each)
     return findings
+
+
+async def _invoked(fleet: Fleet, target: SageMakerTarget) -> list[Finding]:
+    """Send an endpoint of SageMaker a request without messages, which no container answers with
+    tokens: nothing else that its runtime offers says whether it answers.
+    """
+    what, where = f"fleet {fleet.id}", f"{fleet.urls[0]}, endpoint {target.endpoint}"
+    try:
+        backend = opened(fleet, endpoint(fleet, {}))
+    except MissingPart as exc:
+        return [Finding(what, "failed", str(exc))]
+    try:
+        await backend.send(Call(b"{}", timeout_s=INVOKE_S))
+    except Overloaded as exc:
+        advice = "what is scaled to zero may start by being asked: try again in some minutes"
+        return [Finding(what, "warning", f"{where}: {exc.detail}", advice)]
+    except (Rejected, Garbled):
+        pass  # the container's own no to an empty request: so it answers
+    except BackendError as exc:
+        return [Finding(what, "failed", f"{where}: {exc.detail}", INVOKE_ADVICE)]
+    finally:
+        await backend.aclose()
+    return [Finding(what, "ok", where)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import orjson
 import pytest
+import sagemaker_support as aws
 import uvloop
 
 from backends.base import (
@@ -21,6 +22,7 @@ from backends.base import (
     Misconfigured,
     Overloaded,
     Rejected,
+    SageMakerTarget,
     ServerFailed,
     TimedOut,
     Unreachable,
@@ -45,7 +47,6 @@ SECRET = "sk-secret"
 TURNS = 100  # of the loop, within which the other side of a loopback socket sees a close
 
 JSON = b"content-type: application/json\r\n"
-SSE = b"content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n"
 
 
 def answer(body=ANSWER, status=b"200 OK", headers=JSON):
@@ -53,9 +54,60 @@ def answer(body=ANSWER, status=b"200 OK", headers=JSON):
     return head + body
 
 
-def stream(events=EVENTS, headers=SSE, end=b"0\r\n\r\n"):
-    chunks = b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events)
-    return b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n" + chunks + end
+def chunk(raw):
+    return b"%x\r\n%b\r\n" % (len(raw), raw)
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way in which a kind is called, and what its servers put on the wire."""
+
+    kind: str
+    path: bytes = b"/v1"
+    last: bytes | None = None  # of the path, for whatever is asked
+    stream_last: bytes | None = None
+    type: bytes = b"text/event-stream; charset=utf-8"
+    target: SageMakerTarget | None = None
+
+    def open(self, *urls, api_key=None):
+        key = None if self.target else api_key
+        return KINDS[self.kind](Endpoint(urls, key, sagemaker=self.target))
+
+    def part(self, event):
+        return aws.part(event) if self.stream_last else event
+
+    @property
+    def sse(self):
+        return b"content-type: %b\r\ntransfer-encoding: chunked\r\n" % self.type
+
+    def stream(self, events=EVENTS, headers=None, end=b"0\r\n\r\n"):
+        chunks = b"".join(chunk(self.part(event)) for event in events)
+        head = self.sse if headers is None else headers
+        return b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + chunks + end
+
+    def line(self, path, *, stream=False):
+        last = (self.stream_last if stream else self.last) or path
+        return b"POST %b%b HTTP/1.1\r\n" % (self.path, last)
+
+
+ENDPOINT = SageMakerTarget(aws.ENDPOINT, aws.REGION)
+INVOKED = SageMakerTarget(
+    aws.ENDPOINT, aws.REGION, "part-1", invoke=True, variant="blue", prefix_aware_id="sluice 1"
+)
+AT = b"/v1/endpoints/chat-endpoint"
+WAYS = {
+    "openai_http": Way("openai_http"),
+    "emulated": Way("emulated"),
+    "sagemaker openai": Way("sagemaker", AT + b"/openai/v1", target=ENDPOINT),
+    "sagemaker invoke_endpoint": Way(
+        "sagemaker",
+        AT,
+        b"/invocations",
+        b"/invocations-response-stream",
+        aws.EVENT_STREAM.encode(),
+        INVOKED,
+    ),
+}
 
 
 @dataclass
@@ -135,17 +187,29 @@ def run(request):
         yield runner.run
 
 
-@pytest.fixture(params=KINDS)
-def opened(request):
+@pytest.fixture(params=WAYS)
+def way(request):
+    return WAYS[request.param]
+
+
+@pytest.fixture
+def opened(way, monkeypatch):
+    for name, value in aws.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
     @contextlib.asynccontextmanager
     async def opened(*urls, api_key=None):
-        backend = KINDS[request.param](Endpoint(urls, api_key))
+        backend = way.open(*urls, api_key=api_key)
         try:
             yield backend
         finally:
             await backend.aclose()
 
     return opened
+
+
+def test_every_kind_of_the_table_is_held_to_this():
+    assert {way.kind for way in WAYS.values()} == set(KINDS)
 
 
 async def send(backend):
@@ -172,7 +236,7 @@ async def failure_of(ask, opened, play, kind, **options):
         with pytest.raises(kind) as caught:
             await ask(backend)
         shown = f"{caught.value} {caught.value!r} {backend!r} {vars(caught.value)}"
-        assert SECRET not in shown
+        assert not any(secret in shown for secret in (SECRET, aws.SECRET, aws.SESSION))
         assert "很好" not in shown
         for _ in range(TURNS):
             await asyncio.sleep(0)
@@ -187,7 +251,7 @@ async def eof_within_some_turns(server):
     return False
 
 
-def test_a_plain_answer_is_returned_as_it_came_and_parsed(run, opened):
+def test_a_plain_answer_is_returned_as_it_came_and_parsed(run, opened, way):
     async def main():
         async with playing(saying(answer())) as server, opened(server.url) as backend:
             reply = await backend.send(CALL)
@@ -196,56 +260,66 @@ def test_a_plain_answer_is_returned_as_it_came_and_parsed(run, opened):
             assert reply.headers[b"content-type"] == b"application/json"
             assert "正面" not in repr(reply)
             assert "很好" not in repr(CALL)
-            assert server.requests[0].startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
+            assert server.requests[0].startswith(way.line(b"/chat/completions"))
             assert server.requests[0].endswith(b"\r\n\r\n" + CALL.body)
-            assert b"authorization" not in server.requests[0]
 
     run(main())
 
 
-def test_the_key_is_sent_and_never_shown(run, opened):
+@pytest.mark.parametrize("key", [None, SECRET])
+@either
+def test_who_asks_is_proved_and_never_shown(run, opened, way, ask, key):
     async def main():
-        async with (
-            playing(saying(answer())) as server,
-            opened(server.url, api_key=SECRET) as backend,
-        ):
-            await backend.send(CALL)
-            assert b"\r\nauthorization: Bearer sk-secret\r\n" in server.requests[0]
-            assert SECRET not in f"{backend!r} {Endpoint((server.url,), SECRET)!r}"
+        raw = answer() if ask is send else way.stream()
+        async with playing(saying(raw)) as server, opened(server.url, api_key=key) as backend:
+            await ask(backend)
+            (request,) = server.requests
+            if way.target:
+                assert aws.complaint(request) is None
+                assert b"sk-secret" not in request
+            elif key:
+                assert b"\r\nauthorization: Bearer sk-secret\r\n" in request
+            else:
+                assert b"authorization" not in request
+            secrets = (SECRET, aws.SECRET, aws.SESSION)
+            shown = f"{backend!r} {Endpoint((server.url,), SECRET, sagemaker=way.target)!r}"
+            assert not any(secret in shown for secret in secrets)
 
     run(main())
 
 
-def test_another_path_is_below_the_same_base(run, opened):
+def test_another_path_is_below_the_same_base(run, opened, way):
     async def main():
         body = b'{"data":[{"embedding":[0.1]}]}'
         async with playing(saying(answer(body))) as server, opened(server.url) as backend:
             reply = await backend.send(Call(b"{}", path="/embeddings", timeout_s=5.0))
             assert reply.body == body
-            assert server.requests[0].startswith(b"POST /v1/embeddings HTTP/1.1\r\n")
+            assert server.requests[0].startswith(way.line(b"/embeddings"))
 
     run(main())
 
 
 @pytest.mark.parametrize("end", [b"0\r\n\r\n", b"0\r\nx-trailer: 1\r\n\r\n"])
-def test_a_stream_is_passed_on_byte_for_byte(run, opened, end):
+def test_a_stream_is_passed_on_byte_for_byte(run, opened, way, end):
     async def main():
-        async with playing(saying(stream(end=end))) as server, opened(server.url) as backend:
+        async with playing(saying(way.stream(end=end))) as server, opened(server.url) as backend:
             assert await receive(backend) == b"".join(EVENTS)
             assert await receive(backend) == b"".join(EVENTS)
             assert server.connections == 1
+            line = way.line(b"/chat/completions", stream=True)
+            assert server.requests[0].startswith(line)
 
     run(main())
 
 
-def test_a_stream_comes_as_it_is_sent_and_not_at_its_end(run, opened):
+def test_a_stream_comes_as_it_is_sent_and_not_at_its_end(run, opened, way):
     async def main():
         go_on = asyncio.Event()
 
         async def play(writer, _reader, _nth):
-            writer.write(b"HTTP/1.1 200 OK\r\n" + SSE + b"\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\n" + way.sse + b"\r\n")
             for event in EVENTS:
-                writer.write(b"%x\r\n%b\r\n" % (len(event), event))
+                writer.write(chunk(way.part(event)))
                 await go_on.wait()
                 go_on.clear()
             writer.write(b"0\r\n\r\n")
@@ -261,9 +335,9 @@ def test_a_stream_comes_as_it_is_sent_and_not_at_its_end(run, opened):
     run(main())
 
 
-def test_a_stream_that_drips_byte_by_byte_has_the_same_events(run, opened):
+def test_a_stream_that_drips_byte_by_byte_has_the_same_events(run, opened, way):
     async def main():
-        raw = stream()
+        raw = way.stream()
         drips = [raw[i : i + 1] for i in range(len(raw))]
         async with playing(saying(*drips)) as server, opened(server.url) as backend:
             scanner, found = Events(), []
@@ -286,11 +360,11 @@ def test_one_connection_is_used_again(run, opened):
 
 
 @either
-def test_a_kept_connection_that_has_gone_stale_is_replaced_unnoticed(run, opened, ask):
+def test_a_kept_connection_that_has_gone_stale_is_replaced_unnoticed(run, opened, way, ask):
     async def play(writer, _reader, nth):
         if nth == 2:
             return True
-        writer.write(answer() if ask is send else stream())
+        writer.write(answer() if ask is send else way.stream())
         return False
 
     async def main():
@@ -327,9 +401,9 @@ def test_an_end_before_the_answer_is_broken_with_nothing_received(run, opened, a
 
 @either
 @pytest.mark.parametrize("cut", [1, 30, -1])
-def test_an_end_within_the_answer_is_broken_and_never_a_short_answer(run, opened, ask, cut):
+def test_an_end_within_the_answer_is_broken_and_never_a_short_answer(run, opened, way, ask, cut):
     async def main():
-        raw = (answer() if ask is send else stream())[:cut]
+        raw = (answer() if ask is send else way.stream())[:cut]
         error, _ = await failure_of(ask, opened, saying(raw, close=True), Broken)
         assert error.received
         assert error.try_elsewhere
@@ -378,14 +452,14 @@ def test_a_plain_answer_that_is_no_completion_is_garbled_and_not_quoted(run, ope
 @pytest.mark.parametrize(
     "raw",
     [
-        answer(),
-        answer(b'{"error":{"message":"boom"}}'),
-        stream(headers=b"transfer-encoding: chunked\r\n"),
-        stream(headers=SSE + b"content-encoding: gzip\r\n"),
+        lambda way: answer(),
+        lambda way: answer(b'{"error":{"message":"boom"}}'),
+        lambda way: way.stream(headers=b"transfer-encoding: chunked\r\n"),
+        lambda way: way.stream(headers=way.sse + b"content-encoding: gzip\r\n"),
     ],
 )
-def test_a_stream_that_is_no_event_stream_is_garbled(run, opened, raw):
-    run(failure_of(receive, opened, saying(raw), Garbled))
+def test_a_stream_that_is_no_event_stream_is_garbled(run, opened, way, raw):
+    run(failure_of(receive, opened, saying(raw(way)), Garbled))
 
 
 def test_what_is_no_event_stream_is_not_read_to_its_end(run, opened):
@@ -523,9 +597,9 @@ def test_a_caller_that_cancels_closes_the_connection(run, opened, ask):
     run(main())
 
 
-def test_a_stream_that_is_dropped_stops_the_generation(run, opened):
+def test_a_stream_that_is_dropped_stops_the_generation(run, opened, way):
     async def play(writer, reader, _nth):
-        writer.write(stream(EVENTS[:2], end=b""))
+        writer.write(way.stream(EVENTS[:2], end=b""))
         await reader.read()
         return True
 
@@ -540,9 +614,9 @@ def test_a_stream_that_is_dropped_stops_the_generation(run, opened):
     run(main())
 
 
-def test_a_stream_is_ended_after_done_and_its_connection_kept(run, opened):
+def test_a_stream_is_ended_after_done_and_its_connection_kept(run, opened, way):
     async def play(writer, _reader, _nth):
-        writer.write(stream(end=b""))
+        writer.write(way.stream(end=b""))
         await asyncio.sleep(0.002)
         writer.write(b"0\r\n\r\n")
 
@@ -587,17 +661,17 @@ def test_urls_take_turns(run, opened):
 
 
 @either
-def test_a_url_that_refuses_gives_its_turn_away_and_rests(run, opened, ask):
+def test_a_url_that_refuses_gives_its_turn_away_and_rests(run, opened, way, ask):
     async def main():
         async with playing(silence) as gone:
             dead = gone.url
-        raw = answer() if ask is send else stream()
+        raw = answer() if ask is send else way.stream()
         async with playing(saying(raw)) as server, opened(dead, server.url) as backend:
             for _ in range(4):
                 await ask(backend)
             assert len(server.requests) == 4
             resting = [replica.rest_until_s > 0 for replica in backend._pool.replicas._all]
-            assert resting == [True, False]
+            assert sorted(resting) == [False, True]
 
     run(main())
 
@@ -670,24 +744,31 @@ async def failed(backend):
 @pytest.mark.parametrize(
     ("ask", "play"),
     [
-        (send, saying(answer())),
-        (receive, saying(stream())),
-        (hung_up, silence),
-        (hung_up, saying(stream(EVENTS[:2], end=b""))),
-        (dropped, saying(stream(EVENTS[:2], end=b""))),
-        (failed, saying(answer(status=b"500 No"))),
-        (failed, saying(close=True)),
-        (failed, saying(b"no HTTP")),
-        (failed, saying(answer(headers=b"content-encoding: gzip\r\n"))),
+        (send, lambda way: saying(answer())),
+        (receive, lambda way: saying(way.stream())),
+        (hung_up, lambda way: silence),
+        (hung_up, lambda way: saying(way.stream(EVENTS[:2], end=b""))),
+        (dropped, lambda way: saying(way.stream(EVENTS[:2], end=b""))),
+        (failed, lambda way: saying(answer(status=b"500 No"))),
+        (failed, lambda way: saying(close=True)),
+        (failed, lambda way: saying(b"no HTTP")),
+        (failed, lambda way: saying(answer(headers=b"content-encoding: gzip\r\n"))),
     ],
 )
-def test_a_request_counts_at_its_url_until_it_has_ended_however_it_ends(run, opened, ask, play):
+def test_a_request_counts_at_its_url_until_it_has_ended_however_it_ends(
+    run, opened, way, ask, play
+):
     async def main():
-        async with playing(play) as server, opened(server.url) as backend:
+        async with playing(play(way)) as server, opened(server.url) as backend:
+            if way.target is not None:
+                await backend._identity.current(5.0)  # it is found in a thread, at first
             asking = asyncio.ensure_future(ask(backend))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            assert backend._pool.replicas.in_flight(0) == 1
+            for _ in range(TURNS):
+                if backend._pool.replicas.in_flight(0) == 1:
+                    break
+                await asyncio.sleep(0)
+            else:
+                raise AssertionError("it never counted")
             await asking
             for _ in range(TURNS):
                 await asyncio.sleep(0)

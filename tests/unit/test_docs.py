@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 import yamlfile
-from backends import cost, files, forms, parse, parse_prices
+from backends import cost, files, forms, parse, parse_prices, parse_sagemaker
 from backends.base import BackendError
 from backends.commitments import Usage, cover
 from backends.fleet_model import prepare
@@ -308,6 +308,10 @@ def test_the_kinds_engines_and_abilities_are_those_of_the_code():
     assert listed(table("fleets.md", "kind")) == set(forms.KINDS)
     types = {codes(row[0])[0]: row[1] for row in table("fleets.md", "key")}
     assert set(codes(types["engine"])) == set(forms.ENGINES)
+    sagemaker = table("fleets.md", "key of `sagemaker`")
+    assert listed(sagemaker) == {*parse_sagemaker.OWN, "url", "urls"}
+    (protocol,) = [row for row in sagemaker if codes(row[0]) == ["protocol"]]
+    assert codes(protocol[1]) == forms.PROTOCOLS
     types = {codes(row[0])[0]: row[1] for row in table("fleets.md", "key of a model")}
     assert set(codes(types["abilities"])) == set(forms.ABILITIES)
     types = {codes(row[0])[0]: row[1] for row in table("fleets.md", "key of a profile")}

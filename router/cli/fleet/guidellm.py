@@ -35,6 +35,9 @@ def find(fleet: Fleet) -> str:
     if fleet.api_key_env is not None:
         said = f"{fleet.id} needs an API key, and guidellm would show it to everybody in `ps`"
         raise NotUsable(f"{said}: leave `--with` out")
+    if fleet.sagemaker is not None:
+        said = f"guidellm has no AWS credentials for {fleet.id}"
+        raise NotUsable(f"{said}: leave `--with` out")
     program = shutil.which("guidellm")
     if program is None:
         said = "guidellm is not installed: `pip install guidellm==0.8.1`, or leave `--with` out"

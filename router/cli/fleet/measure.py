@@ -13,10 +13,9 @@ import click
 import orjson
 
 from backends import files, profile_file
-from backends.base import BackendError, Endpoint
+from backends.base import Backend, BackendError, Endpoint
 from backends.catalogue import STAND_IN, Fleet
 from backends.importers.measurement import BenchmarkReport, Measurement
-from backends.kinds import KINDS
 from backends.loadgen import about
 from backends.loadgen.loop import Lengths, Load, Loop
 from backends.loadgen.samples import NothingMeasured, Sample, is_answered, measurement
@@ -24,6 +23,8 @@ from router.cli import options
 from router.cli.errors import INVALID, REFUSED, Ends, told
 from router.cli.fleet import guidellm
 from router.cli.fleet.lengths import LENGTHS
+from router.faults import MissingPart
+from router.runtime import opened
 from router.settings import cores, environment, is_loopback
 from yamlfile import suggest
 
@@ -152,10 +153,11 @@ class _Run:
 
     async def own(self, fleet: Fleet, key: str | None, loads: Sequence[Load]) -> None:
         """Measure with our own loop."""
-        backend = KINDS[fleet.kind](Endpoint(fleet.urls[:1], key))
+        backend = _opened(fleet, key)
         headers = {"authorization": f"Bearer {key}"} if key else {}
         try:
-            self.engine_version = await about.engine_version(fleet.urls[0], headers)
+            if fleet.sagemaker is None:  # AWS answers there, not the engine
+                self.engine_version = await about.engine_version(fleet.urls[0], headers)
             loop = Loop(backend, fleet.upstream_model)
             await loop.calibrate()
             for n, load in enumerate(loads, 1):
@@ -182,9 +184,13 @@ class _Run:
         return measured
 
 
+def _opened(fleet: Fleet, key: str | None) -> Backend:
+    return opened(fleet, Endpoint(fleet.urls[:1], key, sagemaker=fleet.sagemaker))
+
+
 async def _words(fleet: Fleet, key: str | None, loads: Sequence[Load]) -> list[int]:
     """Return how many words make the prompt of each load on this fleet."""
-    backend = KINDS[fleet.kind](Endpoint(fleet.urls[:1], key))
+    backend = _opened(fleet, key)
     try:
         loop = Loop(backend, fleet.upstream_model)
         await loop.calibrate()
@@ -211,7 +217,7 @@ def _measured(fleet: Fleet, key: str | None, loads: Sequence[Load], loader: str)
         raise Ends(f"{fleet.id}: no request of a load was answered: {exc}") from None
     except BackendError as exc:
         raise Ends(f"{fleet.id}: {exc}") from None
-    except guidellm.NotUsable as exc:
+    except (guidellm.NotUsable, MissingPart) as exc:
         raise Ends(str(exc), REFUSED) from None
     except guidellm.Failed as exc:
         raise Ends(str(exc)) from None

@@ -2,11 +2,13 @@
 
 import json
 
+import botocore.session
 import pytest
 import yaml
 
 import yamlfile
-from backends import files, parse
+from backends import files, parse, parse_sagemaker
+from backends.base import SageMakerTarget
 from backends.parse import Source
 from backends.points import Quantiles
 
@@ -84,6 +86,71 @@ def test_several_urls_are_equal_replicas():
     assert len(read(text).fleets[0].urls) == 2
 
 
+SAGEMAKER = GOOD.replace("kind: openai_http", "kind: sagemaker\n    endpoint: chat-1").replace(
+    "    url: http://127.0.0.1:8000/v1\n", ""
+)
+
+
+PARTS = """\
+    url: https://vpce-1.example.com
+    upstream_model: served
+    protocol: invoke_endpoint
+    inference_component: part-1
+    variant: blue
+    prefix_aware_id: sluice
+"""
+
+
+def test_a_sagemaker_fleet_needs_no_url_and_sends_no_model():
+    fleet = read(SAGEMAKER).fleets[0]
+    assert fleet.upstream_model == ""
+    assert fleet.urls == ("https://runtime.sagemaker.us-east-1.amazonaws.com",)
+    assert fleet.sagemaker == SageMakerTarget("chat-1", "us-east-1")
+
+
+def test_a_url_of_a_sagemaker_fleet_goes_before_the_regions():
+    fleet = read(SAGEMAKER + PARTS).fleets[0]
+    assert fleet.urls == ("https://vpce-1.example.com",)
+    assert fleet.upstream_model == "served"
+    assert fleet.sagemaker == SageMakerTarget(
+        "chat-1", "us-east-1", "part-1", invoke=True, variant="blue", prefix_aware_id="sluice"
+    )
+
+
+def test_every_region_has_the_host_that_botocore_calls():
+    session = botocore.session.Session()
+    for partition in session.get_available_partitions():
+        for region in session.get_available_regions("sagemaker-runtime", partition):
+            client = session.create_client(
+                "sagemaker-runtime",
+                region_name=region,
+                aws_access_key_id="a",
+                aws_secret_access_key="b",
+            )
+            assert parse_sagemaker.url(region) == client.meta.endpoint_url
+            client.close()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("endpoint: chat-1", "endpoint: chat_1", "f.yaml:10: fleets[0].endpoint: `chat_1` is not"),
+        ("endpoint: chat-1", "endpoint: a/../b", "is not a name at SageMaker"),
+        ("endpoint: chat-1", f"endpoint: {'a' * 64}", "is not a name at SageMaker"),
+        ("region: us-east-1", "region: office", "`office` is no AWS region (valid: as us-east-1)"),
+        ("endpoint: chat-1", "endpoint: e\n    variant: b", "with `protocol: invoke_endpoint`"),
+        ("endpoint: chat-1", "endpoint: e\n    prefix_aware_id: b", "`prefix_aware_id` goes with"),
+        ("endpoint: chat-1", "endpoint: e\n    protocol: grpc", "unknown value `grpc`"),
+        ("endpoint: chat-1", 'endpoint: e\n    prefix_aware_id: "机"', "visible ASCII"),
+        ("endpoint: chat-1", "endpoint: e\n    url: ftp://x", "unknown scheme `ftp`"),
+        ("endpoint: chat-1", "endpoint: e\n    api_key: ${env:K}", "called with AWS credentials"),
+    ],
+)
+def test_a_mistake_in_a_sagemaker_fleet_is_told_with_its_line(old, new, said):
+    text = SAGEMAKER.replace(old, new)
+    assert any(said in problem for problem in problems(text)), problems(text)
+
+
 def test_emulated_fleets_are_marked():
     fleet = read(GOOD.replace("kind: openai_http", "kind: emulated")).fleets[0]
     assert fleet.marks == ("emulated",)
@@ -102,7 +169,9 @@ def test_a_smaller_context_of_the_fleet_counts_a_larger_one_does_not():
         ("model: m\n", "model: mm\n", "f.yaml:6: fleet a: unknown model `mm` (did you mean `m`?"),
         ("engine: vllm", "engine: vlm", "f.yaml:8: fleets[0].engine: unknown value `vlm` (did you"),
         ("kind: openai_http", "kind: grpc", "f.yaml:9: fleets[0].kind: unknown value `grpc`"),
-        ("kind: openai_http", "kind: sagemaker", "not callable by this version"),
+        ("kind: openai_http", "kind: sagemaker", "f.yaml:9: fleet a: `kind: sagemaker` needs"),
+        ("lane: cpu", "lane: cpu\n    endpoint: e", "`endpoint` goes with `kind: sagemaker`"),
+        ("lane: cpu", "lane: cpu\n    protocol: openai", "`protocol` goes with `kind: sagemaker`"),
         ("http://127.0.0.1:8000/v1", "ftp://x/v1", "f.yaml:10: fleet a: unknown scheme `ftp`"),
         ("http://127.0.0.1:8000/v1", "http://169.254.169.254/v1", "link-local"),
         ("http://127.0.0.1:8000/v1", "http://u:p@h/v1", "carries no credentials"),

@@ -1,0 +1,67 @@
+"""A fleet of the catalogue at SageMaker: which keys go together, and where it is called. Pure."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from backends.base import SageMakerTarget
+
+KIND = "sagemaker"
+
+OWN = ("endpoint", "protocol", "inference_component", "variant", "prefix_aware_id")
+_INVOKE_ONLY = ("variant", "prefix_aware_id")  # the OpenAI path has no place for them
+_REGION = re.compile(r"[a-z]{2,8}(-[a-z]{2,12})+-[0-9]{1,2}")
+
+_SUFFIXES = (  # of region names, as botocore's partitions have them; the first that fits
+    ("cn-", "amazonaws.com.cn"),
+    ("eusc-", "amazonaws.eu"),
+    ("us-isob-", "sc2s.sgov.gov"),
+    ("us-isof-", "csp.hci.ic.gov"),
+    ("us-iso-", "c2s.ic.gov"),
+    ("eu-isoe-", "cloud.adc-e.uk"),
+)
+
+
+def url(region: str) -> str:
+    suffix = next((s for start, s in _SUFFIXES if region.startswith(start)), "amazonaws.com")
+    return f"https://runtime.sagemaker.{region}.{suffix}"
+
+
+def target(row: Mapping[str, Any]) -> SageMakerTarget | None:
+    if row["kind"] != KIND:
+        return None
+    return SageMakerTarget(
+        endpoint=row["endpoint"],
+        region=row["region"],
+        inference_component=row.get("inference_component"),
+        invoke=row.get("protocol") == "invoke_endpoint",
+        variant=row.get("variant"),
+        prefix_aware_id=row.get("prefix_aware_id"),
+    )
+
+
+def upstream_model(row: Mapping[str, Any]) -> str:
+    """Return what is sent on by itself: the endpoint is the model, and vLLM takes no other name
+    than its own, or none.
+    """
+    return "" if row["kind"] == KIND else str(row["model"])
+
+
+def contradictions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the key and what is wrong with it."""
+    if row["kind"] != KIND:
+        for key in OWN:
+            if key in row:
+                yield key, f"`{key}` goes with `kind: sagemaker`"
+        return
+    if "endpoint" not in row:
+        yield "kind", "`kind: sagemaker` needs `endpoint`: the name of the endpoint"
+    if not _REGION.fullmatch(row["region"]):
+        yield "region", f"`{row['region']}` is no AWS region (valid: as us-east-1)"
+    if "api_key" in row:
+        said = "SageMaker is called with AWS credentials (remove `api_key`)"
+        yield "api_key", said
+    if row.get("protocol") != "invoke_endpoint":
+        for key in _INVOKE_ONLY:
+            if key in row:
+                yield key, f"`{key}` goes with `protocol: invoke_endpoint`"

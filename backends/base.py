@@ -9,6 +9,7 @@ Whose fault it is, first:
   + ServerFailed      the backend: any other 5xx
   + Broken            the backend or the network: closed before the answer was whole
   + Garbled           the backend: not the HTTP, JSON or event stream it should be
+    + Unreadable      nobody, as far as one can tell: a refusal of the request that is no JSON
   + Misconfigured     the operator: key, URL, model name or certificate
   + CircuitOpen       nobody: the fleet failed just now and is left alone; nothing was sent
   + ContextExceeded   nobody: the request is too long for this fleet, a larger one may take it
@@ -71,6 +72,13 @@ class Broken(BackendError):
 
 class Garbled(BackendError):
     code = "garbled"
+
+
+class Unreadable(Garbled):
+    """A 4xx in HTML or the like: a proxy's, or the caller's own fault, which must close no lane."""
+
+    backend_at_fault = False
+    may_have_worked = False
 
 
 class Misconfigured(BackendError):

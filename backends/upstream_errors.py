@@ -19,6 +19,7 @@ from backends.base import (
     Rejected,
     ServerFailed,
     TimedOut,
+    Unreadable,
 )
 
 RETRY_AFTER_MAX_S = 3600.0  # whatever an upstream says, it is asked again within the hour
@@ -78,7 +79,11 @@ def retry_after_s(value: bytes | None, now_s: float) -> float | None:
 
 
 def _error(
-    status: int, error: Mapping[str, Any], retry_after: bytes | None, body: bytes, now_s: float
+    status: int,
+    error: Mapping[str, Any] | None,
+    retry_after: bytes | None,
+    body: bytes,
+    now_s: float,
 ) -> BackendError:
     said = f"status {status}"
     if status in _OVERLOADED:
@@ -89,23 +94,25 @@ def _error(
         return TimedOut(said)
     if status in _MISCONFIGURED or status < 400:  # noqa: PLR2004 (3xx: the URL has moved)
         return Misconfigured(said)
-    if status in _TOO_LONG or _is_context(error):
+    fields = error or {}
+    if status in _TOO_LONG or _is_context(fields):
         return ContextExceeded(
             said,
-            n_prompt_tokens=_length(error, "n_prompt_tokens", _N_PROMPT),
-            n_ctx=_length(error, "n_ctx", _N_CTX),
+            n_prompt_tokens=_length(fields, "n_prompt_tokens", _N_PROMPT),
+            n_ctx=_length(fields, "n_ctx", _N_CTX),
         )
-    return Rejected(said, status=status, body=body)
+    unreadable = Unreadable(f"{said}, and no JSON object to say why")
+    return unreadable if error is None else Rejected(said, status=status, body=body)
 
 
-def _error_object(body: bytes) -> Mapping[str, Any]:
+def _error_object(body: bytes) -> Mapping[str, Any] | None:
     """Return the fields of the error: below `error`, or the body itself (vLLM before 0.10)."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return {}
+        return None
     if not isinstance(value, dict):
-        return {}
+        return None
     error = value.get("error", value)
     return error if isinstance(error, dict) else {"message": error}
 

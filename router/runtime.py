@@ -97,7 +97,8 @@ def _endpoint(fleet: Fleet, environment: Mapping[str, str]) -> Endpoint:
         key = environment.get(fleet.api_key_env)
         if not key:
             raise MissingKey(
-                f"fleet {fleet.id}: the environment variable `{fleet.api_key_env}` is not set"
+                f"{fleet.api_key_at}: fleet {fleet.id}: "
+                f"the environment variable `{fleet.api_key_env}` is not set"
             )
     return Endpoint(fleet.urls, key)
 

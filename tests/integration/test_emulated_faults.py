@@ -9,7 +9,7 @@ import time
 
 import httpx
 import pytest
-from support import process, wait_until
+from support import BOTH, policy, process, wait_until
 
 FLEETS = """
 version: 1
@@ -382,3 +382,68 @@ def test_a_mistyped_fault_ends_the_start(tmp_path, faults, words):
     assert ran.returncode == 3
     assert words in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+# -- through a router ---------------------------------------------------------------------------
+
+ROUTED = {
+    "hang": "timed_out",
+    "reset": "broken",
+    "status code=429 retry_after=1": "overloaded",
+    "status code=500": "server_failed",
+    "garbage kind=http": "garbled",
+    "garbage kind=json": "garbled",
+    "garbage kind=html": "garbled",
+    "garbage kind=utf8": "garbled",
+    "cold": "overloaded",
+    "interrupt": "overloaded",
+    "interrupt notice=0": "broken",
+}
+
+
+@pytest.fixture(scope="module")
+def routed(client, start_shared_router):
+    def at(fleet, lane):
+        return (
+            LINE.format(fleet)
+            .replace("http://127.0.0.1:1/v1", f"{client.base_url}/{fleet}/v1")
+            .replace("lane: accelerator", f"lane: {lane}")
+        )
+
+    limits = ", limits: {deadline_ms: 60000, ttft_timeout_ms: 1500, inter_chunk_timeout_ms: 1500,"
+    limits += " breaker: {failures: 1000, open_ms: 1}}"
+    return start_shared_router(
+        FLEETS + at("a", "cpu") + at("b", "accelerator"),
+        policy(BOTH, baseline="llama-4-scout@b", defaults=limits),
+    )
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("fault", ROUTED)
+def test_a_router_goes_on_to_the_next_fleet_and_says_that_all_was_emulated(
+    routed, faults, fault, stream
+):
+    wait_until(lambda: routed.http.get("/readyz").json()["fleets"]["a"] == "ready")
+    faults(fault)
+    response = routed.chat(stream=stream, max_tokens=4)
+    assert (response.status_code, response.headers["x-sluice-fleet"]) == (200, "b")
+    receipt = routed.receipt(response)
+    first, second = receipt["attempts"]
+    assert (first["fleet"], first["outcome"]) == ("a", ROUTED[fault])
+    assert (second["fleet"], second["outcome"]) == ("b", "ok")
+    assert all("emulated" in candidate["marks"] for candidate in receipt["candidates"])
+
+
+def test_a_stream_that_is_reset_after_content_is_broken_and_says_so(routed, faults):
+    wait_until(lambda: routed.http.get("/readyz").json()["fleets"]["a"] == "ready")
+    faults("reset after=3")
+    response = routed.chat(stream=True, max_tokens=200)
+    assert response.headers["x-sluice-fleet"] == "a"
+    assert events(response.content) == 3
+    assert b'"code":"stream_broken"' in response.content
+
+
+def test_the_callers_header_does_not_reach_the_fleet(routed):
+    wait_until(lambda: routed.http.get("/readyz").json()["fleets"]["a"] == "ready")
+    response = routed.chat(headers={HEADER: "reset"}, max_tokens=4)
+    assert (response.status_code, response.headers["x-sluice-fleet"]) == (200, "a")

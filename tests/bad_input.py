@@ -109,12 +109,12 @@ NOT_SAID = "status 400, and no JSON object to say why"
 REFUSALS = {
     "a refusal in HTML": Bad(
         sent(REFUSED + b"content-type: text/html\r\n" + counted(b"<html>Bad Request</html>")),
-        "garbled",
+        "unreadable",
         NOT_SAID,
     ),
     "a refusal in gzip": Bad(
         sent(REFUSED + b"content-encoding: gzip\r\n" + counted(gzip.compress(b'{"error":{}}'))),
-        "garbled",
+        "unreadable",
         NOT_SAID,
     ),
     "a refusal of 100 MB": Bad(

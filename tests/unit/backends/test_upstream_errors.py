@@ -191,7 +191,7 @@ def test_any_other_400_is_the_callers_and_is_kept_to_be_relayed(body):
 @pytest.mark.parametrize("status", [400, 409, 422])
 def test_a_400_that_is_no_json_is_relayed_to_nobody_and_closes_no_lane(status, body):
     told = error(status, body)
-    assert (told.code, told.try_elsewhere) == ("garbled", True)
+    assert (told.code, told.try_elsewhere) == ("unreadable", True)
     assert not told.backend_at_fault  # whoever can send a bad request could close every lane by it
     assert not told.may_have_worked
     assert told.detail == f"status {status}, and no JSON object to say why"

@@ -1,6 +1,6 @@
 # What people type. `make up` and `make test` install what is missing by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format bench prove-ledger coverage eval train train-tiny \
+.PHONY: help setup up test contract check format bench prove-ledger coverage eval train train-tiny \
 	replay-day validate-focus clean
 BIN := .venv/bin
 
@@ -17,6 +17,9 @@ test: setup ## Run the tests, on real model servers, and print the core's covera
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest $(ARGS)
 	@$(BIN)/coverage report --include='$(CORE)' --fail-under=95
+
+contract: setup ## Hold every backend kind against every case, and print the table
+	@$(BIN)/pytest -q tests/contract/test_backend_kinds.py --table
 
 check: setup ## Lint, types, arrows, policies and their cases
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ Whose fault it is, first:
   + Misconfigured     the operator: key, URL, model name or certificate
   + CircuitOpen       nobody: the fleet failed just now and is left alone; nothing was sent
   + ContextExceeded   nobody: the request is too long for this fleet, a larger one may take it
+  + Unreadable        nobody, as far as one can tell: a refusal of the request that is no JSON
   + Rejected          the caller: no fleet would take it; the upstream's error goes to the caller
 
 An error is told by its `code` and by `try_elsewhere`, never by its text. The text is ours alone:
@@ -97,6 +98,14 @@ class ContextExceeded(BackendError):
         super().__init__(detail)
         self.n_prompt_tokens = n_prompt_tokens
         self.n_ctx = n_ctx
+
+
+class Unreadable(BackendError):
+    """A 4xx in HTML or the like: a proxy's, or the caller's own fault, which must close no lane."""
+
+    code = "unreadable"
+    backend_at_fault = False
+    may_have_worked = False
 
 
 class Rejected(BackendError):

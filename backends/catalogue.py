@@ -40,7 +40,8 @@ class Fleet:
 
     `price` None: unknown, then `fallback_usd_per_mtok` bounds what a request may cost. Of several
     tranches, `purchase` and `price` are the first one's.
-    `api_key_env` names the environment variable that holds the key; the key is never here.
+    `api_key_env` names the environment variable that holds the key, `api_key_at` the `file:line`
+    that says so; the key is never here.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Fleet:
     host_share: float = 1.0
     fallback_usd_per_mtok: float | None = None
     api_key_env: str | None = field(default=None, repr=False)
+    api_key_at: str = field(default="", repr=False, compare=False)
     context_tokens: int = 0  # of one request on this fleet: the model's, or less by launch settings
     marks: tuple[str, ...] = ()
     wake_seconds: int | None = None

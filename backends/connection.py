@@ -17,6 +17,7 @@ from backends.base import BackendError, Garbled, TimedOut
 HEAD_BYTES = 65_536  # in a row that are no body: headers, trailers (nginx stops at 8 kB)
 BODY_BYTES = 64 * 1024 * 1024  # of a plain answer: 20 times the longest completion
 HIGH_WATER_BYTES = 262_144  # unread bytes of a stream, above which the peer has to wait
+PARTS = 1024  # of a body that are kept apart: one of 2 bytes takes 56 of memory
 END_S = 0.05  # servers write the last chunk's end on its own, right behind it
 
 _FRAMED = (b"content-length", b"transfer-encoding")
@@ -33,6 +34,7 @@ class Response:
         "_connection",
         "_done",
         "_failure",
+        "_joined",
         "_parts",
         "_then",
         "_waiter",
@@ -48,6 +50,7 @@ class Response:
         self.whole = whole
         self._connection: Connection | None = connection
         self._parts: list[bytes] = []
+        self._joined = 0  # of the parts, from the first on: each was PARTS of them
         self.size = 0
         self._done = False
         self._failure: BackendError | None = None
@@ -97,6 +100,7 @@ class Response:
                 if size > BODY_BYTES:
                     raise _too_long("body", BODY_BYTES)
         except BackendError:
+            parts.clear()  # nobody gets them, and the error's traceback would hold them
             self.close()
             raise
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -118,7 +122,11 @@ class Response:
 
     def add(self, part: bytes) -> bool:
         """Take a part of the body; return whether the peer should wait."""
-        self._parts.append(part)
+        parts = self._parts
+        parts.append(part)
+        if len(parts) - self._joined == PARTS:
+            parts[self._joined :] = (b"".join(parts[self._joined :]),)
+            self._joined += 1
         self.size += len(part)
         if self.whole:
             return False
@@ -126,6 +134,8 @@ class Response:
         return self.size > HIGH_WATER_BYTES
 
     def finish(self, failure: BackendError | None = None) -> None:
+        if failure is not None and self.whole:
+            self._parts.clear()
         self._connection = None
         self._done = True
         self._failure = failure
@@ -142,6 +152,7 @@ class Response:
         parts = self._parts
         taken = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
+        self._joined = 0
         self.size = 0
         if self._connection is not None:
             self._connection.read_on()
@@ -177,6 +188,7 @@ class Connection(asyncio.Protocol):
         "_complete",
         "_fed",
         "_freed",
+        "_length",
         "_lost",
         "_parser",
         "_paused",
@@ -212,6 +224,7 @@ class Connection(asyncio.Protocol):
             return response
         self._response = response
         self._fed = 0  # bytes since the last of a body
+        self._length = 0  # of the body, where it is told
         self._complete = False
         self._reusable = False
         self._transport.write(message)
@@ -250,7 +263,7 @@ class Connection(asyncio.Protocol):
             self._finish()
         elif self._fed > HEAD_BYTES:
             self._fail(_too_long("head", HEAD_BYTES))
-        elif response.whole and response.size > BODY_BYTES:
+        elif response.whole and max(response.size, self._length) > BODY_BYTES:
             self._fail(_too_long("body", BODY_BYTES))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -281,6 +294,7 @@ class Connection(asyncio.Protocol):
             response.headers.clear()
             return
         response.status = status
+        self._length = int(response.headers.get(b"content-length", 0))
         if not response.whole:
             response.wake()
 

@@ -26,7 +26,7 @@ from backends.profiles import Profile
 from backends.router_cost import LOCAL, RouterCost
 from backends.tariff import Tranche
 from backends.urls import check_url
-from yamlfile import Document, Invalid, Problem, suggest
+from yamlfile import Document, Invalid, Path, Problem, suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +159,11 @@ def _fleet_problems(
     models: Mapping[str, Model],
     shelf: Library,
 ) -> list[Problem]:
-    said = [*_unknown_names(row, models, shelf), *_wrong_urls(row), *_contradictions(row)]
+    of_keys = (*_unknown_names(row, models, shelf), *_contradictions(row))
+    said = [*(((key,), message) for key, message in of_keys), *_wrong_urls(row)]
     return [
-        document.problem(("fleets", i, key), f"fleet {row['id']}: {message}")
-        for key, message in said
+        document.problem(("fleets", i, *at), f"fleet {row['id']}: {message}")
+        for at, message in said
     ]
 
 
@@ -176,17 +177,17 @@ def _unknown_names(
         yield "profile", f"unknown profile `{profile}` {suggest(profile, shelf.profiles)}"
 
 
-def _wrong_urls(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _wrong_urls(row: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     if row["kind"] == parse_sagemaker.KIND and "url" not in row and "urls" not in row:
         return
     if ("url" in row) == ("urls" in row):
-        yield "url", "needs either `url` or `urls`"
+        yield ("url",), "needs either `url` or `urls`"
         return
-    key = "url" if "url" in row else "urls"
-    for url in [row[key]] if key == "url" else row[key]:
+    urls: list[tuple[Path, str]] = [(("urls", i), url) for i, url in enumerate(row.get("urls", ()))]
+    for at, url in urls or [(("url",), row["url"])]:
         objection = check_url(url)
         if objection is not None:
-            yield key, objection
+            yield at, objection
 
 
 def _contradictions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -261,6 +262,7 @@ def _fleet(
         host_share=row.get("host_share", 1.0),
         fallback_usd_per_mtok=row.get("fallback_usd_per_mtok"),
         api_key_env=key[1] if key else None,
+        api_key_at=f"{document.name}:{document.line('fleets', i, 'api_key')}",
         context_tokens=min(row.get("context_tokens", model.context_tokens), model.context_tokens),
         marks=(*row.get("marks", ()), *(("emulated",) if row["kind"] == "emulated" else ())),
         wake_seconds=wake.get("seconds"),

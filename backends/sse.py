@@ -16,6 +16,7 @@ from backends.upstream_errors import error_in_answer
 
 EVENT_BYTES = 1024 * 1024  # the longest event; a token's is 300 bytes, a whole tool call's some kB
 LONGEST_MS = 1e9  # a time above 11 days is none
+TOKENS_MAX = 10**9  # of one request; a count above it is a mistake, and would overflow a ledger
 
 _END = rb"(?:\r\n|\n|\r(?=[^\n]))"  # of a line; a CR at the end of what came may become CRLF
 _EMPTY_LINE = re.compile(_END)
@@ -107,6 +108,8 @@ def has_content(event: bytes) -> bool:
 
 def object_of(event: bytes) -> dict[str, Any]:
     """Return what this event says, {} if it is none of ours. Raises Garbled if it isn't JSON."""
+    if b"data:" not in event:  # a comment, of which a server may send very many
+        return {}
     data = _data(event).strip()
     if not data or data == b"[DONE]":
         return {}
@@ -257,4 +260,6 @@ def _detail(usage: Mapping[str, Any], group: str, name: str, whole: int | None) 
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= TOKENS_MAX else None

@@ -19,6 +19,7 @@ from backends.base import (
     Rejected,
     ServerFailed,
     TimedOut,
+    Unreadable,
 )
 from backends.dialects import CONTEXT_CODES, CONTEXT_TEXT, N_CTX, N_PROMPT, OVERLOADED
 
@@ -69,7 +70,7 @@ def retry_after_s(value: bytes | None, now_s: float) -> float | None:
 
 def _error(
     status: int,
-    error: Mapping[str, Any],
+    error: Mapping[str, Any] | None,
     retry_after: bytes | None,
     body: bytes,
     now_s: float,
@@ -84,23 +85,25 @@ def _error(
         return TimedOut(said)
     if status in _MISCONFIGURED or status < 400:  # noqa: PLR2004 (3xx: the URL has moved)
         return Misconfigured(said)
-    if status in _TOO_LONG or _is_context(error):
+    fields = error or {}
+    if status in _TOO_LONG or _is_context(fields):
         return ContextExceeded(
             said,
-            n_prompt_tokens=_length(error, "n_prompt_tokens", N_PROMPT),
-            n_ctx=_length(error, "n_ctx", N_CTX),
+            n_prompt_tokens=_length(fields, "n_prompt_tokens", N_PROMPT),
+            n_ctx=_length(fields, "n_ctx", N_CTX),
         )
-    return Rejected(said, status=status, body=body)
+    unreadable = Unreadable(f"{said}, and no JSON object to say why")
+    return unreadable if error is None else Rejected(said, status=status, body=body)
 
 
-def _error_object(body: bytes) -> Mapping[str, Any]:
+def _error_object(body: bytes) -> Mapping[str, Any] | None:
     """Return the fields of the error: below `error`, or the body itself (vLLM before 0.10)."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return {}
+        return None
     if not isinstance(value, dict):
-        return {}
+        return None
     error = value.get("error", value)
     return error if isinstance(error, dict) else {"message": error}
 

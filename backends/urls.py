@@ -22,11 +22,21 @@ _FORBIDDEN = tuple(
         ("fd20:ce::254/128", "a metadata service"),  # GCP over IPv6
         ("100.100.100.200/32", "a metadata service"),  # Alibaba Cloud
         ("168.63.129.16/32", "a metadata service"),  # Azure's host agent
+        ("192.0.0.192/32", "a metadata service"),  # Oracle Cloud's first generation
     )
 )
-_METADATA_NAMES = frozenset({"metadata.google.internal", "instance-data", "metadata.goog"})
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_V4_IN_V6 = ipaddress.IPv6Network("::/96")
+_METADATA_NAMES = frozenset(
+    {"metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
+)
+_V4_AT_THE_END = tuple(
+    ipaddress.IPv6Network(network)
+    for network in (
+        "::/96",  # IPv4-compatible
+        "::ffff:0:0:0/96",  # IPv4-translated (RFC 2765)
+        "64:ff9b::/96",  # NAT64
+        "64:ff9b:1::/48",  # NAT64 of one's own (RFC 8215)
+    )
+)
 
 _USUAL_PORT = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?")
@@ -127,7 +137,8 @@ def _numeric(host: str) -> str | None:
     if ":" in host:
         return host
     try:
-        return socket.inet_ntoa(socket.inet_aton(host))  # `2852039166` is 169.254.169.254
+        # `2852039166` is 169.254.169.254; some resolvers take off the dot that ends a name
+        return socket.inet_ntoa(socket.inet_aton(host.removesuffix(".")))
     except OSError:
         return None
 
@@ -137,6 +148,6 @@ def _embedded(address: _Address) -> _Address:
     if isinstance(address, ipaddress.IPv4Address):
         return address
     inner = address.ipv4_mapped or address.sixtofour
-    if inner is None and (address in _NAT64 or address in _V4_IN_V6):
+    if inner is None and any(address in network for network in _V4_AT_THE_END):
         inner = ipaddress.IPv4Address(address.packed[12:])
     return inner or address

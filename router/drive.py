@@ -52,7 +52,9 @@ async def drive(
         try:
             result = await send(step)
         except BackendError as exc:
-            result = exc
+            # From here on it is a value. Its frames would hold all that came of the answer, and be
+            # held by it, until the collector comes: 64 MB for each answer without end.
+            result = exc.with_traceback(None)
         came = Came(result, (clock() - began_s) * 1000)
 
 

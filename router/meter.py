@@ -59,7 +59,7 @@ class Meter:
             self.generation.tracker.failed(fleet, now_s, breaker, exc.retry_after_s)
         if not exc.may_have_worked:
             live.usage = NOTHING
-        self.close(exc.code)
+        self.close(exc.code, detail=exc.detail)
 
     def answered(self) -> None:
         """Close the running attempt as answered to its end."""
@@ -71,10 +71,12 @@ class Meter:
 
     def not_accepted(self, test: str) -> None:
         """Close the running attempt, whose whole answer failed this test: it teaches nothing."""
-        self.close("not_accepted", test)
+        self.close("not_accepted", test=test)
 
-    def close(self, outcome: str, test: str | None = None) -> None:
-        """Free the fleet and write down what the attempt took and cost. Nothing runs: no effect."""
+    def close(self, outcome: str, **more: str) -> None:
+        """Free the fleet and write down what the attempt took and cost, and `more` of its outcome.
+        Nothing runs: no effect.
+        """
         live = self.live
         if live is None:
             return
@@ -111,7 +113,7 @@ class Meter:
                 "tokens_in": usage.tokens_in,
                 "tokens_out": usage.tokens_out,
                 "usd": None if charge is None else charge.nano / NANO,
-                **({} if test is None else {"test": test}),
+                **more,
             }
         )
         if queue_ms is not None:

@@ -106,7 +106,8 @@ def endpoint(fleet: Fleet, environment: Mapping[str, str]) -> Endpoint:
         key = environment.get(fleet.api_key_env)
         if not key:
             raise MissingKey(
-                f"fleet {fleet.id}: the environment variable `{fleet.api_key_env}` is not set"
+                f"{fleet.api_key_at}: fleet {fleet.id}: "
+                f"the environment variable `{fleet.api_key_env}` is not set"
             )
     each = max(1, ready(fleet) // max(1, len(fleet.urls)))  # replicas behind one url
     places = each * fleet.replicas.concurrency_each

@@ -73,22 +73,35 @@ def emulator():
 @pytest.fixture
 def start_router(tmp_path):
     """Start a router over these fleets (YAML text) with this policy and a key of these rights."""
+    with starting_routers(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared_router(tmp_path_factory):
+    """As `start_router`, for all tests of a module."""
+    with starting_routers(tmp_path_factory.mktemp("router")) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def starting_routers(folder):
     with contextlib.ExitStack() as running:
 
         def start(fleets, policy=None, *arguments, **rights):
-            state = tmp_path / f"state-{time.monotonic_ns()}"
+            state = folder / f"state-{time.monotonic_ns()}"
             state.mkdir()
             options = ["--state", state, "--port", "0", *arguments]
             if fleets is not None:
-                (tmp_path / "fleets.yaml").write_text(fleets, "utf-8")
-                options += ["--fleets", tmp_path / "fleets.yaml"]
+                (folder / "fleets.yaml").write_text(fleets, "utf-8")
+                options += ["--fleets", folder / "fleets.yaml"]
             if policy is not None:
-                (tmp_path / "policy.yaml").write_text(policy, "utf-8")
-                options += ["--policy", tmp_path / "policy.yaml"]
+                (folder / "policy.yaml").write_text(policy, "utf-8")
+                options += ["--policy", folder / "policy.yaml"]
             store = KeyStore(state, time.monotonic)
             key = store.create(Key(id="", tenant="acme", **rights), "2026-01-01T00:00:00Z")
             store.close()
-            log = tmp_path / "router.log"
+            log = folder / "router.log"
             command = [sys.executable, "-m", "router.cli", "serve", *options]
             served = running.enter_context(process(*command, log=log))
             assert "listens on" in served.first_line, served.first_line + log.read_text()

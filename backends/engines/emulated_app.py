@@ -2,27 +2,31 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import orjson
 
 from backends.catalogue import Catalogue
 from backends.engines import emulated_request
+from backends.engines.emulated_desk import Desk
+from backends.engines.emulated_fault import Fault, NoFault
 from backends.engines.emulated_fleet import EmulatedFleet, Unfit
+from backends.engines.emulated_http import (
+    JSON,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    answer,
+    body,
+    disconnected,
+)
 from backends.engines.emulated_reply import Reply, event, models
-from backends.engines.emulated_request import Kind, Refused
+from backends.engines.emulated_request import Ask, Kind, Refused
+from backends.engines.emulated_strike import HOW, Strike, hang_up, transport
 from backends.engines.emulation import Stream
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = tuple[tuple[bytes, bytes], ...]
-
-BODY_MAX_BYTES = 6_000_000  # the router's own default limit
-DRAIN_MAX_BYTES = 10 * BODY_MAX_BYTES  # read on so far, so that the client gets to see the 413
-
-JSON: Final[Headers] = ((b"content-type", b"application/json"),)
 PLAIN: Final[Headers] = ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),)
 EVENTS: Final[Headers] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -30,17 +34,21 @@ EVENTS: Final[Headers] = (
 )
 
 ROUTES: Final = {  # the end of the path, after the fleet's name
-    "/v1/chat/completions": "POST",
-    "/v1/completions": "POST",
-    "/v1/models": "GET",
-    "/health": "GET",
-    "/metrics": "GET",
+    "/v1/chat/completions": ("POST",),
+    "/v1/completions": ("POST",),
+    "/v1/models": ("GET",),
+    "/health": ("GET",),
+    "/metrics": ("GET",),
+    "/faults": ("GET", "POST", "DELETE"),
 }
 KINDS: Final[dict[str, Kind]] = {"/v1/chat/completions": "chat", "/v1/completions": "text"}
 
 
 class Emulator:
-    """Every emulated fleet of a catalogue; raises Unfit where one can't be emulated."""
+    """Every emulated fleet of a catalogue; raises Unfit where one can't be emulated.
+
+    `faults` by fleet are in force from the start; raises Unfit where one can't be.
+    """
 
     def __init__(
         self,
@@ -48,6 +56,7 @@ class Emulator:
         time_scale: float,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        faults: Mapping[str, str],
     ) -> None:
         began_s = clock()
 
@@ -61,6 +70,15 @@ class Emulator:
         }
         if not self.fleets:
             raise Unfit("no fleet of kind `emulated` in the catalogue")
+        self._desk = Desk(clock, lambda fleet_id: self.fleets[fleet_id].cut())
+        for fleet_id, text in faults.items():
+            if fleet_id not in self.fleets:
+                known = ", ".join(self.fleets)
+                raise Unfit(f"a fault for `{_shown(fleet_id)}`: no such fleet (known: {known})")
+            try:
+                self._desk.start(fleet_id, text)
+            except NoFault as exc:
+                raise Unfit(f"a fault for `{fleet_id}`: {exc}") from None
         self._wall_clock = wall_clock
         self._created = int(wall_clock())
         self._stopping = False
@@ -80,51 +98,79 @@ class Emulator:
         try:
             await self._serve(scope, receive, send)
         except Refused as refused:
-            await _send(send, refused.status, refused.body(), JSON + refused.headers)
+            await answer(send, refused.status, refused.body(), JSON + refused.headers)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         fleet_id, route = _route(scope["path"])
-        if scope["method"] != ROUTES[route]:
-            said = f"`{route}` takes {ROUTES[route]}"
-            raise Refused(405, said, headers=((b"allow", ROUTES[route].encode()),))
+        if scope["method"] not in ROUTES[route]:
+            methods = ", ".join(ROUTES[route])
+            said = f"`{route}` takes {methods}"
+            raise Refused(405, said, headers=((b"allow", methods.encode()),))
         if fleet_id == "" and route == "/health":
-            await _send(send, 200, orjson.dumps({"emulated": list(self.fleets)}), JSON)
+            await answer(send, 200, orjson.dumps({"emulated": list(self.fleets)}), JSON)
             return
         fleet = self.fleets.get(fleet_id)
         if fleet is None:
             known = ", ".join(self.fleets)
             raise Refused(404, f"no fleet `{_shown(fleet_id)}` here (known: {known})")
         mark = ((b"x-sluice-emulated", fleet.fleet.id.encode()),)
+        if route == "/faults":
+            await self._desk.serve(fleet_id, scope, mark, receive, send)
+            return
+        phase = self._desk.phase(fleet_id)
+        if phase == "away":
+            await hang_up(transport(scope), asyncio.ensure_future(disconnected(receive)))
+        elif phase == "loading":
+            raise Refused(503, f"`{fleet_id}` is loading its model", headers=mark)
+        elif phase == "draining" and route in (*KINDS, "/health"):
+            raise Refused(503, f"`{fleet_id}` is shutting down", headers=mark)
+        elif route in KINDS:
+            raw = await body(receive)
+            if raw is not None:
+                ask = emulated_request.parse(raw, fleet.fleet, KINDS[route])
+                await self._complete(fleet, ask, mark, scope, receive, send)
+        else:
+            await answer(send, 200, *self._state(fleet, route, mark))
+
+    def _state(self, fleet: EmulatedFleet, route: str, mark: Headers) -> tuple[bytes, Headers]:
         match route:
-            case "/health":
-                await _send(send, 200, b"", mark)
             case "/metrics":
-                await _send(send, 200, fleet.metrics().encode(), PLAIN + mark)
+                return fleet.metrics().encode(), PLAIN + mark
             case "/v1/models":
-                await _send(send, 200, models(fleet.fleet, self._created), JSON + mark)
-            case _:
-                await self._complete(fleet, KINDS[route], mark, receive, send)
+                return models(fleet.fleet, self._created), JSON + mark
+            case _:  # /health
+                return b"", mark
 
     async def _complete(
-        self, fleet: EmulatedFleet, kind: Kind, mark: Headers, receive: Receive, send: Send
+        self,
+        fleet: EmulatedFleet,
+        ask: Ask,
+        mark: Headers,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
-        raw = await _body(receive)
-        if raw is None:
-            return
-        ask = emulated_request.parse(raw, fleet.fleet, kind)
         if self._stopping:
             raise _stopping()
+        fault = self._desk.fault(fleet.fleet.id, scope["headers"])
+        if fault is not None and fault.name == "status":
+            raise _asked_for(fault, mark)
         stream = fleet.open(ask)
-        gone = asyncio.ensure_future(_disconnected(receive))
+        gone = asyncio.ensure_future(disconnected(receive))
         gone.add_done_callback(lambda _: fleet.close(stream))
+        if fault is not None and fault.name in HOW:
+            send = Strike(fault, send, transport(scope), gone, lambda: fleet.closed(stream))
         try:
-            reply = Reply(ask, uuid.uuid4().hex, int(self._wall_clock()))
+            wrong = fault.usage() if fault is not None else None
+            reply = Reply(ask, uuid.uuid4().hex, int(self._wall_clock()), wrong)
             if ask.stream:
                 await self._stream(fleet, stream, reply, mark, send)
             elif await fleet.more(stream, stream.tokens_out - 1) is not None:
-                await _send(send, 200, reply.whole(), JSON + mark)
+                await answer(send, 200, reply.whole(), JSON + mark)
             elif self._stopping:
                 raise _stopping()
+            if stream.left and not self._stopping:  # its client has gone, or the fleet has
+                await hang_up(transport(scope), gone)
         finally:
             fleet.close(stream)
             gone.cancel()
@@ -163,36 +209,13 @@ def _shown(text: str) -> str:
     return text[: emulated_request.NAME_SHOWN]
 
 
+def _asked_for(fault: Fault, mark: Headers) -> Refused:
+    """Return the answer of the fault `status`."""
+    headers = mark
+    if "retry_after" in fault.values:
+        headers += ((b"retry-after", b"%d" % fault.number("retry_after")),)
+    return Refused(int(fault.number("code")), f"asked for: {fault.text}", headers=headers)
+
+
 def _stopping() -> Refused:
     return Refused(503, "the emulator is stopping", headers=((b"retry-after", b"1"),))
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """Return the whole body, None if the client left before its end; raise Refused if too long."""
-    parts: list[bytes] = []
-    size = 0
-    more = True
-    while more and size <= DRAIN_MAX_BYTES:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        size += len(message.get("body", b""))
-        more = message.get("more_body", False)
-        if size <= BODY_MAX_BYTES:
-            parts.append(message.get("body", b""))
-    if size > BODY_MAX_BYTES:
-        close = ((b"connection", b"close"),)
-        raise Refused(413, f"the body is longer than {BODY_MAX_BYTES} bytes", headers=close)
-    return b"".join(parts)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:
-    length = (b"content-length", b"%d" % len(body))
-    start = {"type": "http.response.start", "status": status, "headers": [*headers, length]}
-    await send(start)
-    await send({"type": "http.response.body", "body": body})

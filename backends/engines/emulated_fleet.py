@@ -89,10 +89,20 @@ class EmulatedFleet:
         self._tokens_out += tokens * stream.choices
         self._finished["abort" if stream.left else ask.answer.finish_reason] += 1
 
-    def stop(self) -> None:
-        """Close every stream and the timer."""
+    async def closed(self, stream: Stream) -> None:
+        """Wait until the stream was closed."""
+        while stream in self._open:
+            waiter = self._waiters[stream] = asyncio.get_running_loop().create_future()
+            await waiter
+
+    def cut(self) -> None:
+        """Close every stream."""
         for stream in list(self._open):
             self.close(stream)
+
+    def stop(self) -> None:
+        """Close every stream and the timer."""
+        self.cut()
         if self._timer is not None:
             self._timer.cancel()
 

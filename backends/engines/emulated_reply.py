@@ -7,10 +7,12 @@ from typing import Any, Final
 import orjson
 
 from backends.catalogue import Fleet
+from backends.engines.emulated_fault import UsageFault
 from backends.engines.emulated_request import Ask, Body, Kind
 
 FINGERPRINT = "emulated"
 DONE = b"data: [DONE]\n\n"
+HUGE = 10**18  # tokens: a number that counters hold, and no answer ever had
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,12 @@ FORMS: Final[Mapping[Kind, Form]] = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The bytes that answer one request."""
+    """The bytes that answer one request, with its usage right or wrong."""
 
     ask: Ask
     id: str
     created: int
+    wrong_usage: UsageFault | None = None
 
     @property
     def _form(self) -> Form:
@@ -60,16 +63,17 @@ class Reply:
     def whole(self) -> bytes:
         answer = self.ask.answer
         content = self._form.content(answer.text(0, answer.tokens))
-        return orjson.dumps(
+        body = orjson.dumps(
             {
                 **self._frame(self._form.whole),
                 "choices": [
                     {"index": i, **content, "logprobs": None, "finish_reason": answer.finish_reason}
                     for i in range(self.ask.n)
                 ],
-                "usage": self._usage(),
             }
         )
+        usages = (b',"usage":' + orjson.dumps(usage) for usage in self._usages())
+        return body[:-1] + b"".join(usages) + b"}"
 
     def part(self, start: int, end: int) -> bytes:
         """Return the events that carry tokens `start` to `end`, the first and last of all too."""
@@ -84,7 +88,7 @@ class Reply:
             events += self._choices(self._form.delta(None), ask.answer.finish_reason)
             if ask.include_usage:
                 frame = self._frame(self._form.part)
-                events.append(event({**frame, "choices": [], "usage": self._usage()}))
+                events += [event({**frame, "choices": [], "usage": u}) for u in self._usages()]
             events.append(DONE)
         return b"".join(events)
 
@@ -103,13 +107,28 @@ class Reply:
             "system_fingerprint": FINGERPRINT,
         }
 
-    def _usage(self) -> Body:
+    def _usages(self) -> Iterator[Body]:
+        """Yield the usage as often as it is told."""
         tokens_out = self.ask.answer.tokens * self.ask.n
-        return {
+        usage = {
             "prompt_tokens": self.ask.tokens_in,
             "completion_tokens": tokens_out,
             "total_tokens": self.ask.tokens_in + tokens_out,
         }
+        match self.wrong_usage:
+            case None:
+                pass
+            case "missing":
+                return
+            case "doubled":
+                usage = {key: 2 * count for key, count in usage.items()}
+            case "twice":
+                yield usage
+            case "negative":
+                usage = {key: -count for key, count in usage.items()}
+            case "huge":
+                usage = dict.fromkeys(usage, HUGE)
+        yield usage
 
 
 def event(value: Body) -> bytes:

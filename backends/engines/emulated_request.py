@@ -1,6 +1,7 @@
 """A request to an emulated fleet: its bytes -> a valid value, checked as a vLLM server does. Pure.
 
-* Refused      the caller's fault (4xx), or for now no place (503); its body is vLLM's error form
+* Refused      the caller's fault (4xx), for now no place (503), or a fault that was asked for; its
+               body is vLLM's error form
 
 Left out, and refused with 400 where a caller asks for it: log probabilities, `echo`, `suffix`,
 several prompts in one request. Tools may be sent; they are answered with text.
@@ -27,10 +28,16 @@ NAME_SHOWN = 64  # characters of a name in a message
 
 ERROR_TYPES = {
     400: "BadRequestError",
+    403: "ForbiddenError",
     404: "NotFoundError",
     405: "MethodNotAllowedError",
     413: "RequestTooLargeError",
+    429: "TooManyRequestsError",
+    500: "InternalServerError",
+    502: "BadGatewayError",
     503: "ServiceUnavailableError",
+    504: "GatewayTimeoutError",
+    529: "OverloadedError",
 }
 _NOT_EMULATED = ("logprobs", "top_logprobs", "prompt_logprobs", "echo", "suffix")
 

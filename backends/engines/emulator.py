@@ -11,8 +11,9 @@ import errno
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import click
 import uvicorn
@@ -21,6 +22,7 @@ from backends import files, open_files
 from backends.catalogue import Catalogue
 from backends.engines.emulated_app import Emulator
 from backends.engines.emulated_fleet import Unfit
+from backends.engines.emulated_strike import Wire
 from yamlfile import Invalid
 
 STOP_S = 1
@@ -31,9 +33,13 @@ def app(
     time_scale: float = 1.0,
     clock: Callable[[], float] = time.monotonic,
     wall_clock: Callable[[], float] = time.time,
+    faults: Mapping[str, str] = MappingProxyType({}),
 ) -> Emulator:
-    """Build the ASGI app. `clock` counts seconds; at `time_scale` 0.1 all goes ten times faster."""
-    return Emulator(catalogue, time_scale, clock, wall_clock)
+    """Build the ASGI app. `clock` counts seconds; at `time_scale` 0.1 all goes ten times faster.
+
+    It is to be served over `emulated_strike.Wire`: some faults need the connection itself.
+    """
+    return Emulator(catalogue, time_scale, clock, wall_clock, faults)
 
 
 class _Server(uvicorn.Server):
@@ -65,10 +71,24 @@ class _Server(uvicorn.Server):
     show_default=True,
     help="0.1: ten times faster.",
 )
-def main(fleets: Path | None, state: Path | None, host: str, port: int, time_scale: float) -> None:
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="'FLEET FAULT'",
+    help="From the start: 'p5-scout reset after=3 share=0.2 seed=7' (docs/emulation.md).",
+)
+def main(
+    fleets: Path | None,
+    state: Path | None,
+    host: str,
+    port: int,
+    time_scale: float,
+    faults: tuple[str, ...],
+) -> None:
     """Emulate the fleets of kind `emulated`: they answer in the time their profiles predict."""
     try:
-        emulator = app(files.catalogue(fleets, state), time_scale)
+        emulator = app(files.catalogue(fleets, state), time_scale, faults=_by_fleet(faults))
     except (OSError, UnicodeDecodeError, Invalid, Unfit) as exc:
         click.echo(str(exc), err=True)
         raise SystemExit(3) from None
@@ -82,6 +102,7 @@ def main(fleets: Path | None, state: Path | None, host: str, port: int, time_sca
     open_files.allow_many()  # one fleet alone carries over 1000 streams
     config = uvicorn.Config(
         emulator,
+        http=Wire,
         access_log=False,
         log_level="error",
         lifespan="off",
@@ -96,6 +117,16 @@ def main(fleets: Path | None, state: Path | None, host: str, port: int, time_sca
         # uvicorn hands the signal on to this handler when it has stopped: no traceback, exit 0
         signal.signal(number, server.handle_exit)
     server.run(sockets=[listener])
+
+
+def _by_fleet(faults: tuple[str, ...]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for text in faults:
+        fleet, _, fault = text.strip().partition(" ")
+        if fleet in found:
+            raise Unfit(f"two faults for `{fleet}`: one fleet has one at a time")
+        found[fleet] = fault
+    return found
 
 
 if __name__ == "__main__":

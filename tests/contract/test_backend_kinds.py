@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import re
 import ssl
 import subprocess
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import orjson
 import pytest
 import sagemaker_support as aws
 import uvloop
+from bad_input import PLAIN, STREAMED
 
 from backends.base import (
     BackendError,
@@ -29,6 +31,7 @@ from backends.base import (
 )
 from backends.kinds import KINDS
 from backends.sse import Events
+from router.drive import open_stream
 
 ANSWER = orjson.dumps(
     {
@@ -43,6 +46,7 @@ EVENTS = [
     b"data: [DONE]\n\n",
 ]
 CALL = Call('{"messages":[{"role":"user","content":"很好。"}]}'.encode(), timeout_s=5.0)
+LONG_CALL = Call(CALL.body, timeout_s=60.0)  # of an answer of 100 MB
 SECRET = "sk-secret"
 TURNS = 100  # of the loop, within which the other side of a loopback socket sees a close
 
@@ -214,6 +218,10 @@ def test_every_kind_of_the_table_is_held_to_this():
 
 async def send(backend):
     return await backend.send(CALL)
+
+
+async def send_long(backend):
+    return await backend.send(LONG_CALL)
 
 
 async def receive(backend):
@@ -409,6 +417,43 @@ def test_an_end_within_the_answer_is_broken_and_never_a_short_answer(run, opened
         assert error.try_elsewhere
 
     run(main())
+
+
+async def first_content(backend):
+    """Open a stream as the router does."""
+    opened = await open_stream(backend, LONG_CALL, asyncio.get_running_loop().time)
+    await opened.stream.aclose()
+
+
+def sending(bad):
+    """Send its parts until the other side has had enough, or they end."""
+
+    async def play(writer, _reader, _nth):
+        for part in bad.parts:
+            writer.write(part)
+            await writer.drain()
+        return True
+
+    return play
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_bad_input_in_a_plain_answer_is_an_error_with_its_name(run, opened, name):
+    bad = PLAIN[name]
+    error, _ = run(failure_of(send_long, opened, sending(bad), BackendError))
+    assert (error.code, error.try_elsewhere) == (bad.code, True)
+    assert re.search(bad.detail, error.detail)
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_bad_input_in_a_stream_is_an_error_with_its_name(run, opened, way, name):
+    bad = STREAMED[name]
+    error, _ = run(failure_of(first_content, opened, sending(bad), BackendError))
+    assert error.try_elsewhere
+    if way.stream_last is not None:  # its streams are binary: the text is refused as none
+        return
+    assert error.code == bad.code
+    assert re.search(bad.detail, error.detail)
 
 
 @either

@@ -186,7 +186,33 @@ def test_a_missing_key_of_a_fleet_is_told(tmp_path, upstream):
     options = ["--fleets", tmp_path / "fleets.yaml", "--policy", tmp_path / "policy.yaml"]
     ran = sluice("serve", *options, "--port", "0", "--state", tmp_path)
     assert ran.returncode == 3
-    assert "`NO_SUCH_KEY` is not set" in ran.stderr
+    said = "fleet one: the environment variable `NO_SUCH_KEY` is not set"
+    assert f"{tmp_path / 'fleets.yaml'}:4: {said}" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://169.254.169.254/v1", "`169.254.169.254` is a link-local address"),
+        ("http://2852039166/v1", "`2852039166` is a link-local address"),
+        ("http://0xa9fea9fe/v1", "`0xa9fea9fe` is a link-local address"),
+        ("http://0251.0376.0251.0376/v1", "`0251.0376.0251.0376` is a link-local address"),
+        ("http://[fd00:ec2::254]/v1", "`fd00:ec2::254` is a metadata service"),
+        ("http://[::ffff:169.254.169.254]/v1", "`::ffff:a9fe:a9fe` is a link-local address"),
+        ("http://metadata.google.internal/v1", "`metadata.google.internal` is a metadata service"),
+        ("file:///etc/passwd", "unknown scheme `file` (known: http, https)"),
+        ("http://me:sk-secret@models.example/v1", "a url carries no credentials"),
+    ],
+)
+def test_a_url_that_no_fleet_may_have_ends_the_start_with_its_line(tmp_path, url, words):
+    (tmp_path / "fleets.yaml").write_text(catalogue(fleet("one", url)))
+    (tmp_path / "policy.yaml").write_text(policy())
+    options = ["--fleets", tmp_path / "fleets.yaml", "--policy", tmp_path / "policy.yaml"]
+    ran = sluice("serve", *options, "--port", "0", "--state", tmp_path)
+    assert ran.returncode == 3
+    assert f"{tmp_path / 'fleets.yaml'}:4: fleet one: {words}" in ran.stderr
+    assert "sk-secret" not in ran.stderr + ran.stdout
+    assert "Traceback" not in ran.stderr
 
 
 def test_policy_check_tells_every_problem_with_its_line(tmp_path):

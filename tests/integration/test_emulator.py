@@ -18,8 +18,9 @@ import pytest
 import uvicorn
 
 from backends import parse
-from backends.engines.emulated_app import BODY_MAX_BYTES
 from backends.engines.emulated_fleet import Unfit
+from backends.engines.emulated_http import BODY_MAX_BYTES
+from backends.engines.emulated_strike import Wire
 from backends.engines.emulator import app
 from backends.parse import Source
 
@@ -60,7 +61,9 @@ def catalogue(*lines):
 
 @contextlib.contextmanager
 def serving(emulator):
-    config = uvicorn.Config(emulator, lifespan="off", log_level="error", access_log=False)
+    config = uvicorn.Config(
+        emulator, http=Wire, lifespan="off", log_level="error", access_log=False
+    )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

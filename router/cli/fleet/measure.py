@@ -121,7 +121,8 @@ def command(
     _fits(fleet, loads)
     key = environment().get(fleet.api_key_env) if fleet.api_key_env else None
     if fleet.api_key_env and not key:
-        raise Ends(f"the environment variable `{fleet.api_key_env}` is not set", INVALID)
+        said = f"{fleet.api_key_at}: the environment variable `{fleet.api_key_env}` is not set"
+        raise Ends(said, INVALID)
     most_s = len(loads) * max_seconds
     click.echo(
         f"{len(loads)} loads on {fleet.id} ({fleet.urls[0]}): up to {most_s:.0f} s "

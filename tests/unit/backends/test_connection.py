@@ -12,6 +12,7 @@ from backends.connection import (
     BODY_BYTES,
     HEAD_BYTES,
     HIGH_WATER_BYTES,
+    PARTS,
     Connection,
     Response,
 )
@@ -218,6 +219,37 @@ def test_a_plain_answer_without_end_is_garbled_at_its_bound():
     lane.feed(mebibyte)
     with pytest.raises(Garbled, match="body"):
         asyncio.run(response.arrived(1.0))
+
+
+def test_a_plain_answer_that_is_told_to_be_too_long_is_not_read():
+    for length, kept in ((BODY_BYTES, True), (BODY_BYTES + 1, False)):
+        lane = Lane()
+        response = lane.ask()
+        lane.feed(OK + b"content-length: %d\r\n\r\n" % length)
+        assert lane.wire.aborted != kept
+    with pytest.raises(Garbled, match="body"):
+        asyncio.run(response.arrived(1.0))
+
+
+def test_many_small_parts_take_no_more_memory_than_their_bytes():
+    """A part of 2 bytes takes 56: kept apart, an answer of 64 MB would take 1.8 GB."""
+    for whole in (True, False):
+        lane = Lane()
+        response = lane.ask(whole=whole)
+        lane.feed(OK + b"transfer-encoding: chunked\r\n\r\n")
+        sent = [b"%04x" % i for i in range(50_000)]
+        lane.feed(*(b"4\r\n%b\r\n" % part for part in sent))
+        assert len(response._parts) < PARTS + 50_000 / PARTS
+        lane.feed(b"0\r\n\r\n")
+        assert body_of(response) == b"".join(sent)
+        assert response.size == 0
+
+
+def test_what_came_of_a_plain_answer_that_failed_is_not_kept():
+    lane = Lane()
+    response = lane.ask()
+    lane.feed(OK + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n")
+    assert not response._parts
 
 
 def test_the_body_of_a_stream_that_failed_has_the_same_bound():

@@ -151,6 +151,22 @@ def test_a_mistake_in_a_sagemaker_fleet_is_told_with_its_line(old, new, said):
     assert any(said in problem for problem in problems(text)), problems(text)
 
 
+def test_a_wrong_url_of_several_is_told_with_its_own_line():
+    text = GOOD.replace(
+        "    url: http://127.0.0.1:8000/v1\n",
+        "    urls:\n      - http://127.0.0.1:8000/v1\n      - http://0xa9fea9fe/v1\n"
+        "      - http://me:secret@a/v1\n",
+    )
+    link_local, credentials = problems(text)
+    assert link_local.startswith("f.yaml:12: fleet a: `0xa9fea9fe` is a link-local address")
+    assert credentials.startswith("f.yaml:13: fleet a: a url carries no credentials")
+    assert "secret" not in credentials
+
+
+def test_a_key_is_told_with_its_line_where_it_is_missing():
+    assert read(GOOD + "    api_key: ${env:VLLM_KEY}\n").fleets[0].api_key_at == "f.yaml:15"
+
+
 def test_emulated_fleets_are_marked():
     fleet = read(GOOD.replace("kind: openai_http", "kind: emulated")).fleets[0]
     assert fleet.marks == ("emulated",)

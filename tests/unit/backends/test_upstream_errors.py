@@ -55,8 +55,9 @@ def error(status, body=b"", **headers):
 
 @pytest.mark.parametrize(("status", "kind"), KIND_OF.items())
 def test_a_status_says_whose_fault_it_was(status, kind):
-    assert type(error(status)) is kind
-    assert str(status) in str(error(status))
+    told = error(status, b'{"error":{"message":"no"}}')
+    assert type(told) is kind
+    assert str(status) in str(told)
 
 
 @pytest.mark.parametrize(
@@ -173,11 +174,6 @@ def test_a_request_that_is_too_long_for_this_fleet_may_fit_another(body, n_promp
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
-        b"<html>",
-        b"null",
-        b"[1]",
-        b"\xff\xfe",
         b'{"error":null}',
         b'{"error":[1]}',
         b'{"error":{"message":7,"type":null,"code":true}}',
@@ -189,6 +185,16 @@ def test_any_other_400_is_the_callers_and_is_kept_to_be_relayed(body):
     assert isinstance(rejected, Rejected)
     assert not rejected.try_elsewhere
     assert (rejected.status, rejected.body) == (400, body)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[1]", b"\xff\xfe", b"{"])
+@pytest.mark.parametrize("status", [400, 409, 422])
+def test_a_400_that_is_no_json_is_relayed_to_nobody_and_closes_no_lane(status, body):
+    told = error(status, body)
+    assert (told.code, told.try_elsewhere) == ("unreadable", True)
+    assert not told.backend_at_fault  # whoever can send a bad request could close every lane by it
+    assert not told.may_have_worked
+    assert told.detail == f"status {status}, and no JSON object to say why"
 
 
 @pytest.mark.parametrize("status", KIND_OF)

@@ -56,6 +56,16 @@ def test_a_url_of_a_model_server_is_allowed(url):
         ("http://2852039166/", "link-local"),
         ("http://0xa9fea9fe/", "link-local"),
         ("http://169.254.43518/", "link-local"),
+        ("http://025177524776/", "link-local"),
+        ("http://0251.0376.0251.0376/", "link-local"),
+        ("http://0xA9.0xFE.0xA9.0xFE/", "link-local"),
+        ("http://0xa9.254.0251.254/", "link-local"),
+        ("http://169.254.169.254./", "link-local"),
+        ("http://①⑥⑨.②⑤④.①⑥⑨.②⑤④/", "link-local"),
+        ("http://[fe80::1%25eth0]/", "link-local"),
+        ("http://[fd00:0ec2:0::254]/", "metadata service"),
+        ("http://192.0.0.192/", "metadata service"),
+        ("http://instance-data.ec2.internal/", "metadata service"),
         ("http://169。254。169。254/", "link-local"),
         ("http://[fe80::1]/", "link-local"),
         ("http://[::ffff:169.254.169.254]/", "link-local"),
@@ -104,9 +114,11 @@ def test_an_ipv4_address_is_judged_the_same_in_every_ipv6_dress(inner):
         ipaddress.IPv6Address(number),
         ipaddress.IPv6Address(int(ipaddress.IPv6Address("64:ff9b::")) | number),
         ipaddress.IPv6Address(0x2002 << 112 | number << 80),
+        ipaddress.IPv6Address(int(ipaddress.IPv6Address("::ffff:0:0:0")) | number),
+        ipaddress.IPv6Address(int(ipaddress.IPv6Address("64:ff9b:1::")) | number),
     ]
     allowed = address_objection(inner) is None
-    assert [address_objection(str(dress)) is None for dress in dresses] == [allowed] * 4
+    assert [address_objection(str(dress)) is None for dress in dresses] == [allowed] * len(dresses)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::", "192.168.1.1", "8.8.8.8", "fd00::1"])

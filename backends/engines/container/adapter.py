@@ -13,7 +13,7 @@ import orjson
 
 from backends.base import BackendError, TimedOut
 from backends.connection import Response
-from backends.engines.container.engine import HEALTH_WITHIN_S, Engine
+from backends.engines.container.engine import Engine
 from backends.engines.container.engine_kinds import OPENAI, BadBody
 from backends.engines.container.settings import Settings
 
@@ -24,6 +24,7 @@ Headers = list[tuple[bytes, bytes]]
 
 ANSWERS = ("/invocations", OPENAI)
 BODY_WITHIN_S = 30.0
+PROBE_WITHIN_S = 5.0  # llama-server answers /metrics and /slots between two steps
 SILENT_S = 600.0  # SageMaker's own limits (60 s, and 8 minutes of a stream) hang up before
 READ_ON = 10  # times the limit: so that the sender of a body over it sees the 413
 RETRY_AFTER: Headers = [(b"retry-after", b"1")]
@@ -83,7 +84,7 @@ class Adapter:
 
     async def _probe(self, path: str, send: Send) -> None:
         try:
-            response = await self._engine.client.request("GET", path, timeout_s=HEALTH_WITHIN_S)
+            response = await self._engine.client.request("GET", path, timeout_s=PROBE_WITHIN_S)
             body = await response.body()
         except BackendError as exc:
             raise _failed(exc) from None

@@ -93,13 +93,13 @@ def _resident_mib(pid: int) -> float:
 
 
 def _post(port: int, body: dict[str, Any]) -> dict[str, Any]:
-    request = Request(f"http://{HOST}:{port}/completion", json.dumps(body).encode())  # noqa: S310 (our own)
+    request = Request(f"http://{HOST}:{port}/completion", json.dumps(body).encode())
     with urlopen(request, timeout=600) as answer:  # noqa: S310 (as above)
         return json.load(answer)
 
 
 def _answers(port: int) -> bool:
-    with contextlib.suppress(URLError, OSError), urlopen(f"http://{HOST}:{port}/health") as answer:  # noqa: S310 (our own)
+    with contextlib.suppress(URLError, OSError), urlopen(f"http://{HOST}:{port}/health") as answer:
         return answer.status == 200
     return False
 

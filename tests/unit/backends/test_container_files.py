@@ -118,3 +118,10 @@ def test_the_adapter_runs_from_what_is_copied_with_what_is_pinned(image):
     used = set(ran.stdout.lower().split()) - {"sluice"}
     assert {"uvicorn", "httptools", "orjson"} <= used
     assert used <= {*pinned}
+
+
+def test_the_page_lists_every_setting_and_no_other():
+    page = (ROOT / "docs" / "container.md").read_text("utf-8")
+    table = page.split("| setting | default |")[1].split("\n\n")[0]
+    listed = re.findall(r"^\| `([A-Z0-9_]+)`", table, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(NAMES)

@@ -1,4 +1,4 @@
-"""Of the recipes, what can be held here: that their kit is llama.cpp's, and their page says what they print."""
+"""Of the recipes, what can be held without running them: their kit and their page."""
 
 import re
 from pathlib import Path

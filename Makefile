@@ -1,7 +1,7 @@
 # What people type. `make up` and `make test` install what is missing by themselves.
 .DEFAULT_GOAL := help
 .PHONY: help setup up test contract check format bench prove-ledger coverage eval train train-tiny \
-	replay-day validate-focus clean
+	replay-day validate-focus recipes clean
 BIN := .venv/bin
 
 help: ## Show the targets
@@ -26,6 +26,7 @@ check: setup ## Lint, types, arrows, policies and their cases
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint backends/engines/container/Dockerfile
 	$(BIN)/sluice policy check --cases policies/tests policies/default.yaml policies/examples/*.yaml
 
 format: setup ## Format the code and mend what can be mended
@@ -51,6 +52,9 @@ replay-day: setup ## Send a day of traffic through decisions and ledger; print a
 
 validate-focus: setup ## Run the public focus-validator 1.0.0 on an export of 10,000 rows
 	@$(BIN)/python tools/validate_focus.py $(FILE)
+
+recipes: ## Quantise a 0.6B-shaped model, split one over two workers, print the tables (20 minutes)
+	uv run --no-project --with gguf==0.19.0 --with numpy python -m tools.recipes $(ARGS)
 
 train-tiny: ## Train the tiny demo model anew (17 minutes on one core; fetches torch)
 	uv run --no-project --with torch==2.13.0 --with tokenizers --with gguf --with numpy --with httpx \

@@ -141,3 +141,25 @@ INSTANCES = _object(
     families=_list(_FAMILY_ROW),
     instances=_list(_INSTANCE),
 )
+
+_FLAG = {"type": "string", "pattern": r"^--[a-z][a-z0-9-]*$", "description": "a flag"}
+LAUNCH = _object(
+    ["version", "rows"],
+    version=_VERSION,
+    rows=_list(
+        _object(
+            ["engine", "source", "as_of"],
+            engine={"enum": ["llama.cpp", "vllm", "vllm-neuron"]},
+            models=_list(_NAME),
+            instances=_list(_NAME),
+            quantisations=_list(_NAME),
+            context_above=_COUNT,
+            set=_list(_object(["flag", "why"], flag=_FLAG, value=_TEXT, why=_TEXT)),
+            unset=_list(_FLAG),
+            checkpoint=_NAME,
+            note=_TEXT,
+            source=_TEXT,
+            as_of=_DATE,
+        )
+    ),
+)

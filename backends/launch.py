@@ -1,13 +1,16 @@
 """How to start an engine for a model that fits: settings, each with its reason and source.
 
-Pure. One entry of ``LAUNCHERS`` for each engine that a family of machines names.
+Pure. One entry of ``LAUNCHERS`` for each engine that a family of machines names: what it computes
+from memory, cores and sockets. What is known of one model or machine are rows of
+``data/launch.yaml``.
 """
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from backends.hardware import Accelerators
+from backends.launch_table import Row
 from backends.memory import Fit
 
 MIB = 2**20
@@ -53,9 +56,42 @@ class Launch:
         return shlex.join((*self.program, *self.arguments))
 
 
-def launch(found: Fit) -> Launch:
+def launch(found: Fit, rows: Sequence[Row]) -> Launch:
     """Return how to start the engine of this machine; the model is taken to fit it."""
-    return LAUNCHERS[found.instance.family.engine](found)
+    start = LAUNCHERS[found.instance.family.engine](found)
+    for row in rows:
+        if row.fits(found):
+            start = _with(start, row)
+    return start
+
+
+def _with(start: Launch, row: Row) -> Launch:
+    extras = [Setting(each.flag, each.value, each.why, row.source) for each in row.extras]
+    out = row.unset | {each.flag for each in extras}
+    kept = (each for each in start.settings if each.flag not in out)
+    program = start.program
+    if row.checkpoint is not None:
+        program = (*program[:-1], row.checkpoint)  # the model ends every program
+    notes = start.notes if row.note is None else (*start.notes, f"{row.note} [{row.source}]")
+    return replace(start, program=program, settings=(*kept, *extras), notes=notes)
+
+
+def container_environment(found: Fit, start: Launch) -> Mapping[str, str]:
+    """Return what tells the container (``engines/container``) these settings; llama.cpp only."""
+    assert start.engine == "llama.cpp", "the container has llama.cpp and Ollama"
+    told = {"--threads": "SLUICE_THREADS", "--parallel": "OLLAMA_NUM_PARALLEL", "--ctx-size": None}
+    named = {name: each.value for each in start.settings if (name := told.get(each.flag))}
+    rest = [
+        part
+        for each in start.settings
+        if each.flag not in told
+        for part in (each.flag, *(() if each.value is None else (each.value,)))
+    ]
+    return {
+        **{name: value for name, value in named.items() if value is not None},
+        "SLUICE_CONTEXT_TOKENS": str(found.ask.context_tokens),
+        "SLUICE_LLAMA_ARGS": shlex.join(rest),
+    }
 
 
 # ---- llama.cpp on a CPU ------------------------------------------------------------------------
@@ -224,7 +260,6 @@ def _accelerators(found: Fit) -> Accelerators:
 
 def _vllm_neuron(found: Fit) -> Launch:
     settings = (
-        Setting("--device", "neuron", "vLLM 0.8 and 0.9; the plugin of later ones finds it", "S2"),
         *_parallel(found, "NeuronCores"),
         *_lengths(found),
         *_dtype(found),

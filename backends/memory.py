@@ -115,7 +115,8 @@ def default_ask(
 ) -> Ask:
     """Return what is asked for with the family's defaults for the rest.
 
-    Of the default quantisations, the first that fits is taken, or the first if none does.
+    Of the default quantisations, the first that fits is taken, or the first if none does; FP8 only
+    where the machine computes in it.
     """
     family = instance.family
     ask = Ask(
@@ -125,9 +126,14 @@ def default_ask(
         default_concurrency(instance) if concurrency is None else concurrency,
     )
     if quantisation is None:
-        tried = [replace(ask, quantisation=_known(known.quantisations, q)) for q in family.defaults]
+        named = [name for name in family.defaults if name != "fp8" or _computes_fp8(instance)]
+        tried = [replace(ask, quantisation=_known(known.quantisations, name)) for name in named]
         ask = next((each for each in tried if fits_any(model, instance, each)), ask)
     return ask
+
+
+def _computes_fp8(instance: Instance) -> bool:
+    return instance.accelerators is not None and instance.accelerators.fp8
 
 
 def _known(precisions: Sequence[Precision], name: str) -> Precision:

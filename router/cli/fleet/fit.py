@@ -7,7 +7,7 @@ from typing import Any
 import click
 import orjson
 
-from backends import files, memory
+from backends import files, launch_table, memory
 from backends.hardware import (
     GB,
     GIB,
@@ -19,7 +19,7 @@ from backends.hardware import (
     read_instances,
     read_models,
 )
-from backends.launch import Launch, launch
+from backends.launch import Launch, container_environment, launch
 from backends.memory import Fit, Unfit
 from backends.memory_ways import Way, ways_to_fit
 from router.cli import options
@@ -66,6 +66,7 @@ def command(
     """Say what MODEL needs on INSTANCE and how to launch it; exit 1 if it doesn't fit."""
     with told():
         known, machines = read()
+        rows = read_launch()
     machine = _instance(machines, instance)
     wanted = _custom(model, shape) or _listed(known, model)
     ask = memory.default_ask(
@@ -81,7 +82,7 @@ def command(
         found = memory.fit(wanted, machine, ask)
     except Unfit as exc:
         raise Ends(str(exc), INVALID) from None
-    start = launch(found) if found.reason is None else None
+    start = launch(found, rows) if found.reason is None else None
     ways = ways_to_fit(found, known, list(machines.instances.values())) if start is None else ()
     if as_json:
         click.echo(orjson.dumps(_as_json(found, start, ways)))
@@ -91,6 +92,12 @@ def command(
         click.echo("\n".join([*lines, "", legend(lines)]).rstrip())
     if start is None:
         raise SystemExit(FAILED)
+
+
+def read_launch() -> tuple[launch_table.Row, ...]:
+    """Return the rows of the launch table that ships."""
+    table = files.packaged("backends", "data", "launch.yaml")
+    return launch_table.read(table.text, table.name)
 
 
 def read() -> tuple[Models, Instances]:
@@ -195,6 +202,7 @@ def _as_json(found: Fit, start: Launch | None, ways: Sequence[Way]) -> dict[str,
             "program": start.program,
             "settings": [asdict(setting) for setting in start.settings],
             "notes": start.notes,
+            "container": _container(found, start),
         },
     }
 
@@ -282,6 +290,11 @@ def _way(found: Fit, way: Way) -> str:
         "instance": f"{way.to} with {served} {load}",
         "machines": f"{way.to} x {found.instance.id} by llama.cpp's RPC backend (S3)",
     }[way.change]
+
+
+def _container(found: Fit, start: Launch) -> Mapping[str, str] | None:
+    """What tells our container the same settings, where it has this engine."""
+    return container_environment(found, start) if start.engine == "llama.cpp" else None
 
 
 def _launch(start: Launch) -> list[str]:

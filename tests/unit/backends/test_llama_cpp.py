@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import threading
 import pytest
 
 from backends.engines import EngineNotBuilt, EngineNotStarted, EngineUnusable, tiny_model
-from backends.engines.llama_build import OPTIONS, PROGRAMS, Source, cached, home
+from backends.engines.llama_build import OPTIONS, PROGRAMS, Kit, Source, cached, home
 from backends.engines.llama_cpp import build, find, free_port, start
 
 LIKE_LLAMA_SERVER = "#!/bin/sh\necho 'version: 1 (of a test)'\n"
@@ -153,6 +154,17 @@ def test_a_build_leaves_the_programs_and_nothing_else(machine, tmp_path):
     assert all(option in (tmp_path / "configured").read_text() for option in OPTIONS)
     assert "building llama-server: 50 %" in said
     assert said[-1] == f"llama-server is built: {built}"
+
+
+def test_another_kit_has_its_own_place_options_and_files(machine, tmp_path):
+    kit = Kit(("llama-bench", "llama-server"), ("-DGGML_RPC=ON",), ("CMakeLists.txt",))
+    work = home(tmp_path, machine, kit) / "work"
+    shutil.copytree(home(tmp_path, machine) / "work", work)
+    built = build(tmp_path, lambda _: None, 1, machine, kit)
+    assert built == home(tmp_path, machine, kit) / "llama-bench" == cached(tmp_path, machine, kit)
+    assert cached(tmp_path, machine) is None
+    assert {p.name for p in built.parent.iterdir()} == {*kit.programs, "CMakeLists.txt", "lock"}
+    assert (tmp_path / "configured").read_text().endswith("-DGGML_RPC=ON")
 
 
 def test_what_is_built_is_not_built_again(machine, tmp_path):

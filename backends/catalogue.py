@@ -103,6 +103,7 @@ class Catalogue:
 
 def ready(fleet: Fleet) -> int:
     """Return the replicas that are taken to be ready: a static url is one, unless the catalogue
-    says that more are always there.
+    says that more are always there. Those of a SageMaker endpoint are doors to it, no replicas.
     """
-    return max(1, fleet.replicas.min, len(fleet.urls))
+    urls = len(fleet.urls) if fleet.sagemaker is None else 1
+    return max(1, fleet.replicas.min, urls)

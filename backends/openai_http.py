@@ -38,7 +38,7 @@ class OpenAIHTTP:
         self._now_s = now_s
 
     async def send(self, call: Call) -> Reply:
-        response = await self._pool.post(call.path, call.body, whole=True, timeout_s=call.timeout_s)
+        response = await self._ask(call, whole=True)
         body = await response.body()
         if not is_ok(response.status):
             raise self._error(response, body)
@@ -49,9 +49,7 @@ class OpenAIHTTP:
     async def stream(self, call: Call) -> Stream:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        response = await self._pool.post(
-            call.path, call.body, whole=False, timeout_s=call.timeout_s
-        )
+        response = await self._ask(call, whole=False)
         if not is_ok(response.status):
             body = await response.body(left(call.timeout_s, loop.time() - began))
             raise self._error(response, body)

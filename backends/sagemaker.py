@@ -35,7 +35,10 @@ JSON = "application/json"
 
 
 class SageMaker:
-    """One fleet. `now_s` (UTC, since 1970) is what requests are signed with."""
+    """One fleet. Its urls are doors to the same endpoint, which spreads requests by itself.
+
+    `now_s` (UTC, since 1970) is what requests are signed with.
+    """
 
     def __init__(
         self,
@@ -111,7 +114,7 @@ class SageMaker:
             path = f"{self._path}/openai/v1{call.path}"
             lines = _bears(proof)
         return await self._pool.post(
-            path, call.body, whole=not stream, timeout_s=timeout_s, prefix=call.prefix, lines=lines
+            path, call.body, whole=not stream, timeout_s=timeout_s, lines=lines
         )
 
     def _signs(self, proof: Proof, path: str, body: bytes) -> Lines:

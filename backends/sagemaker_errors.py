@@ -18,7 +18,6 @@ from backends.base import (
     Broken,
     Misconfigured,
     Overloaded,
-    Rejected,
     ServerFailed,
     TimedOut,
 )
@@ -128,12 +127,7 @@ def _of_container(said: _Said, wrapped: re.Match[str] | None, now_s: float) -> B
         if _TIMED_OUT.search(f"{said.message} {text}"):
             return TimedOut("the container gave SageMaker no answer in time")
         return ServerFailed("the container gave SageMaker no answer")
-    error = upstream_errors.error_for(status, {}, text.encode(), now_s=now_s, who="the container: ")
-    if isinstance(error, Rejected) and not _object(error.body):  # a caller reads JSON
-        told = text if text and not text.startswith("<") else "the model refused the request"
-        body = orjson.dumps({"error": {"message": told, "type": "invalid_request_error"}})
-        return Rejected(error.detail, status=error.status, body=body)
-    return error
+    return upstream_errors.error_for(status, {}, text.encode(), now_s=now_s, who="the container: ")
 
 
 def _said(status: int, headers: Mapping[bytes, bytes], body: bytes) -> _Said:

@@ -11,7 +11,15 @@ import click
 import orjson
 
 import yamlfile
-from backends.base import BackendError, Call, Garbled, Overloaded, Rejected, SageMakerTarget
+from backends.base import (
+    BackendError,
+    Call,
+    Garbled,
+    Overloaded,
+    Rejected,
+    SageMakerTarget,
+    Unreadable,
+)
 from backends.catalogue import Fleet
 from backends.engines import EngineError, llama_cpp
 from backends.openai_http import bearer
@@ -163,6 +171,9 @@ async def _invoked(fleet: Fleet, target: SageMakerTarget) -> list[Finding]:
         await backend.send(Call(b"{}", timeout_s=INVOKE_S))
     except Overloaded as exc:
         advice = "what is scaled to zero may start by being asked: try again in some minutes"
+        return [Finding(what, "warning", f"{where}: {exc.detail}", advice)]
+    except Unreadable as exc:
+        advice = "it may be a proxy's answer, and no container's"
         return [Finding(what, "warning", f"{where}: {exc.detail}", advice)]
     except (Rejected, Garbled):
         pass  # the container's own no to an empty request: so it answers

@@ -1,6 +1,6 @@
 """`pytest tests/contract/test_backend_kinds.py --table` prints kinds x cases: `make contract`.
 
-A case is a test; a kind is what its fixture `opened` was asked for. A cell counts the variants that
+A case is a test; a kind is what its fixture `way` was asked for. A cell counts the variants that
 passed (event loops, plain and stream, statuses), or says how many did not.
 """
 
@@ -26,13 +26,13 @@ class Table:
     def pytest_collection_modifyitems(self, items):
         for item in items:
             parameters = getattr(getattr(item, "callspec", None), "params", {})
-            if "opened" in parameters:
+            if "way" in parameters:
                 case = item.originalname.removeprefix("test_").replace("_", " ")
                 if "name" in parameters:
                     case = (
                         f"{case.removesuffix(' is an error with its name')}: {parameters['name']}"
                     )
-                self._of[item.nodeid] = case, parameters["opened"]
+                self._of[item.nodeid] = case, parameters["way"]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item, call):
@@ -48,7 +48,12 @@ class Table:
         rows = [f"{'':{wide}}  " + "  ".join(f"{kind:>12}" for kind in kinds)]
         for case in cases:
             cells = [shown(self._cells.get((case, kind))) for kind in kinds]
-            rows.append(f"{case:{wide}}  " + "  ".join(f"{cell:>12}" for cell in cells))
+            rows.append(
+                f"{case:{wide}}  "
+                + "  ".join(
+                    f"{cell:>{max(12, len(kind))}}" for kind, cell in zip(kinds, cells, strict=True)
+                )
+            )
         terminalreporter.section("kinds x cases")
         for row in rows:
             colour = {"red": True} if "FAILED" in row else {"green": True}

@@ -6,7 +6,7 @@ import math
 import re
 import ssl
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 import pytest
@@ -216,16 +216,16 @@ def test_every_kind_of_the_table_is_held_to_this():
     assert {way.kind for way in WAYS.values()} == set(KINDS)
 
 
-async def send(backend):
-    return await backend.send(CALL)
+async def send(backend, call=CALL):
+    return await backend.send(call)
 
 
 async def send_long(backend):
     return await backend.send(LONG_CALL)
 
 
-async def receive(backend):
-    stream = await backend.stream(CALL)
+async def receive(backend, call=CALL):
+    stream = await backend.stream(call)
     try:
         parts = []
         while part := await stream.read(5.0):
@@ -701,6 +701,23 @@ def test_urls_take_turns(run, opened):
             for _ in range(6):
                 await backend.send(CALL)
             assert [len(one.requests), len(two.requests)] == [3, 3]
+
+    run(main())
+
+
+@either
+def test_equal_prefixes_go_to_the_same_replica_and_through_any_door(run, opened, way, ask):
+    async def main():
+        raw = answer() if ask is send else way.stream()
+        async with (
+            playing(saying(raw)) as one,
+            playing(saying(raw)) as two,
+            opened(one.url, two.url) as backend,
+        ):
+            for _ in range(6):
+                await ask(backend, replace(CALL, prefix=b"the same"))
+            counts = sorted((len(one.requests), len(two.requests)))
+            assert counts == ([3, 3] if way.target else [0, 6])
 
     run(main())
 

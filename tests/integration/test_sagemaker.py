@@ -431,6 +431,7 @@ def doctor(tmp_path, fleets):
 DOCTOR = [
     (aws.model_error(400, '{"error": {"message": "messages is missing"}}'), "ok", ""),
     (plain(), "ok", ""),
+    (aws.model_error(400, "<html>"), "warning", "no JSON object"),
     (aws.failed(400, "ValidationError", Message=NO_CAPACITY), "warning", "scaled to zero"),
     (FAULTS["no endpoint"], "failed", "no endpoint of this name"),
     (FAULTS["denied"], "failed", "AccessDenied"),

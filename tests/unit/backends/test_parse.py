@@ -9,6 +9,7 @@ import yaml
 import yamlfile
 from backends import files, parse, parse_sagemaker
 from backends.base import SageMakerTarget
+from backends.catalogue import ready
 from backends.parse import Source
 from backends.points import Quantiles
 
@@ -115,6 +116,11 @@ def test_a_url_of_a_sagemaker_fleet_goes_before_the_regions():
     assert fleet.sagemaker == SageMakerTarget(
         "chat-1", "us-east-1", "part-1", invoke=True, variant="blue", prefix_aware_id="sluice"
     )
+
+
+def test_the_doors_to_an_endpoint_are_no_replicas():
+    doors = "    urls: [https://a.example.com, https://b.example.com]\n"
+    assert ready(read(SAGEMAKER + doors).fleets[0]) == 1
 
 
 def test_every_region_has_the_host_that_botocore_calls():

@@ -1,6 +1,6 @@
 """AWS Signature Version 4 for one service in one region. Pure: whoever signs gives the time.
 
-botocore's does the same in three to four times the time (docs/decisions/0012); the tests hold every
+botocore's does the same in three to four times the time (docs/decisions/0010); the tests hold every
 signature against it.
 """
 

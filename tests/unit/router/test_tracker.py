@@ -18,6 +18,7 @@ def fleet_of(name, profile="a profile", urls=1, least=1, wake_s=None):
         tariff=single("on_demand", None),
         profile=profile,
         wake_seconds=wake_s,
+        sagemaker=None,
     )
 
 
@@ -53,6 +54,7 @@ def test_what_was_bought_ahead_is_committed(purchase):
 def committed_and_ready(least, urls, purchase):
     fleet = SimpleNamespace(
         id="a",
+        sagemaker=None,
         replicas=SimpleNamespace(min=least),
         urls=("u",) * urls,
         tariff=single(purchase, None),

@@ -100,7 +100,9 @@ rule = st.builds(lambda lanes, rest: _enough_attempts({**lanes, **rest}), lanes,
 match = some_of(
     tenant=st.sampled_from(["*", "商店"]),
     team=st.just("search"),
-    tags=st.dictionaries(st.sampled_from(["data", "区域"]), st.sampled_from(["*", "a"])),
+    tags=st.dictionaries(
+        st.sampled_from(["data", "区域"]), st.sampled_from(["*", "a"]), min_size=1
+    ),
 )
 rates = some_of(
     requests_per_min=st.sampled_from([1, 5.0]),

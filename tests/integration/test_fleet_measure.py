@@ -238,6 +238,8 @@ def test_ctrl_c_before_a_load_is_whole_writes_nothing(tmp_path, tiny):
     with subprocess.Popen(
         [*command, "--requests", "100000", "--max-seconds", "60"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell starts what it runs in the background without ears for Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (no lock)
     ) as run:  # fmt: skip
         assert "loads on f" in run.stderr.readline()
         wait_until(lambda: busy(tiny))

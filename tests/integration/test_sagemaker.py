@@ -98,7 +98,7 @@ def theirs(upstream):
         "sagemaker-runtime",
         region_name=aws.REGION,
         endpoint_url=origin(upstream),
-        config=Config(retries={"total_max_attempts": 1}),
+        config=Config(retries={"total_max_attempts": 2}),  # the server closes: it may meet that
     )
     yield client
     client.close()

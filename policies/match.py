@@ -12,6 +12,7 @@ from policies.model import Facts, Match
 Value = Mapping[str, Any]
 ANY = "*"
 IDENTITY = ("tenant", "team", "key")
+KEY_PREFIX = "sk-sluice-"  # of a secret; a key is meant by the 8 hex digits after it
 
 
 class _Matching(Protocol):

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from policies.match import ANY, IDENTITY, Value
+from policies.match import ANY, IDENTITY, KEY_PREFIX, Value
 from yamlfile import Fault
 
-KEY_PREFIX = "sk-sluice-"
 Path = tuple[str | int, ...]
 
 

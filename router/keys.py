@@ -20,10 +20,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from policies.match import KEY_PREFIX
 from router.identity import LIMITS, Key
 
 FILE = "sluice.db"
-PREFIX = "sk-sluice-"
+PREFIX = KEY_PREFIX
 REREAD_AFTER_S = 2.0  # how long a change of a key may take to be seen by a running router
 
 _SCHEMA = """

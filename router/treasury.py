@@ -40,7 +40,7 @@ from router.runtime import LOG
 from router.teller import Teller
 from router.world import World
 
-ROUNDS: Final = 8  # of deciding anew: others may spend what was left in between
+ROUNDS: Final = 9  # of reserving: others may spend what was left in between
 
 Decided = Callable[[Facts, Sequence[Load]], Decision]
 
@@ -113,17 +113,12 @@ class Treasury:
             if not decision.plan.attempts:
                 told = "no fleet has a known price for this request, which its budget takes"
                 raise Refusal(402, told, "budget_exhausted")
-        answer = await self._reserve(request_id, world, scopes, now_s, decision, once)
-        for _ in range(ROUNDS):
-            if isinstance(answer, Reserved):
-                return decision, Held(answer, decision.facts.at)
-            decision = decided(_poorer(decision.facts, answer), decision.loads)
-            if not decision.plan.attempts:
-                break
-            answer = await self._reserve(request_id, world, scopes, now_s, decision, once)
-        if isinstance(answer, Reserved):
-            return decision, Held(answer, decision.facts.at)
-        raise _exhausted(answer.scope, answer.left_nano, now_s)
+        taken, rounds = (request_id, world, scopes, now_s), ROUNDS
+        while not isinstance(answer := await self._reserve(*taken, decision, once), Reserved):
+            decision, rounds = decided(_poorer(decision.facts, answer), decision.loads), rounds - 1
+            if not rounds or not decision.plan.attempts:
+                raise _exhausted(answer.scope, answer.left_nano, now_s)
+        return decision, Held(answer, decision.facts.at)
 
     async def hold(
         self, request_id: str, world: World, decision: Decision, nano: int, lasts_s: float

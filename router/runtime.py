@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from backends.base import Backend, Endpoint, MissingPackage
 from backends.catalogue import Fleet, ready
 from backends.kinds import KINDS
+from backends.openai_http import key_objection
 from router.faults import MissingKey, MissingPart
 from router.metrics import Metrics
 from router.record import Receipts
@@ -101,17 +102,22 @@ def opened(fleet: Fleet, at: Endpoint) -> Backend:
 
 def endpoint(fleet: Fleet, environment: Mapping[str, str]) -> Endpoint:
     """Return where the fleet is called, with its key. Raises MissingKey."""
-    key = None
-    if fleet.api_key_env is not None:
-        key = environment.get(fleet.api_key_env)
-        if not key:
-            raise MissingKey(
-                f"{fleet.api_key_at}: fleet {fleet.id}: "
-                f"the environment variable `{fleet.api_key_env}` is not set"
-            )
+    key = api_key(fleet, environment)
     each = max(1, ready(fleet) // max(1, len(fleet.urls)))  # replicas behind one url
     places = each * fleet.replicas.concurrency_each
     return Endpoint(fleet.urls, key, fleet.engine, fleet.upstream_model, places, fleet.sagemaker)
+
+
+def api_key(fleet: Fleet, environment: Mapping[str, str]) -> str | None:
+    """Return the key that the fleet is called with, None where it has none. Raises MissingKey."""
+    if fleet.api_key_env is None:
+        return None
+    key = environment.get(fleet.api_key_env)
+    objection = key_objection(key) if key else "is not set"
+    if objection is not None:
+        said = f"the environment variable `{fleet.api_key_env}` {objection}"
+        raise MissingKey(f"{fleet.api_key_at}: fleet {fleet.id}: {said}")
+    return key
 
 
 async def _close_later(backends: list[Backend], after_s: float) -> None:

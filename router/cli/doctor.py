@@ -3,7 +3,7 @@
 import asyncio
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,8 +27,8 @@ from router.cli import options
 from router.cli.errors import FAILED
 from router.cli.finding import Finding
 from router.cli.found import objections, server_of, summary
-from router.faults import MissingPart
-from router.runtime import endpoint, opened
+from router.faults import MissingKey, MissingPart
+from router.runtime import api_key, endpoint, opened
 from router.settings import cache_dir, environment
 from router.sources import Sources, unproved
 from router.sources import calibration as calibration_of
@@ -134,19 +134,19 @@ async def _fleets(world: World, *, embedded: bool) -> list[Finding]:
     probes = [
         _invoked(on.fleet, on.fleet.sagemaker)
         if on.fleet.sagemaker is not None
-        else _fleet(on.fleet, env.get(on.fleet.api_key_env or ""), advice)
+        else _fleet(on.fleet, env, advice)
         for on in world.fleets
     ]
     return [finding for found in await asyncio.gather(*probes) for finding in found]
 
 
-async def _fleet(fleet: Fleet, key: str | None, advice: str) -> list[Finding]:
+async def _fleet(fleet: Fleet, env: Mapping[str, str], advice: str) -> list[Finding]:
     """Ask every url of the fleet what it is. `advice`: what to do where one doesn't answer."""
     what = f"fleet {fleet.id}"
-    if fleet.api_key_env and not key:
-        said = f"the environment variable `{fleet.api_key_env}` is not set"
-        return [Finding(what, "failed", said, "set it to the fleet's API key")]
-    headers = bearer(key or None)
+    try:
+        headers = bearer(api_key(fleet, env))
+    except MissingKey as exc:
+        return [Finding(what, "failed", str(exc), "set it to the fleet's API key alone")]
     found = await asyncio.gather(*(server_of(fleet, url, headers) for url in fleet.urls))
     findings: list[Finding] = []
     for each in found:

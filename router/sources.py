@@ -30,6 +30,7 @@ from router.runtime import LOG, Runtime
 from router.world import World, world
 
 LOOK_EVERY_S = 1.0
+DEMO_FLEETS = "fleets.yaml"  # in the state folder: the catalogue that `sluice up` writes
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,31 @@ def test_a_wrong_url_of_several_is_told_with_its_own_line():
     assert "secret" not in credentials
 
 
+@pytest.mark.parametrize("again", ["http://a/v1", "http://a:80/v1", "HTTP://A/v1/"])
+def test_a_url_that_stands_twice_is_no_second_replica(again):
+    text = GOOD.replace(
+        "    url: http://127.0.0.1:8000/v1\n",
+        f"    urls:\n      - http://a/v1\n      - http://a/v2\n      - {again}\n",
+    )
+    (said,) = problems(text)
+    assert said == (
+        f"f.yaml:13: fleet a: `{again}` stands here twice: every url is a replica of its own"
+    )
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/v1/completions/"])
+def test_a_url_with_the_path_of_a_call_is_refused(path):
+    (said,) = problems(GOOD.replace("8000/v1", f"8000{path}"))
+    assert "a url ends before `/" in said
+    assert "(valid: `http://host:port/v1`)" in said
+
+
+def test_a_door_to_sagemaker_has_no_endpoints_path():
+    door = "    url: https://vpce-1.example.com/endpoints/chat-1/invocations\n"
+    (said,) = problems(SAGEMAKER + door)
+    assert "the path of an endpoint doesn't belong into the url" in said
+
+
 def test_a_key_is_told_with_its_line_where_it_is_missing():
     assert read(GOOD + "    api_key: ${env:VLLM_KEY}\n").fleets[0].api_key_at == "f.yaml:15"
 

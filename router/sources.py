@@ -151,7 +151,10 @@ async def reload(sources: Sources, runtime: Runtime, publish: Publish) -> None:
         runtime.stale = True
         runtime.metrics.stale.set(1)
         runtime.metrics.reloads.labels("refused").inc()
-        LOG.error("the change is refused, policy %s goes on:\n%s", _running(runtime), exc)
+        said = str(exc)
+        if isinstance(exc, OSError) and exc.filename is not None:
+            said = f"{exc.filename}: {exc.strerror}"  # as at start
+        LOG.error("the change is refused, policy %s goes on:\n%s", _running(runtime), said)
         return
     runtime.stale = False
     runtime.metrics.stale.set(0)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -178,6 +179,18 @@ def test_a_port_in_use_is_told(start_router, upstream, tmp_path):
     assert ran.returncode == 1
     assert "--port" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_a_router_that_would_call_itself_doesn_t_start(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    (tmp_path / "fleets.yaml").write_text(catalogue(fleet("one", f"http://localhost:{port}/v1")))
+    (tmp_path / "policy.yaml").write_text(policy())
+    options = ["--fleets", tmp_path / "fleets.yaml", "--policy", tmp_path / "policy.yaml"]
+    ran = sluice("serve", *options, "--port", port, "--state", tmp_path)
+    assert ran.returncode == 3
+    said = f"fleet one: `http://localhost:{port}/v1` is where this router listens"
+    assert said in ran.stderr
 
 
 def test_a_missing_key_of_a_fleet_is_told(tmp_path, upstream):

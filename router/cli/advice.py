@@ -1,7 +1,6 @@
 """What to do about a fleet's server that can't be used, by what it answered. Pure."""
 
-from backends.aws_credentials import NONE_FOUND
-from backends.base import BackendError, Broken, Garbled
+from backends.base import BackendError, Broken, Garbled, Unreachable
 from backends.catalogue import Fleet
 from backends.dialects import OVERLOADED
 
@@ -38,10 +37,13 @@ def of_error(url: str, exc: BackendError) -> str | None:
     return None
 
 
-def of_invoked(exc: BackendError) -> str:
+def of_invoked(url: str, exc: BackendError) -> str:
     """Return what to do about an endpoint of SageMaker that could not be asked."""
-    if exc.detail == NONE_FOUND:
+    if "AWS credentials" in exc.detail:
         return "`aws sts get-caller-identity` must work here and where the router runs"
+    if isinstance(exc, Unreachable):
+        reach = "check the region, or the url, and that this machine has a way there"
+        return of_error(url, exc) or reach
     return _INVOKE
 
 

@@ -182,7 +182,7 @@ async def _invoked(fleet: Fleet, target: SageMakerTarget) -> list[Finding]:
     except (Rejected, Garbled):
         pass  # the container's own no to an empty request: so it answers
     except BackendError as exc:
-        return [Finding(what, "failed", f"{where}: {exc.detail}", of_invoked(exc))]
+        return [Finding(what, "failed", f"{where}: {exc.detail}", of_invoked(fleet.urls[0], exc))]
     finally:
         await backend.aclose()
     return [Finding(what, "ok", where)]

@@ -56,6 +56,15 @@ def test_a_scheme_that_may_be_wrong_is_named_and_no_other(url, exc, words):
     assert said is None if words is None else words in said
 
 
-def test_an_endpoint_without_credentials_is_no_matter_of_its_name():
-    assert "aws sts get-caller-identity" in advice.of_invoked(Misconfigured(NONE_FOUND))
-    assert "endpoint's name" in advice.of_invoked(Misconfigured("status 403"))
+@pytest.mark.parametrize(
+    ("exc", "words"),
+    [
+        (Misconfigured(NONE_FOUND), "aws sts get-caller-identity"),
+        (Misconfigured("the AWS credentials can't be had (ProfileNotFound)"), "aws sts"),
+        (Unreachable("the host name has no address"), "check the region, or the url"),
+        (Unreachable("no connection in time"), "write `http://`"),
+        (Misconfigured("status 403"), "`sagemaker:InvokeEndpoint`"),
+    ],
+)
+def test_what_to_do_about_an_endpoint_follows_from_what_went_wrong(exc, words):
+    assert words in advice.of_invoked("https://runtime.sagemaker.us-east-1.amazonaws.com", exc)

@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import yaml
@@ -256,7 +257,18 @@ def _matches(validator: Value, pattern: str, got: Value, _: Value) -> Iterator[E
         yield ValidationError(f"is not of the form {pattern}")
 
 
-_VALIDATOR: Any = extend(Draft202012Validator, {"pattern": _matches})  # type: ignore[no-untyped-call]
+def _is_real(validator: Value, form: str, got: Value, _: Value) -> Iterator[Error]:
+    """Check what a pattern can't: that the day of a date exists."""
+    if form == "date" and validator.is_type(got, "string"):
+        try:
+            date.fromisoformat(got)
+        except ValueError:
+            yield ValidationError(f"is no {form}")
+
+
+_VALIDATOR: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"pattern": _matches, "format": _is_real}
+)
 
 
 def _branches(error: Error) -> Iterator[Error]:

@@ -228,6 +228,12 @@ def test_a_smaller_context_of_the_fleet_counts_a_larger_one_does_not():
         ("min: 1, max: 2", "min: 3, max: 2", "f.yaml:13: fleet a: `min` is above `max`"),
         ("concurrency_each: 4", "concurrency_each: 0", "f.yaml:13:"),
         ("scale_out_at: 0.5", "scale_out_at: 1.5", "`1.5` is above 1"),
+        (
+            "lane: cpu",
+            "lane: cpu\n    usd_per_hour: 1e30",
+            "usd_per_hour: `1e+30` is above 1000000",
+        ),
+        ("lane: cpu", "lane: cpu\n    fallback_usd_per_mtok: 2e6", "is above 1000000"),
         ("version: 1", "version: 2", "the only version of this form"),
         ("abilities: [json]", "abilities: [sing]", "unknown value `sing`"),
     ],
@@ -349,6 +355,7 @@ def test_a_point_may_give_its_own_lengths_and_percentiles():
         ({"ttft_ms": 10}, "`ttft_ms` needs `tokens_in`"),
         ({"mark": "guessed"}, "unknown value `guessed`"),
         ({"date": "yesterday"}, "is not a date"),
+        ({"date": "2026-02-30"}, "`2026-02-30` is not a date (YYYY-MM-DD)"),
     ],
 )
 def test_a_profile_that_cant_be_right_is_told(changes, said):

@@ -11,9 +11,7 @@ _ABOVE_ZERO = {"type": "number", "exclusiveMinimum": 0}
 _COUNT = {"type": "integer", "minimum": 0}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _MARK = {"enum": ["measured", "stated", "estimated", "assumed"]}
-USD_MOST = (
-    1_000_000  # above any machine's hour: sums of what is charged must fit an integer of SQLite
-)
+USD_MOST = 1_000_000  # an hour; sums of charges must fit an integer of SQLite, in nano-dollars
 _USD = {**_ABOVE_ZERO, "maximum": USD_MOST}
 _DATE = {
     "type": "string",

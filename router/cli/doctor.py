@@ -75,6 +75,8 @@ def _findings(sources: Sources, calibration: Path | None) -> Iterator[Finding]:
         yield Finding("policy and fleets", "failed", str(exc), "mend the lines named above")
         return
     said = f"policy {world.policy.name} ({world.policy.hash}), {len(world.fleets)} fleets"
+    if sources.policy is None and world.policy.name == "fitted":
+        said += "; made for these fleets, as the packaged policy names others (docs/policies.md)"
     yield Finding("policy and fleets", "ok", said)
     lacking = unproved(replace(sources, labelled=bool(learnt and learnt.counts)), world)
     if lacking is not None:

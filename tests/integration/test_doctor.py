@@ -88,6 +88,14 @@ def test_a_router_of_ours_behind_a_fleet_is_told_to_be_one(doctor, upstream):
     assert "requests go round" in found["engine of one"]["advice"]
 
 
+def test_a_policy_that_was_made_for_the_fleets_is_told_to_be(tmp_path, closed_port):
+    fleets = tmp_path / "fleets.yaml"
+    fleets.write_text(catalogue(fleet("one", f"http://127.0.0.1:{closed_port}/v1")), "utf-8")
+    ran = sluice("doctor", "--fleets", fleets, "--state", tmp_path)
+    assert "policy fitted (" in ran.stdout
+    assert "1 fleets; made for these fleets, as the packaged policy names others" in ran.stdout
+
+
 def test_beside_a_demo_its_catalogue_is_named(tmp_path):
     state = tmp_path / "demo"
     state.mkdir()

@@ -348,6 +348,10 @@ def test_a_point_may_give_its_own_lengths_and_percentiles():
         ({"points": [{"concurrency": 1, "mix_tok_s": 1}]}, "`mix_tok_s` needs `tokens_in`"),
         ({"points": [{"concurrency": 1, "mix_tok_s": 1}]}, "`mix_tok_s` needs `tokens_out`"),
         ({"points": [{"concurrency": 1, "tok_s": 9, "ttft_ms": {"p95": 3}}]}, "`p50` is missing"),
+        (
+            {"points": [{"concurrency": 1, "tok_s": 9, "itl_ms": {"p50": 9, "p99": 5}}]},
+            "`itl_ms`: p50 (9) is above p99 (5)",
+        ),
         ({"itl_ms": 9}, "goes with `reading: little_consistent`"),
         ({"reading": "little_consistent", "points": [{"column": 1}]}, "needs `tok_s`"),
         ({"reading": "little_consistent"}, "`column` is missing"),

@@ -133,8 +133,9 @@ def parse(text: str, name: str) -> Document:
 def suggest(word: object, known: Iterable[str]) -> str:
     """Return ``(known: a, b)``, with the likely one first where a word was mistyped."""
     known = sorted(known)
-    close = difflib.get_close_matches(str(word)[:SHOWN], known, n=1)
-    start = f"did you mean `{close[0]}`? " if close else ""
+    spelt = {name.lower(): name for name in known}  # `vLLM` is near to `vllm`
+    close = difflib.get_close_matches(str(word)[:SHOWN].lower(), spelt, n=1)
+    start = f"did you mean `{spelt[close[0]]}`? " if close else ""
     return f"({start}known: {', '.join(known) or 'none'})"
 
 

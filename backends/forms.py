@@ -19,6 +19,9 @@ _DATE = {
     "format": "date",
     "description": "a date (YYYY-MM-DD)",
 }
+API_KEY = (  # a variable, or a secret and its field
+    r"^\$\{(?:env:([A-Za-z_][A-Za-z0-9_]*)|secret:([A-Za-z0-9/_+=.@:-]+)(?:#([!-|~]+))?)\}$"
+)
 _CURRENCY = {"type": "string", "pattern": "^[A-Z]{3}$", "description": "a currency as CNY"}
 ENGINES = ["llama.cpp", "ollama", "vllm", "vllm-neuron", "sglang", "sagemaker", "emulated"]
 KINDS = ["openai_http", "sagemaker", "emulated"]
@@ -82,8 +85,9 @@ _FLEET = _object(
     api_key={
         "type": "string",
         "writeOnly": True,  # a key that stands here in clear is not repeated in the message
-        "pattern": r"^\$\{env:[A-Za-z_][A-Za-z0-9_]*\}$",
-        "description": "a reference of the form ${env:NAME} (keys don't belong in this file)",
+        "pattern": API_KEY,
+        "description": "${env:NAME}, ${secret:NAME} or ${secret:NAME#field} of AWS Secrets "
+        "Manager (keys don't belong in this file)",
     },
     instance=_NAME,
     region=_NAME,

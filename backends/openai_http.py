@@ -95,12 +95,5 @@ def open_emulated(endpoint: Endpoint) -> OpenAIHTTP:
     return OpenAIHTTP(endpoint.urls, endpoint.api_key, places=endpoint.places)
 
 
-def key_objection(api_key: str) -> str | None:
-    """Return why this can be no bearer key, or None. The text never repeats a part of it."""
-    if any(not "!" <= char <= "~" for char in api_key):
-        return "has characters that no key has (a space, a line's end, or none of ASCII's)"
-    return None
-
-
 def bearer(api_key: str | None) -> Mapping[str, str]:
     return {} if api_key is None else {"authorization": f"Bearer {api_key}"}

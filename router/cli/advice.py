@@ -18,9 +18,9 @@ def of_status(fleet: Fleet, status: int) -> str:
     if status in _REDIRECTS:
         return "redirects are not followed: write the url that it leads to"
     if status in _KEYS:
-        if fleet.api_key_env is None:
+        if fleet.api_key is None:
             return "it asks for a key: write `api_key: ${env:NAME}` for the fleet"
-        return f"check the key in `{fleet.api_key_env}`"
+        return f"check the key in `{fleet.api_key.name}`"
     if status in OVERLOADED:
         return "it is overloaded, or loads its model: try again"
     if status >= _SERVER:

@@ -29,7 +29,8 @@ from router.cli.errors import FAILED
 from router.cli.finding import Finding
 from router.cli.found import objections, server_of, summary
 from router.faults import MissingKey, MissingPart
-from router.runtime import api_key, endpoint, opened
+from router.fleet_keys import fleet_keys
+from router.runtime import endpoint, opened
 from router.settings import cache_dir, environment
 from router.sources import DEMO_FLEETS, Sources, unproved
 from router.sources import calibration as calibration_of
@@ -150,9 +151,12 @@ async def _fleet(fleet: Fleet, env: Mapping[str, str], advice: str) -> list[Find
     """Ask every url of the fleet what it is. `advice`: what to do where one doesn't answer."""
     what = f"fleet {fleet.id}"
     try:
-        headers = bearer(api_key(fleet, env))
-    except MissingKey as exc:
-        return [Finding(what, "failed", str(exc), "set it to the fleet's API key alone")]
+        keys = await asyncio.to_thread(fleet_keys, [fleet], env)
+    except (MissingKey, MissingPart) as exc:
+        return [
+            Finding(what, "failed", str(exc), "put the fleet's API key there, and nothing else")
+        ]
+    headers = bearer(keys.get(fleet.id))
     found = await asyncio.gather(*(server_of(fleet, url, headers) for url in fleet.urls))
     findings: list[Finding] = []
     for each in found:
@@ -170,7 +174,7 @@ async def _invoked(fleet: Fleet, target: SageMakerTarget) -> list[Finding]:
     """
     what, where = f"fleet {fleet.id}", f"{fleet.urls[0]}, endpoint {target.endpoint}"
     try:
-        backend = opened(fleet, endpoint(fleet, {}))
+        backend = opened(fleet, endpoint(fleet, None))
     except MissingPart as exc:
         return [Finding(what, "failed", str(exc))]
     try:

@@ -216,7 +216,7 @@ def test_a_variable_that_holds_no_key_is_told_and_its_value_isn_t(tmp_path, comm
     port = ["--port", "0"] if command == "serve" else []
     ran = sluice(command, *options, *port, "--state", tmp_path, env={**os.environ, "ODD_KEY": key})
     assert ran.returncode == (3 if command == "serve" else 1)
-    said = "fleet one: the environment variable `ODD_KEY` has characters that no key has"
+    said = "fleet one: the environment variable `ODD_KEY` has characters that no header may have"
     assert f"{tmp_path / 'fleets.yaml'}:4: {said}" in ran.stdout + ran.stderr
     assert "secret" not in ran.stdout + ran.stderr
     assert "Traceback" not in ran.stderr

@@ -24,7 +24,8 @@ from router.cli.errors import INVALID, REFUSED, Ends, told
 from router.cli.fleet import guidellm
 from router.cli.fleet.lengths import LENGTHS
 from router.faults import MissingPart
-from router.runtime import api_key, opened
+from router.fleet_keys import fleet_keys
+from router.runtime import opened
 from router.settings import cores, environment, is_loopback
 from yamlfile import suggest
 
@@ -120,7 +121,7 @@ def command(
     ]
     _fits(fleet, loads)
     with told():
-        key = api_key(fleet, environment())
+        key = fleet_keys([fleet], environment()).get(fleet.id)
     most_s = len(loads) * max_seconds
     click.echo(
         f"{len(loads)} loads on {fleet.id} ({fleet.urls[0]}): up to {most_s:.0f} s "

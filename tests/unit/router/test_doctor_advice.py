@@ -1,18 +1,15 @@
 """What the doctor says to do about a server that can't be used."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from backends.aws_credentials import NONE_FOUND
 from backends.base import Broken, Garbled, Misconfigured, Unreachable
 from router.cli import advice
 
-
-class Keyless:
-    api_key_env = None
-
-
-class Keyed:
-    api_key_env = "VLLM_KEY"
+KEYLESS = SimpleNamespace(api_key=None)
+KEYED = SimpleNamespace(api_key=SimpleNamespace(name="VLLM_KEY"))
 
 
 @pytest.mark.parametrize(
@@ -31,12 +28,12 @@ class Keyed:
     ],
 )
 def test_what_to_do_follows_from_the_status(status, words):
-    assert words in advice.of_status(Keyed, status)
-    assert ("VLLM_KEY" in advice.of_status(Keyed, status)) == (status in {401, 403})
+    assert words in advice.of_status(KEYED, status)
+    assert ("VLLM_KEY" in advice.of_status(KEYED, status)) == (status in {401, 403})
 
 
 def test_a_server_that_asks_for_a_key_that_the_catalogue_has_not_is_given_the_line():
-    assert "`api_key: ${env:NAME}`" in advice.of_status(Keyless, 401)
+    assert "`api_key: ${env:NAME}`" in advice.of_status(KEYLESS, 401)
 
 
 @pytest.mark.parametrize(

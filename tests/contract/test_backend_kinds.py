@@ -780,7 +780,9 @@ replicas = pytest.mark.parametrize(  # doors lead to one endpoint, which says th
 @replicas
 @either
 @pytest.mark.parametrize("status", WRONG + FULL)
-def test_a_replica_that_is_set_up_wrongly_loads_or_is_full_gives_its_turn_away(run, opened, way, ask, status):
+def test_a_replica_that_is_set_up_wrongly_loads_or_is_full_gives_its_turn_away(
+    run, opened, way, ask, status
+):
     async def main():
         raw = answer() if ask is send else way.stream()
         async with (

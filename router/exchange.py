@@ -11,7 +11,16 @@ from dataclasses import replace
 
 import orjson
 
-from backends.base import Backend, BackendError, Broken, Call, CircuitOpen, Reply, TimedOut
+from backends.base import (
+    AtLimit,
+    Backend,
+    BackendError,
+    Broken,
+    Call,
+    CircuitOpen,
+    Reply,
+    TimedOut,
+)
 from backends.sse import usage_in
 from policies.acceptance import reads_logprobs
 from router import wire
@@ -244,8 +253,11 @@ class Exchange:
 
     def _begin(self, step: Try) -> tuple[Backend, Call]:
         fleet = step.attempt.candidate.on.fleet
-        if self.generation.tracker.is_open(fleet.id, self.runtime.clock()):
+        now_s = self.runtime.clock()
+        if self.generation.tracker.is_open(fleet.id, now_s):
             raise CircuitOpen("it failed since this request was planned")
+        if self.generation.tracker.is_full(fleet.id, now_s):
+            raise AtLimit("it was filled since this request was planned")
         rule = self.decision.verdict.rule
         thinking = rule.settings.thinking if rule else None
         tests = step.attempt.accept_if

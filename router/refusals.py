@@ -8,12 +8,12 @@
 
 import math
 
-from backends.base import ContextExceeded, Overloaded, Rejected, TimedOut
+from backends.base import AtLimit, ContextExceeded, Overloaded, Rejected, TimedOut
 from router.decide import Decision
 from router.errors import Refusal
 from router.flow import Failed, NotAccepted
 
-PASSING = frozenset({"open_circuit", "cold", "draining", "slo_ttft", "slo_e2e"})
+PASSING = frozenset({"open_circuit", "cold", "draining", "at_limit", "slo_ttft", "slo_e2e"})
 OVER_CAP = frozenset({"max_usd", "unknown_cost"})
 TOO_LONG = frozenset({"context"})
 RETRY_LATER = 503
@@ -111,7 +111,7 @@ def all_failed(failed: Failed) -> Refusal:
     if failed.out_of_time or (errors and all(isinstance(error, TimedOut) for error in errors)):
         said = f"no fleet answered in time: {told}"
         return Refusal(504, said, "upstream_timed_out", extra=extra)
-    if errors and all(isinstance(error, Overloaded) for error in errors):
+    if errors and all(isinstance(error, Overloaded | AtLimit) for error in errors):
         waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
         wait_s = min(waits) if waits else None
         said = f"every fleet is overloaded: {told}"

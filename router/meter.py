@@ -182,7 +182,7 @@ class Meter:
         if outcome in ("ok", "not_accepted"):
             return Usage(facts.tokens_in, min(facts.tokens_out * facts.n, most)), True
         known = candidate.ttft_p50_ms is not None and candidate.itl_p50_ms
-        if outcome == "client_closed" and known and candidate.ttft_p50_ms is not None:
+        if outcome in ("client_closed", "shutdown") and known and candidate.ttft_p50_ms is not None:
             decoding_ms = (self.runtime.clock() - live.began_s) * 1000 - candidate.ttft_p50_ms
             tokens = max(0, int(decoding_ms / known)) * facts.n
             return Usage(facts.tokens_in, min(tokens, most)), True

@@ -24,11 +24,7 @@ def no_candidate(decision: Decision, retry_after_s: float | None) -> Refusal:
     verdict = decision.verdict
     if verdict.rule is None:
         return Refusal(403, "no rule of the policy matches this request", "no_rule")
-    reasons = [
-        {"fleet": r.candidate.fleet, "code": r.code, "detail": r.detail}
-        for r in verdict.refused
-        if r.code != "not_in_use"
-    ]
+    reasons = _reasons(decision)
     codes = frozenset(reason["code"] for reason in reasons)
     fleets_of: dict[str, list[str]] = {}
     for reason in reasons:
@@ -41,6 +37,26 @@ def no_candidate(decision: Decision, retry_after_s: float | None) -> Refusal:
     headers = _retry_after(retry_after_s) if status == RETRY_LATER else ()
     message = f"{said.format(rule=rule)}{': ' if told else ''}{told}"
     return Refusal(status, message, code, param, headers, {"reasons": reasons})
+
+
+def overloaded(decision: Decision, said: str, retry_after_s: float) -> Refusal:
+    """Return the answer to a request that found no place on a full fleet."""
+    extra: dict[str, object] = {"reasons": _reasons(decision)}
+    told = f"every fleet that may serve is at its limit: {said}"
+    return Refusal(503, told, "overloaded", headers=_retry_after(retry_after_s), extra=extra)
+
+
+def shutting_down() -> Refusal:
+    headers = (*_retry_after(None), (b"connection", b"close"))
+    return Refusal(503, "this router shuts down: try again", "shutting_down", headers=headers)
+
+
+def _reasons(decision: Decision) -> list[dict[str, str]]:
+    return [
+        {"fleet": r.candidate.fleet, "code": r.code, "detail": r.detail}
+        for r in decision.verdict.refused
+        if r.code != "not_in_use"
+    ]
 
 
 def _verdict(codes: frozenset[str]) -> tuple[int, str, str | None, str]:

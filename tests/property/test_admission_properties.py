@@ -7,9 +7,10 @@ stands still. After each step everybody who was called has run.
 import asyncio
 from types import SimpleNamespace
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from backends.base import Seen
 from backends.load import is_full
 from backends.tariff import single
 from router.admission import Admission, Place, hope
@@ -75,6 +76,7 @@ class Crowd:
         self.admission = Admission(lambda: 0.0, Metrics(), most, 60.0)
         self.tracker.freed = self.admission.freed
         self.running, self.waits, self.served, self.refused = [], [], [], []
+        self.lined = {}  # number -> what it waits for, and its place
 
     async def come(self, number, service_class, may):
         place, decided = Place(self.tracker), decides(service_class, may)
@@ -82,20 +84,24 @@ class Crowd:
         decision = decided(self.tracker.loads(0.0))
         if decision.plan.attempts:
             place.take(decision)
-            assert self.admission._line.first(place.fleet) is None  # nobody is passed by
+            passed = [n for n, (wants, held) in self.lined.items() if held.fleet is None]
+            assert not any(place.fleet in self.lined[n][0] for n in passed)
         else:
             waiting = self.admission.wait(place, decision, hope(decision, decided), decided)
+            self.lined[number] = may, place
             try:
                 await waiting
             except Refusal:
                 self.refused.append(number)
                 return
+            finally:
+                del self.lined[number]
         self.served.append(number)
         fleet = place.let_go()
         self.running.append((fleet, self.tracker.started(fleet)))
 
-    def end(self):
-        fleet, number = self.running.pop(0)
+    def end(self, which=0):
+        fleet, number = self.running.pop(which)
         self.tracker.answered(fleet, number)
         self.tracker.ended(fleet, number)
 
@@ -116,8 +122,11 @@ crowds = st.lists(
             st.sampled_from(CLASSES),
             st.sampled_from([frozenset("a"), frozenset("b"), frozenset("ab")]),
         ),
-        st.tuples(st.just("end"), st.none(), st.none()),
-        st.tuples(st.just("leave"), st.integers(0, 3), st.booleans()),  # just as it is called?
+        st.tuples(st.just("end"), st.sampled_from([1, 2]), st.sampled_from([0, -1])),
+        st.tuples(st.just("come as one ends"), st.sampled_from(CLASSES), st.just(frozenset("a"))),
+        st.tuples(
+            st.just("leave"), st.sampled_from([0, 1]), st.booleans()
+        ),  # just as it is called?
         st.tuples(st.just("drop"), st.sampled_from(FLEETS), st.none()),
     ),
     max_size=STEPS,
@@ -128,22 +137,19 @@ AB = frozenset("ab")
 async def _play(places, most, history):
     crowd = Crowd(places, most)
     for number, (what, which, more) in enumerate(history):
-        if what == "come":
+        if what in ("come", "come as one ends"):
             task = asyncio.create_task(crowd.come(number, which, more))
             crowd.waits.append((number, CLASSES.index(which), more, task))
-        elif what == "end" and crowd.running:
+            if what != "come" and crowd.running:
+                crowd.end()  # who is called by that runs after the one that comes
+        elif what == "end":
             before = list(crowd.served)
-            crowd.end()
+            for _ in range(min(which, len(crowd.running))):
+                crowd.end(more)
             await _settled()
             _in_turn(crowd, crowd.served[len(before) :])
         elif what == "drop":
-            numbers = [n for fleet, n in crowd.running if fleet == which]
-            if numbers:
-                crowd.tracker.dropped(which, numbers[-1], 0.0)
-                for _ in range(len(crowd.running)):  # those above the limit end
-                    if crowd.tracker.loads(0.0)[FLEETS.index(which)].limit < len(numbers):
-                        crowd.running.remove((which, numbers.pop()))
-                        crowd.tracker.ended(which, 1)
+            _drop(crowd, which)
         elif what == "leave":
             left = [task for *_, task in crowd.waits if not task.done()]
             if more and crowd.running:
@@ -161,6 +167,17 @@ async def _play(places, most, history):
     return crowd
 
 
+def _drop(crowd, fleet):
+    numbers = [n for name, n in crowd.running if name == fleet]
+    if not numbers:
+        return
+    crowd.tracker.dropped(fleet, numbers[-1], 0.0)
+    limit = crowd.tracker.loads(0.0)[FLEETS.index(fleet)].limit
+    for number in numbers[limit:]:  # those above the limit end
+        crowd.running.remove((fleet, number))
+        crowd.tracker.ended(fleet, number)
+
+
 async def _settled():
     for _ in range(6):
         await asyncio.sleep(0)
@@ -176,7 +193,10 @@ def _in_turn(crowd, called):
                 assert order[number] < order[other]
 
 
+@settings(max_examples=250)
 @given(st.sampled_from([1, 2]), st.sampled_from([0, 1, 3]), crowds)
+@example(1, 3, [("come", "standard", AB)] * 3 + [("leave", 0, False)])
+@example(2, 3, [("come", "standard", frozenset("a"))] * 4 + [("leave", 0, True)])
 @example(
     1,
     3,
@@ -184,13 +204,26 @@ def _in_turn(crowd, called):
         ("come", "standard", frozenset("a")),
         ("come", "standard", frozenset("a")),
         ("come", "interactive", frozenset("a")),
-        ("end", None, None),
+        ("end", 1, 0),
     ],
 )
 @example(
     1,
     3,
-    [("come", "standard", frozenset("a"))] * 3 + [("leave", 0, True)],
+    [("come", "standard", frozenset("a"))] * 4 + [("leave", 0, True)],
+)
+@example(1, 3, [("come", "standard", frozenset("a"))] * 4 + [("come as one ends", "standard", AB)])
+@example(
+    1,
+    3,
+    [
+        ("come", "standard", frozenset("a")),
+        ("come", "standard", frozenset("b")),
+        ("come", "interactive", AB),
+        ("come", "standard", frozenset("b")),
+        ("come", "standard", frozenset("b")),
+        ("end", 2, -1),
+    ],
 )
 def test_every_place_is_given_once_in_turn_and_never_lost(places, most, history):
     crowd = asyncio.run(_play(places, most, history))
@@ -212,5 +245,22 @@ def test_at_the_end_everybody_who_waits_is_sent_away_and_nobody_waits_again():
         await _settled()
         assert late.done()
         assert crowd.refused == [2, 3, 9]
+
+    asyncio.run(play())
+
+
+def test_a_place_that_comes_free_without_a_request_s_end_is_given_out_soon():
+    async def play():
+        crowd = Crowd(1, 5)
+        crowd.tracker.saw("a", [Seen("up", others=1)], 0.0)
+        await crowd.come(0, "standard", frozenset("a"))  # ours is left one place
+        task = asyncio.create_task(crowd.come(1, "standard", frozenset("a")))
+        await _settled()
+        assert not task.done()
+        crowd.running.clear()
+        crowd.tracker.freed = lambda _fleet: None
+        crowd.tracker.ended("a", 1)
+        await asyncio.wait_for(task, 20)
+        assert crowd.served == [0, 1]
 
     asyncio.run(play())

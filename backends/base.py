@@ -11,6 +11,7 @@ Whose fault it is, first:
   + Garbled           the backend: not the HTTP, JSON or event stream it should be
   + Misconfigured     the operator: key, URL, model name or certificate
   + CircuitOpen       nobody: the fleet failed just now and is left alone; nothing was sent
+  + AtLimit           nobody: the fleet has no place for one more; nothing was sent
   + ContextExceeded   nobody: the request is too long for this fleet, a larger one may take it
   + Unreadable        nobody, as far as one can tell: a refusal of the request that is no JSON
   + Rejected          the caller: no fleet would take it; the upstream's error goes to the caller
@@ -28,12 +29,14 @@ from typing import Any, ClassVar, Literal, Protocol
 
 class BackendError(Exception):
     """One call failed. `backend_at_fault` says whether its circuit breaker should count it,
+    `too_much` whether it says that the backend has more than it can do,
     `may_have_worked` whether it may have cost something: False where it was never sent, or refused.
     """
 
     code: ClassVar[str] = "backend_error"
     try_elsewhere: ClassVar[bool] = True
     backend_at_fault: ClassVar[bool] = True
+    too_much: ClassVar[bool] = False
     may_have_worked: ClassVar[bool] = True
 
     def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
@@ -49,10 +52,12 @@ class Unreachable(BackendError):
 
 class TimedOut(BackendError):
     code = "timed_out"
+    too_much = True
 
 
 class Overloaded(BackendError):
     code = "overloaded"
+    too_much = True
     may_have_worked = False
 
 
@@ -81,6 +86,12 @@ class Misconfigured(BackendError):
 
 class CircuitOpen(BackendError):
     code = "open_circuit"
+    backend_at_fault = False
+    may_have_worked = False
+
+
+class AtLimit(BackendError):
+    code = "at_limit"
     backend_at_fault = False
     may_have_worked = False
 

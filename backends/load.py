@@ -8,10 +8,10 @@ State = Literal["ready", "cold", "waking", "draining", "open-circuit"]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """In-flight counts every request sent and not finished, waiting ones included.
+    """In-flight counts every request sent, or about to be, and not finished, waiting ones included.
 
     `committed` replicas are paid whether used or not; a savings plan may cover one in part. The
-    ewma factors are observed / predicted.
+    ewma factors are observed / predicted. At `limit` in flight no more is sent; None: no limit.
     """
 
     state: State = "ready"
@@ -23,3 +23,9 @@ class Load:
     ewma_itl: float = 1.0
     expected_rph: float | None = None
     stale: bool = False
+    limit: int | None = None
+
+
+def is_full(load: Load) -> bool:
+    """Return whether as many are in flight as may be."""
+    return load.limit is not None and load.in_flight >= load.limit

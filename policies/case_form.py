@@ -51,7 +51,7 @@ _FACTS = _object(
     labels_acceptable=_COUNT,
 )
 _GIVEN = _object(
-    state={"enum": ["ready", "cold", "waking", "draining", "open-circuit"]},
+    state={"enum": ["ready", "cold", "waking", "draining", "open-circuit", "at-limit"]},
     ttft_p50_ms=_OR_UNKNOWN,
     ttft_p95_ms=_OR_UNKNOWN,
     e2e_p50_ms=_OR_UNKNOWN,

@@ -98,6 +98,7 @@ CLOSED: Mapping[str, str] = MappingProxyType(
         "cold": "cold",
         "waking": "cold",
         "draining": "draining",
+        "at-limit": "at_limit",
     }
 )
 

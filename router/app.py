@@ -4,26 +4,31 @@ import asyncio
 import contextlib
 import functools
 import hashlib
+import math
 import secrets
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import orjson
 
 from backends.base import Reply
+from backends.load import Load
 from router import refusals, wire
+from router.admission import Admission, Place, hope
 from router.alerts import Alerts
 from router.auth import Auth
 from router.charge import usd_text
 from router.classify import Judge
 from router.classify.calibration import Counts
 from router.decide import Decision, decide
+from router.doors import Doors
 from router.drive import Opened
 from router.entries import Spent
 from router.errors import Refusal, envelope
-from router.exchange import Exchange
+from router.exchange import Exchange, broken_event
 from router.facts import facts_of
 from router.features import read
 from router.feedback import Feedback
@@ -33,6 +38,7 @@ from router.http import Headers, Http, HungUp, Receive, Scope, Send
 from router.identity import NOBODY, Key
 from router.keeper import Keeper
 from router.ledger.port import Once
+from router.line import CLASSES
 from router.metrics import CONTENT_TYPE
 from router.prober import Prober
 from router.rates import Limit, Rates, expected_tokens, limits_of
@@ -47,6 +53,7 @@ from router.treasury import Held, Treasury, decided_by
 from router.waking import Wakes
 
 WRITE_S = 1.0  # what a caller has beyond the deadline to read what was written
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,11 @@ class Asked:
     body_hash: str  # where it has an idempotency key
     decision: Decision
     generation: Generation
+
+    def decided(self, loads: Sequence[Load]) -> Decision:
+        """Decide the same request at other loads."""
+        facts, stream = self.decision.facts, self.request.stream
+        return decide(self.generation.world, facts, loads, stream=stream)
 
     @property
     def limits(self) -> Sequence[Limit]:
@@ -84,6 +96,8 @@ class App:
     keeper: Keeper
     alerts: Alerts
     rates: Rates
+    admission: Admission
+    doors: Doors
     prober: Prober
     wakes: Wakes
     now: Callable[[], float]
@@ -92,7 +106,7 @@ class App:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            await self._http(Http(scope, receive, send))
+            await self._http(Http(scope, receive, send, last=self.runtime.draining))
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Watch the files from start-up to shutdown."""
@@ -125,13 +139,21 @@ class App:
         request_id = new_request_id(self.now(), secrets.token_hex(CHANCE_BYTES))
         try:
             handler = _handler(http)
-            await handler(self, http, request_id)
+            if http.method == "POST":
+                with self.doors.let_in(http):
+                    await handler(self, http, request_id)
+            else:
+                await handler(self, http, request_id)
         except Refusal as refusal:
             self.runtime.metrics.refusals.labels(str(refusal.status)).inc()
             headers = [(b"x-sluice-request-id", request_id.encode()), *refusal.headers]
             await http.answer(refusal.status, refusal.body(), headers)
         except HungUp:
             return
+        except asyncio.CancelledError:
+            if not self.runtime.ending:
+                raise
+            await _cut_off(http, request_id)
         except Exception as exc:  # noqa: BLE001  (the one place where a bug of ours is told)
             # Its place and type, not its message: that may quote the request.
             where = "".join(traceback.format_tb(exc.__traceback__))
@@ -140,22 +162,42 @@ class App:
             with contextlib.suppress(RuntimeError):  # the answer may have begun
                 await http.answer(500, said, [(b"x-sluice-request-id", request_id.encode())])
 
+    # -- the end -----------------------------------------------------------------------------------
+
+    def unready(self) -> None:
+        """Say on /readyz that no more shall come; what comes is served, its connection closed."""
+        self.runtime.draining = True
+
+    def close_doors(self) -> None:
+        """Refuse what comes from now on, and who waits; what was sent goes on."""
+        self.runtime.draining = self.doors.closed = True
+        self.admission.close()
+
+    def cut_off(self) -> None:
+        """End every request: its caller is told, its receipt says `shutdown`, it is charged."""
+        self.runtime.ending = True
+        for task in self.doors.tasks:
+            task.cancel()
+
     # -- one request -------------------------------------------------------------------------------
 
     async def chat(self, http: Http, request_id: str) -> None:
         asked = await self._decided(http)
-        request, decision, generation = asked.request, asked.decision, asked.generation
-        self.wakes.decided(decision, self.runtime.clock())
-        if not decision.plan.attempts:
-            self._record_refusal(request_id, generation, decision)
-            raise refusals.no_candidate(
-                decision, generation.tracker.reopens_in_s(self.runtime.clock())
-            )
-        clock = self.runtime.clock
-        admitted = self.rates.admit(asked.limits, expected_tokens(decision), clock())
+        request, generation, clock = asked.request, asked.generation, self.runtime.clock
+        self.wakes.decided(asked.decision, clock())
+        hoped = asked.decision
+        if not hoped.plan.attempts:
+            hoped = hope(asked.decision, asked.decided)
+        if not hoped.plan.attempts:
+            self._record_refusal(request_id, generation, asked.decision)
+            raise refusals.no_candidate(hoped, generation.tracker.reopens_in_s(clock()))
+        admitted = self.rates.admit(asked.limits, expected_tokens(hoped), clock())
         used: int | None = 0
+        place = Place(generation.tracker)
         try:
+            asked = await self._placed(http, request_id, asked, hoped, place)
             decision, held = await self._set_aside(request_id, asked)
+            self.admission.move(place, decision)
             heard = self.shadow.listen(generation, request, decision, request_id)
 
             def settle(spent: Sequence[Spent], line: bytes) -> None:
@@ -168,15 +210,38 @@ class App:
             exchange.headers = admitted.headers
             answer = self._stream if request.stream else self._plain
             delivered = False
+            place.let_go()  # nothing else runs until the first attempt takes it
             try:
                 await _unless_hung_up(http, answer(http, exchange))
                 delivered = True
             finally:
-                exchange.finish("client_closed")  # unless it is finished: then it never began
+                # Unless it is finished; else it never began.
+                exchange.finish("shutdown" if self.runtime.ending else "client_closed")
                 used = exchange.meter.tokens()
                 self.shadow.offer(exchange, delivered=delivered)
         finally:
+            self.admission.give_up(place)
             self.rates.end(admitted, used, clock())
+
+    async def _placed(
+        self, http: Http, request_id: str, asked: Asked, hoped: Decision, place: Place
+    ) -> Asked:
+        """Take a place on a fleet, and wait for it where all are full; decided anew then."""
+        if asked.decision.plan.attempts:
+            place.take(asked.decision)
+            return asked
+        began_s = self.runtime.clock()
+        decision = asked.decision
+        waiting = self.admission.wait(place, decision, hoped, asked.decided)
+        try:
+            decision = await _unless_hung_up(http, waiting)
+        except (Refusal, HungUp) as exc:
+            late = replace(decision, waited_ms=(self.runtime.clock() - began_s) * 1000)
+            outcome = "refused" if isinstance(exc, Refusal) else "client_closed"
+            self._record_refusal(request_id, asked.generation, late, outcome)
+            raise
+        waited_ms = (self.runtime.clock() - began_s) * 1000
+        return replace(asked, decision=replace(decision, waited_ms=waited_ms))
 
     async def _set_aside(self, request_id: str, asked: Asked) -> tuple[Decision, Held]:
         """Take the money and the idempotency key, or neither."""
@@ -184,10 +249,13 @@ class App:
         once = None if name is None else Once(asked.key.id, name, asked.body_hash)
         decided = decided_by(world, stream=asked.request.stream)
         try:
-            return await self.treasury.set_aside(request_id, world, asked.decision, decided, once)
+            decision, held = await self.treasury.set_aside(
+                request_id, world, asked.decision, decided, once
+            )
         except Refusal:
             self._record_refusal(request_id, asked.generation, asked.decision)
             raise
+        return _in_time(decision, asked.decision.waited_ms), held
 
     async def route(self, http: Http, request_id: str) -> None:
         """Answer with the receipt of the decision; no model is called, nothing is charged."""
@@ -205,6 +273,7 @@ class App:
         hints = wire.parse_hints(http.headers)
         _check_tags(key, hints)
         raw = await http.body()
+        self.doors.measured(http, len(raw))
         request = wire.parse_chat(raw)
         generation = self.runtime.generation
         check_model(request.model, key, generation.world.catalogue)
@@ -212,6 +281,7 @@ class App:
         judged = self.judge(reading)
         counted = self.counts.get(judged.task, (0, 0))
         facts = facts_of(request, reading.features, judged, key, hints, at, counted)
+        self.admission.look()  # who waits goes first
         loads = generation.tracker.loads(self.runtime.clock())
         decision = decide(generation.world, facts, loads, stream=request.stream)
         body_hash = "" if hints.idempotency_key is None else hashlib.sha256(raw).hexdigest()
@@ -247,9 +317,15 @@ class App:
             raise HungUp from None
         await http.end_stream()
 
-    def _record_refusal(self, request_id: str, generation: Generation, decision: Decision) -> None:
+    def _record_refusal(
+        self,
+        request_id: str,
+        generation: Generation,
+        decision: Decision,
+        outcome: str = "refused",
+    ) -> None:
         rule = decision.verdict.rule
-        self.runtime.metrics.requests.labels("refused", rule.id if rule else "", "").inc()
+        self.runtime.metrics.requests.labels(outcome, rule.id if rule else "", "").inc()
         line = receipt(request_id, generation.world, decision, Outcome())
         self.runtime.record(decision.facts.at, line)
 
@@ -286,16 +362,18 @@ class App:
         await http.answer(200, b'{"status":"ok"}')
 
     async def readyz(self, http: Http, _request_id: str) -> None:
-        """Ready while at least one fleet may be tried."""
+        """Ready while at least one fleet may be tried, and until the router is told to end."""
         generation = self.runtime.generation
         loads = generation.tracker.loads(self.runtime.clock())
         fleets = {
             on.fleet.id: load.state for on, load in zip(generation.world.fleets, loads, strict=True)
         }
-        ready = "ready" in fleets.values()
+        status = "ready" if "ready" in fleets.values() else "no fleet is ready"
+        status = "draining" if self.runtime.draining else status
+        ready = status == "ready"
         policy = generation.world.policy
         said = {
-            "status": "ready" if ready else "no fleet is ready",
+            "status": status,
             "policy": {"name": policy.name, "hash": policy.hash, "stale": self.runtime.stale},
             "fleets": fleets,
         }
@@ -309,6 +387,8 @@ class App:
         loads = generation.tracker.loads(now_s)
         tracker = generation.tracker
         metrics.forget_loads()
+        for urgency, name in enumerate(CLASSES):
+            metrics.waiting.labels(name).set(self.admission.waiting(urgency))
         for on, load in zip(generation.world.fleets, loads, strict=True):
             name = on.fleet.id
             metrics.show(name, tracker.in_flight(name), load, tracker.seen(name, now_s))
@@ -376,7 +456,30 @@ async def _relay_rejection(http: Http, exchange: Exchange, failed: Failed) -> No
     await http.answer(told.status, told.body, headers)
 
 
-async def _unless_hung_up(http: Http, answering: Coroutine[None, None, None]) -> None:
+async def _cut_off(http: Http, request_id: str) -> None:
+    """Tell the caller, who may not read, that this router ends before its answer does."""
+    refusal = refusals.shutting_down()
+    with contextlib.suppress(RuntimeError, TimeoutError):
+        async with asyncio.timeout(WRITE_S):
+            if http.streams:
+                await http.piece(broken_event(refusal.message))
+                await http.end_stream()
+            else:
+                headers = [(b"x-sluice-request-id", request_id.encode()), *refusal.headers]
+                await http.answer(refusal.status, refusal.body(), headers)
+
+
+def _in_time(decision: Decision, waited_ms: float) -> Decision:
+    """Take what was waited for a place off the deadline."""
+    if not waited_ms:
+        return decision
+    limits = decision.plan.limits
+    left_ms = max(1, limits.deadline_ms - math.ceil(waited_ms))
+    plan = replace(decision.plan, limits=replace(limits, deadline_ms=left_ms))
+    return replace(decision, plan=plan, waited_ms=waited_ms)
+
+
+async def _unless_hung_up(http: Http, answering: Coroutine[None, None, T]) -> T:
     """Answer, but stop as soon as the caller closes the connection; then raise HungUp."""
     task = asyncio.current_task()
     assert task is not None
@@ -391,7 +494,7 @@ async def _unless_hung_up(http: Http, answering: Coroutine[None, None, None]) ->
 
     waiting = asyncio.get_running_loop().create_task(wait())
     try:
-        await answering
+        return await answering
     except asyncio.CancelledError:
         if not gone:
             raise

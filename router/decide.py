@@ -37,10 +37,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
+    """`waited_ms` went by before it was made, for a place on a fleet."""
+
     facts: Facts
     verdict: Verdict[Estimate]
     loads: Sequence[Load]
     plan: Plan
+    waited_ms: float = 0.0
 
 
 def decide(world: World, facts: Facts, loads: Sequence[Load], *, stream: bool = False) -> Decision:

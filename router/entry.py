@@ -1,5 +1,6 @@
 """The composition root and the server: settings -> app -> uvicorn."""
 
+import asyncio
 import gc
 import logging
 import signal
@@ -7,17 +8,20 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
 from backends import files, open_files
 from router import sources as file_sources
+from router.admission import Admission
 from router.alerts import Alerts, target_of
 from router.app import App
 from router.auth import Auth, File
 from router.auth.config import parse as parse_auth
 from router.auth.rules import AuthConfig
 from router.classify import judge_by
+from router.doors import Doors
 from router.faults import CannotListen, MissingPart, Unsafe
 from router.feedback import Feedback
 from router.fleet_keys import fleet_keys
@@ -36,7 +40,8 @@ from router.treasury import Treasury
 from router.waking import Wakes
 
 LEDGER_WAIT_S = 0.25  # a request's, for a ledger that another process holds: all others wait too
-DRAIN_S = 30  # how long running answers may take to end after SIGTERM
+DRAIN_S = 25  # for running answers after SIGTERM; ECS and Kubernetes kill after 30 s
+CUT_S = 3  # for those that are cut off then, to be told and charged
 BACKLOG = 2048
 GC_THRESHOLD = 20_000  # new containers before the collector looks for cycles; Python's 700 is small
 
@@ -67,6 +72,8 @@ def build(settings: Settings) -> App:
     alerts = Alerts(None if settings.alerts is None else target_of(settings.alerts))
     treasury = Treasury(ledger, time.time, alerts, runtime.metrics.unsettled.inc)
     treasury.adopt(world.policy)
+    admission = Admission(time.monotonic, runtime.metrics, settings.queue, settings.queue_s)
+    runtime.generation.tracker.freed = admission.freed
     return App(
         runtime,
         sources,
@@ -79,6 +86,8 @@ def build(settings: Settings) -> App:
         Keeper(runtime, treasury, time.time),
         alerts,
         Rates(),
+        admission,
+        Doors(runtime.metrics, settings.in_flight),
         Prober(runtime),
         Wakes(runtime.metrics),
         time.time,
@@ -135,9 +144,17 @@ def listen(host: str, port: int, other: str = "`--port`") -> socket.socket:
 
 
 def serve(
-    app: App, sock: socket.socket, announce: Callable[[], None], drain_s: int = DRAIN_S
+    app: App,
+    sock: socket.socket,
+    announce: Callable[[], None],
+    drain_s: int = DRAIN_S,
+    unready_s: int = 0,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; `announce` is called once it listens."""
+    """Serve until SIGINT or SIGTERM; `announce` is called once it listens.
+
+    Then /readyz says so, for `unready_s` while all is served as ever; after that nothing more is
+    taken on, and after `drain_s` more what still runs is cut off.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     config = uvicorn.Config(
         app,
@@ -150,9 +167,9 @@ def serve(
         server_header=False,
         proxy_headers=False,  # nobody is believed to be somebody else because a header says so
         timeout_keep_alive=75,  # above the 60 s of AWS load balancers
-        timeout_graceful_shutdown=drain_s,
+        timeout_graceful_shutdown=drain_s + CUT_S,
     )
-    server = _Server(config, announce)
+    server = _Server(config, app, announce, drain_s, unready_s)
     open_files.allow_many()
     # What was made at start lives as long as the process: the collector need not look at it again,
     # and a request's values die by their reference counts.
@@ -167,9 +184,39 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        app: App,
+        announce: Callable[[], None],
+        drain_s: int,
+        unready_s: int,
+    ) -> None:
         super().__init__(config)
+        self._app = app
         self._announce = announce
+        self._drain_s, self._unready_s = drain_s, unready_s
+        self._exit_s: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end; a second signal spares the time in which all is served as ever."""
+        self._app.unready()
+        if self._unready_s and self._exit_s is None:
+            self._exit_s = time.monotonic() + self._unready_s
+        else:
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._exit_s is not None and time.monotonic() >= self._exit_s:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.close_doors()
+        loop = asyncio.get_running_loop()
+        cutting = loop.call_later(self._drain_s, self._app.cut_off)
+        await super().shutdown(sockets)
+        cutting.cancel()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

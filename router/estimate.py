@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from backends import cost
 from backends.fleet_model import FleetModel
-from backends.load import Load
+from backends.load import Load, is_full
 from backends.quality import quality, rests_on_p_small
 from policies.model import Facts
 from router.world import World
@@ -80,6 +80,7 @@ def estimate(
         if assumed:
             seen = seen._replace(marks=(*seen.marks, "assumed:quality"))
         usd_router = router.usd(seen.e2e_p50_ms) if router.lines else 0.0
-        rest = (load.state, usd_router, worth, by_p_small, on, load, facts)
+        state = "at-limit" if load.state == "ready" and is_full(load) else load.state
+        rest = (state, usd_router, worth, by_p_small, on, load, facts)
         estimates.append(_new(Estimate, known + seen + rest))
     return estimates

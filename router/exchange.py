@@ -11,7 +11,16 @@ from dataclasses import replace
 
 import orjson
 
-from backends.base import Backend, BackendError, Broken, Call, CircuitOpen, Reply, TimedOut
+from backends.base import (
+    AtLimit,
+    Backend,
+    BackendError,
+    Broken,
+    Call,
+    CircuitOpen,
+    Reply,
+    TimedOut,
+)
 from backends.sse import usage_in
 from policies.acceptance import reads_logprobs
 from router import wire
@@ -129,7 +138,7 @@ class Exchange:
         except BackendError as exc:
             self.meter.failed(exc)
             self.finish("broken")
-            yield _broken_event(exc)
+            yield broken_event(f"the fleet broke off: {exc.detail}")
         except BaseException as exc:
             self._broken_off(exc)
             raise
@@ -244,8 +253,11 @@ class Exchange:
 
     def _begin(self, step: Try) -> tuple[Backend, Call]:
         fleet = step.attempt.candidate.on.fleet
-        if self.generation.tracker.is_open(fleet.id, self.runtime.clock()):
+        now_s = self.runtime.clock()
+        if self.generation.tracker.is_open(fleet.id, now_s):
             raise CircuitOpen("it failed since this request was planned")
+        if self.generation.tracker.is_full(fleet.id, now_s):
+            raise AtLimit("it was filled since this request was planned")
         rule = self.decision.verdict.rule
         thinking = rule.settings.thinking if rule else None
         tests = step.attempt.accept_if
@@ -267,7 +279,8 @@ class Exchange:
 
     def _broken_off(self, exc: BaseException) -> None:
         hung_up = isinstance(exc, asyncio.CancelledError | GeneratorExit)
-        outcome = "client_closed" if hung_up else "bug"
+        left = "shutdown" if self.runtime.ending else "client_closed"
+        outcome = left if hung_up else "bug"
         self.meter.close(outcome)
         self.finish(outcome)
 
@@ -276,8 +289,7 @@ class Exchange:
         return b"" if nano is None else b": x-sluice-cost-usd " + usd_text(nano) + b"\n\n"
 
 
-def _broken_event(exc: BackendError) -> bytes:
+def broken_event(message: str) -> bytes:
     """Return the event that ends a stream in which content had been sent."""
-    message = f"the fleet broke off: {exc.detail}"
     error = {"message": message, "type": "upstream_error", "code": "stream_broken"}
     return b"data: " + orjson.dumps({"error": error}) + b"\n\n"

@@ -17,6 +17,7 @@ BODY_LIMIT_BYTES = 6_000_000  # Lambda's payload limit, the same everywhere
 BODY_WAIT_S = 30.0
 READ_ON_BYTES = 10 * BODY_LIMIT_BYTES  # of a body over the limit, so that its sender sees the 413
 JSON_TYPE = (b"content-type", b"application/json")
+CLOSE = (b"connection", b"close")
 # A proxy on this machine makes every caller a local one; these say that one was between.
 _HANDED_ON = frozenset(
     {b"x-forwarded-for", b"forwarded", b"via", b"x-real-ip", b"x-amzn-lambda-context", CONTEXT}
@@ -28,9 +29,12 @@ class HungUp(Exception):  # noqa: N818  (nobody is left to be told)
 
 
 class Http:
-    """`headers` are lower case, a later one of the same name wins."""
+    """`headers` are lower case, a later one of the same name wins. `body_bytes`: what its body
+    counts for (`router.doors`). `last`: the connection is closed after its answer. `streams`: a
+    stream's head was sent.
+    """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, last: bool = False) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -39,6 +43,9 @@ class Http:
         client = scope.get("client")
         self.from_loopback = client is not None and client[0] in ("127.0.0.1", "::1")
         self.receive = receive
+        self.body_bytes = 0
+        self.last = last
+        self.streams = False
         self._send = send
 
     @property
@@ -76,6 +83,8 @@ class Http:
         head = [(b"content-length", b"%d" % len(body)), *(headers or ())]
         if json:
             head.append(JSON_TYPE)
+        if self.last and CLOSE not in head:
+            head.append(CLOSE)
         await self._send({"type": "http.response.start", "status": status, "headers": head})
         await self._send({"type": "http.response.body", "body": body})
 
@@ -85,7 +94,9 @@ class Http:
             (b"cache-control", b"no-cache"),
             (b"x-accel-buffering", b"no"),
             *headers,
+            *((CLOSE,) if self.last else ()),
         ]
+        self.streams = True
         await self._send({"type": "http.response.start", "status": 200, "headers": head})
 
     async def piece(self, data: bytes) -> None:

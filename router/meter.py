@@ -25,7 +25,7 @@ class Live:
 
     attempt: Attempt
     began_s: float
-    began_after: int
+    number: int  # of the request among the fleet's
     ttft_s: float | None = None
     events: int = 0
     writing_s: float = 0.0  # waited for the caller to read
@@ -45,8 +45,8 @@ class Meter:
     most_nano: int | None = None  # that a hard budget lets the request be charged
 
     def begin(self, attempt: Attempt) -> None:
-        opening = self.generation.tracker.started(attempt.candidate.fleet)
-        self.live = Live(attempt, self.runtime.clock(), opening)
+        number = self.generation.tracker.started(attempt.candidate.fleet)
+        self.live = Live(attempt, self.runtime.clock(), number)
 
     def failed(self, exc: BackendError) -> None:
         """Close the running attempt as failed; only the fleet's own fault counts against it."""
@@ -57,6 +57,8 @@ class Meter:
             now_s = self.runtime.clock()
             fleet = live.attempt.candidate.fleet
             self.generation.tracker.failed(fleet, now_s, breaker, exc.retry_after_s)
+            if exc.too_much:
+                self.generation.tracker.dropped(fleet, live.number, now_s)
         if not exc.may_have_worked:
             live.usage = NOTHING
         self.close(exc.code, detail=exc.detail)
@@ -65,7 +67,7 @@ class Meter:
         """Close the running attempt as answered to its end."""
         live = self.live
         assert live is not None
-        self.generation.tracker.answered(live.attempt.candidate.fleet, live.began_after)
+        self.generation.tracker.answered(live.attempt.candidate.fleet, live.number)
         self._learn(live)
         self.close("ok")
 
@@ -82,7 +84,7 @@ class Meter:
             return
         self.live = None
         fleet, metrics = live.attempt.candidate.fleet, self.runtime.metrics
-        self.generation.tracker.ended(fleet, live.began_after)
+        self.generation.tracker.ended(fleet, live.number)
         metrics.attempts.labels(fleet, outcome).inc()
         counted = metrics.of(fleet)
         e2e_s = self.runtime.clock() - live.began_s
@@ -180,7 +182,7 @@ class Meter:
         if outcome in ("ok", "not_accepted"):
             return Usage(facts.tokens_in, min(facts.tokens_out * facts.n, most)), True
         known = candidate.ttft_p50_ms is not None and candidate.itl_p50_ms
-        if outcome == "client_closed" and known and candidate.ttft_p50_ms is not None:
+        if outcome in ("client_closed", "shutdown") and known and candidate.ttft_p50_ms is not None:
             decoding_ms = (self.runtime.clock() - live.began_s) * 1000 - candidate.ttft_p50_ms
             tokens = max(0, int(decoding_ms / known)) * facts.n
             return Usage(facts.tokens_in, min(tokens, most)), True

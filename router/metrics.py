@@ -41,6 +41,9 @@ class Metrics:
         self.tokens = counter("tokens", "tokens by kind (in, cached, out)", "fleet", "kind")
         self.usd = counter("usd", "charged USD by the rate card", "fleet")
         self.refusals = counter("refusals", "requests refused before routing", "status")
+        self.turned_away = counter(
+            "turned_away", "requests that found no place on a fleet or in this process", "why"
+        )
         self.receipts_lost = counter("receipts_lost", "receipts that could not be written")
         self.unsettled = counter("unsettled", "requests whose charge could not be settled in time")
         self.shadow = counter("shadow", "answers drawn to be judged, by what came of it", "outcome")
@@ -83,7 +86,14 @@ class Metrics:
         def gauge(name: str, about: str) -> Gauge:
             return Gauge(f"sluice_{name}", about, ["fleet"], registry=self._registry)
 
+        self.waiting = Gauge(
+            "sluice_waiting",
+            "requests that wait for a place on a fleet",
+            ["service_class"],
+            registry=self._registry,
+        )
         self.in_flight = gauge("in_flight", "requests sent and not finished")
+        self.limit = gauge("limit", "requests in flight at which a fleet is full")
         # Of what follows a fleet has no figure where nobody knows it.
         self.replicas = gauge("replicas_ready", "replicas that answer, or are taken to")
         self.queued = gauge("engine_waiting", "requests that wait in the fleet's engines")
@@ -120,6 +130,8 @@ class Metrics:
         self.in_flight.labels(fleet).set(in_flight)
         self.replicas.labels(fleet).set(load.replicas)
         self.load_stale.labels(fleet).set(load.stale)
+        if load.limit is not None:
+            self.limit.labels(fleet).set(load.limit)
         if load.queued is not None:
             self.queued.labels(fleet).set(load.queued)
         up = [each for each in seen if each.state == "up"]
@@ -133,6 +145,7 @@ class Metrics:
         """Leave out what was shown of fleets, some of which may be gone."""
         for gauge in (
             self.in_flight,
+            self.limit,
             self.replicas,
             self.queued,
             self.engine_requests,

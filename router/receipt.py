@@ -53,6 +53,7 @@ def receipt(request_id: str, world: World, decision: Decision, outcome: Outcome)
                 on.fleet.id: load for on, load in zip(world.fleets, decision.loads, strict=True)
             },
             "plan": decided["plan"],
+            "waited_ms": decision.waited_ms,
             "edits": outcome.edits,
             "attempts": outcome.attempts,
             "reservation": outcome.reservation,

@@ -8,12 +8,12 @@
 
 import math
 
-from backends.base import ContextExceeded, Overloaded, Rejected, TimedOut
+from backends.base import AtLimit, ContextExceeded, Overloaded, Rejected, TimedOut
 from router.decide import Decision
 from router.errors import Refusal
 from router.flow import Failed, NotAccepted
 
-PASSING = frozenset({"open_circuit", "cold", "draining", "slo_ttft", "slo_e2e"})
+PASSING = frozenset({"open_circuit", "cold", "draining", "at_limit", "slo_ttft", "slo_e2e"})
 OVER_CAP = frozenset({"max_usd", "unknown_cost"})
 TOO_LONG = frozenset({"context"})
 RETRY_LATER = 503
@@ -24,11 +24,7 @@ def no_candidate(decision: Decision, retry_after_s: float | None) -> Refusal:
     verdict = decision.verdict
     if verdict.rule is None:
         return Refusal(403, "no rule of the policy matches this request", "no_rule")
-    reasons = [
-        {"fleet": r.candidate.fleet, "code": r.code, "detail": r.detail}
-        for r in verdict.refused
-        if r.code != "not_in_use"
-    ]
+    reasons = _reasons(decision)
     codes = frozenset(reason["code"] for reason in reasons)
     fleets_of: dict[str, list[str]] = {}
     for reason in reasons:
@@ -41,6 +37,26 @@ def no_candidate(decision: Decision, retry_after_s: float | None) -> Refusal:
     headers = _retry_after(retry_after_s) if status == RETRY_LATER else ()
     message = f"{said.format(rule=rule)}{': ' if told else ''}{told}"
     return Refusal(status, message, code, param, headers, {"reasons": reasons})
+
+
+def overloaded(decision: Decision, said: str, retry_after_s: float) -> Refusal:
+    """Return the answer to a request that found no place on a full fleet."""
+    extra: dict[str, object] = {"reasons": _reasons(decision)}
+    told = f"every fleet that may serve is at its limit: {said}"
+    return Refusal(503, told, "overloaded", headers=_retry_after(retry_after_s), extra=extra)
+
+
+def shutting_down() -> Refusal:
+    headers = (*_retry_after(None), (b"connection", b"close"))
+    return Refusal(503, "this router shuts down: try again", "shutting_down", headers=headers)
+
+
+def _reasons(decision: Decision) -> list[dict[str, str]]:
+    return [
+        {"fleet": r.candidate.fleet, "code": r.code, "detail": r.detail}
+        for r in decision.verdict.refused
+        if r.code != "not_in_use"
+    ]
 
 
 def _verdict(codes: frozenset[str]) -> tuple[int, str, str | None, str]:
@@ -111,7 +127,7 @@ def all_failed(failed: Failed) -> Refusal:
     if failed.out_of_time or (errors and all(isinstance(error, TimedOut) for error in errors)):
         said = f"no fleet answered in time: {told}"
         return Refusal(504, said, "upstream_timed_out", extra=extra)
-    if errors and all(isinstance(error, Overloaded) for error in errors):
+    if errors and all(isinstance(error, Overloaded | AtLimit) for error in errors):
         waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
         wait_s = min(waits) if waits else None
         said = f"every fleet is overloaded: {told}"

@@ -34,7 +34,10 @@ class Generation:
 
 @dataclass(slots=True)
 class Runtime:
-    """`clock` is monotonic, in seconds; `environment` is where keys of fleets are."""
+    """`clock` is monotonic, in seconds; `environment` is where keys of fleets are.
+
+    `draining`: it was told to end. `ending`: what still runs is being cut off.
+    """
 
     generation: Generation
     metrics: Metrics
@@ -42,6 +45,8 @@ class Runtime:
     clock: Callable[[], float]
     environment: Mapping[str, str]
     stale: bool = False
+    draining: bool = False
+    ending: bool = False
     _retired: set[asyncio.Task[None]] = field(default_factory=set)
 
     def record(self, at: str, line: bytes) -> None:

@@ -10,6 +10,9 @@ from typing import Literal
 
 DEFAULT_PORT = 8080
 DEFAULT_STATE = Path(".sluice")
+DEFAULT_QUEUE = 256  # requests that wait for a place on a fleet: each holds its body meanwhile
+DEFAULT_QUEUE_S = 5.0  # each of them: after that a caller had better try elsewhere
+DEFAULT_IN_FLIGHT = 2048  # requests in a process, four times what one core is meant to stream
 SQLITE = "sqlite"
 DYNAMODB = "dynamodb:"
 TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
@@ -31,6 +34,9 @@ class Settings:
     ledger: str = SQLITE  # or dynamodb:TABLE
     router_on: str = "local"  # where it runs, which is what it costs (backends/data/router.yaml)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    queue: int = DEFAULT_QUEUE
+    queue_s: float = DEFAULT_QUEUE_S
+    in_flight: int = DEFAULT_IN_FLIGHT
 
 
 def table_of(ledger: str) -> str | None:

@@ -1,21 +1,25 @@
-"""What this process knows of each fleet's load: in-flight requests, breaker, learned corrections,
-and what probes saw.
+"""What this process knows of each fleet's load: in-flight requests and their limit, breaker,
+learned corrections, and what probes saw.
 
 Time is an argument (seconds of any monotonic clock). Three things can come of an attempt:
-answered (teaches latency, closes the breaker), failed (counts against the fleet), or neither
-(the caller hung up, the request was at fault: it teaches nothing).
+answered (teaches latency and limit, closes the breaker), failed (counts against the fleet), or
+neither (the caller hung up, the request was at fault: it teaches nothing).
+
+A place on a fleet is held from the decision that takes it until the request is sent, so that two
+decisions don't take the same one, and a fleet that is half open gets one request.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from backends.base import SEEN_FOR_S, Seen
 from backends.catalogue import ready
 from backends.fleet_model import FleetModel
-from backends.load import Load, State
+from backends.load import Load, State, is_full
 from backends.profiles import Profile
 from policies.model import Breaker
+from router.limiter import Limiter, Room, room
 
 EWMA_ALPHA = 0.1  # weight of the newest observation
 EWMA_BOUNDS = (0.1, 10.0)  # a profile that is wrong by more is a wrong profile, not a correction
@@ -34,29 +38,36 @@ class _View:
     queued: int | None
     stale: bool
     until_s: float
+    room: Room
 
 
 @dataclass(slots=True)
 class _Fleet:
     """`load`, `view` None: something changed since they were made last.
 
-    `committed`, `replicas` are the catalogue's. `seen`: of each url what a probe saw, and when.
+    `committed`, `replicas`, `each`, `most` are the catalogue's. `seen`: of each url what a probe
+    saw, and when. `sent` counts requests; an event's number is that of the last one before it.
     """
 
     committed: float
     replicas: int
+    each: int  # streams of one replica
+    most: int  # replicas that there may be
     profile: Profile | None
     names: tuple[str, ...] = ()
     wake_s: int | None = None
     seen: dict[int, tuple[float, Seen]] = field(default_factory=dict)
     view: _View | None = None
     in_flight: int = 0
+    held: int = 0  # places that were decided on for requests not sent yet
+    sent: int = 0
+    limiter: Limiter = field(default_factory=Limiter)
     ewma_ttft: float = 1.0
     ewma_itl: float = 1.0
     learned: int = 0  # answers
     failures: int = 0
     closed_until_s: float = 0.0  # by the breaker or by Retry-After
-    openings: int = 0  # how often the circuit has opened
+    opened_after: int = 0  # the number of the circuit's last opening
     trial: bool = False  # half open: one request at a time may find out
     load: Load | None = None
 
@@ -66,6 +77,7 @@ class Tracker:
 
     def __init__(self, fleets: Sequence[FleetModel]) -> None:
         self._fleets = {on.fleet.id: _of(on) for on in fleets}
+        self.freed: Callable[[str], None] = _nobody_waits  # is told of a fleet that lost a request
 
     def loads(self, now_s: float) -> tuple[Load, ...]:
         """Return every fleet's load at this moment."""
@@ -74,6 +86,27 @@ class Tracker:
     def is_open(self, fleet_id: str, now_s: float) -> bool:
         """Return whether the fleet is to be left alone at this moment."""
         return _is_open(self._fleets[fleet_id], now_s)
+
+    def is_full(self, fleet_id: str, now_s: float) -> bool:
+        """Return whether the fleet has no place for one more request."""
+        fleet = self._fleets[fleet_id]
+        view = self._view(fleet, now_s)
+        return fleet.in_flight + fleet.held + view.others >= _limit(fleet, view)
+
+    def has_place(self, fleet_id: str, now_s: float) -> bool:
+        """Return whether a request may be sent there at this moment."""
+        load = self._at(self._fleets[fleet_id], now_s)
+        return load.state == "ready" and not is_full(load)
+
+    def hold(self, fleet_id: str) -> None:
+        """Take a place for a request that is sent later: it counts as in flight."""
+        self._fleets[fleet_id].held += 1
+        self._fleets[fleet_id].load = None
+
+    def let_go(self, fleet_id: str) -> None:
+        """Give a place back that was held."""
+        self._fleets[fleet_id].held -= 1
+        self._fleets[fleet_id].load = None
 
     def in_flight(self, fleet_id: str) -> int:
         """Return the requests of this process that were sent and aren't finished."""
@@ -97,27 +130,39 @@ class Tracker:
         return len(fleet.names) >= fleet.replicas and len(_fresh(fleet, now_s)) == len(fleet.names)
 
     def started(self, fleet_id: str) -> int:
-        """Count a request in; return the circuit's opening that it began after."""
+        """Count a request in; return its number among those of the fleet."""
         fleet = self._fleets[fleet_id]
         if fleet.closed_until_s:
             fleet.trial = True
         fleet.in_flight += 1
+        fleet.sent += 1
         fleet.load = None
-        return fleet.openings
+        return fleet.sent
 
-    def ended(self, fleet_id: str, began_after: int) -> None:
+    def ended(self, fleet_id: str, number: int) -> None:
         fleet = self._fleets[fleet_id]
-        if began_after == fleet.openings:
+        if number > fleet.opened_after:
             fleet.trial = False
         fleet.in_flight -= 1
         fleet.load = None
+        self.freed(fleet_id)
 
-    def answered(self, fleet_id: str, began_after: int) -> None:
-        """Close the circuit, unless it opened since the request began."""
+    def answered(self, fleet_id: str, number: int) -> None:
+        """Close the circuit, unless it opened since the request began; the limit may grow."""
         fleet = self._fleets[fleet_id]
-        if began_after == fleet.openings:
+        if number > fleet.opened_after:
             fleet.failures = 0
             fleet.closed_until_s = 0.0
+        view = fleet.view
+        if view is not None:
+            fleet.limiter.answered(fleet.in_flight + view.others, view.room)
+            fleet.load = None
+
+    def dropped(self, fleet_id: str, number: int, now_s: float) -> None:
+        """Shrink the limit: the fleet said that it has too much, or gave nothing in time."""
+        fleet = self._fleets[fleet_id]
+        fleet.limiter.dropped(number, fleet.sent, now_s, self._view(fleet, now_s).room)
+        fleet.load = None
 
     def failed(
         self, fleet_id: str, now_s: float, breaker: Breaker, retry_after_s: float | None
@@ -132,7 +177,7 @@ class Tracker:
             until_s = max(until_s, now_s + retry_after_s)
         if until_s > fleet.closed_until_s:
             fleet.closed_until_s = until_s
-            fleet.openings += 1
+            fleet.opened_after = fleet.sent
             fleet.trial = False
 
     def learn(self, fleet_id: str, ttft_ratio: float | None, itl_ratio: float | None) -> None:
@@ -166,10 +211,12 @@ class Tracker:
 
     def keep(self, older: "Tracker") -> None:
         """Take over what an older catalogue's tracker knows of the fleets that both have."""
+        self.freed = older.freed
         for fleet_id, fleet in older._fleets.items():  # noqa: SLF001  (the same class)
             if fleet_id in self._fleets:
                 new = self._fleets[fleet_id]
                 fleet.committed, fleet.replicas = new.committed, new.replicas
+                fleet.each, fleet.most = new.each, new.most
                 fleet.wake_s = new.wake_s
                 if new.names != fleet.names:  # what was seen was of others
                     fleet.names, fleet.seen = new.names, {}
@@ -180,22 +227,29 @@ class Tracker:
                 self._fleets[fleet_id] = fleet
 
     @staticmethod
-    def _at(fleet: _Fleet, now_s: float) -> Load:
+    def _view(fleet: _Fleet, now_s: float) -> _View:
         view = fleet.view
         if view is None or now_s >= view.until_s:
             view = fleet.view = _view(fleet, now_s)
             fleet.load = None
+        return view
+
+    def _at(self, fleet: _Fleet, now_s: float) -> Load:
+        view = fleet.view
+        if view is None or now_s >= view.until_s:
+            view = self._view(fleet, now_s)
         load = fleet.load
         if load is None:
             load = fleet.load = Load(
                 state=view.state,
-                in_flight=fleet.in_flight + view.others,
+                in_flight=fleet.in_flight + fleet.held + view.others,
                 queued=view.queued,
                 replicas=view.replicas,
                 committed=view.committed,
                 ewma_ttft=fleet.ewma_ttft,
                 ewma_itl=fleet.ewma_itl,
                 stale=view.stale,
+                limit=_limit(fleet, view),
             )
         if fleet.closed_until_s and load.state == "ready" and _is_open(fleet, now_s):
             return replace(load, state="open-circuit")
@@ -227,7 +281,13 @@ def _view(fleet: _Fleet, now_s: float) -> _View:
         queued=queued,
         stale=len(fresh) < len(fleet.seen),
         until_s=min(times) + SEEN_FOR_S if times else math.inf,
+        room=room(replicas, fleet.each, fleet.most),
     )
+
+
+def _limit(fleet: _Fleet, view: _View) -> int:
+    """Others fill the fleet as well as we, but leave us what every limit leaves."""
+    return max(fleet.limiter.limit(view.room), view.others + view.room.floor)
 
 
 def _asleep(fleet: _Fleet, gone: Sequence[Seen]) -> State:
@@ -242,7 +302,14 @@ def _fresh(fleet: _Fleet, now_s: float) -> list[Seen]:
 
 
 def _is_open(fleet: _Fleet, now_s: float) -> bool:
-    return bool(fleet.closed_until_s) and (now_s < fleet.closed_until_s or fleet.trial)
+    """Half open, it is so for all but one: the request that holds its place, or was sent."""
+    if not fleet.closed_until_s:
+        return False
+    return now_s < fleet.closed_until_s or fleet.trial or fleet.held > 0
+
+
+def _nobody_waits(_fleet_id: str) -> None:
+    return
 
 
 def _of(on: FleetModel) -> _Fleet:
@@ -253,6 +320,8 @@ def _of(on: FleetModel) -> _Fleet:
     return _Fleet(
         min(replicas, committed + on.covered),
         replicas,
+        fleet.replicas.concurrency_each,
+        fleet.replicas.max,
         fleet.profile,
         names=fleet.urls,
         wake_s=fleet.wake_seconds,

@@ -9,7 +9,14 @@ from backends.urls import check_url
 from router import entry, sns
 from router.cli import options, own_address
 from router.cli.errors import INVALID, Ends, told
-from router.settings import DEFAULT_PORT, Settings, environment
+from router.settings import (
+    DEFAULT_IN_FLIGHT,
+    DEFAULT_PORT,
+    DEFAULT_QUEUE,
+    DEFAULT_QUEUE_S,
+    Settings,
+    environment,
+)
 from router.sources import unproved
 
 
@@ -56,6 +63,41 @@ def _who_is_told(
     help="Webhook (by POST) or SNS topic that is told when a budget reaches a threshold.",
 )
 @options.router_on
+@click.option(
+    "--queue",
+    type=click.IntRange(0, 100_000),
+    default=DEFAULT_QUEUE,
+    show_default=True,
+    help="Requests that may wait while every fleet is at its limit.",
+)
+@click.option(
+    "--queue-s",
+    type=click.FloatRange(0, 600),
+    default=DEFAULT_QUEUE_S,
+    show_default=True,
+    help="Seconds that each of them waits at the most.",
+)
+@click.option(
+    "--in-flight",
+    type=click.IntRange(1, 1_000_000),
+    default=DEFAULT_IN_FLIGHT,
+    show_default=True,
+    help="Requests in this process at once; more are refused unread.",
+)
+@click.option(
+    "--unready-s",
+    type=click.IntRange(0, 3600),
+    default=0,
+    show_default=True,
+    help="Seconds after SIGTERM in which /readyz says 503 and all is served as ever.",
+)
+@click.option(
+    "--drain-s",
+    type=click.IntRange(0, 3600),
+    default=entry.DRAIN_S,
+    show_default=True,
+    help="Seconds after that in which running answers may end.",
+)
 def command(
     fleets: Path | None,
     policy: Path | None,
@@ -68,6 +110,11 @@ def command(
     calibration: Path | None,
     alerts: str | None,
     router_on: str,
+    queue: int,
+    queue_s: float,
+    in_flight: int,
+    unready_s: int,
+    drain_s: int,
 ) -> None:
     """Start the router and serve until it is stopped."""
     settings = Settings(
@@ -83,6 +130,9 @@ def command(
         store,
         router_on,
         environment(),
+        queue,
+        queue_s,
+        in_flight,
     )
     with told():
         app = entry.build(settings)
@@ -99,4 +149,4 @@ def command(
         where = entry.address(sock)
         click.echo(f"sluice listens on {where} (policy {running.name} {running.hash})")
 
-    entry.serve(app, sock, announce)
+    entry.serve(app, sock, announce, drain_s, unready_s)

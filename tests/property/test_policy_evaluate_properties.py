@@ -80,7 +80,9 @@ any_fleets = fleets_of(
     region=st.sampled_from(["here", "there"]),
     abilities=st.sampled_from([frozenset(), frozenset({"json"}), ABLE]),
     context_tokens=st.sampled_from([100, 101, 300]),
-    state=st.sampled_from(["ready", "unknown", "cold", "waking", "draining", "open-circuit"]),
+    state=st.sampled_from(
+        ["ready", "unknown", "cold", "waking", "draining", "open-circuit", "at-limit"]
+    ),
     usd_per_token=st.sampled_from([None, 0.01, 0.02]),
 )
 open_fleets = fleets_of(
@@ -222,6 +224,7 @@ def hard(rule, asked, f):
         "waking": "cold",
         "draining": "draining",
         "open-circuit": "open_circuit",
+        "at-limit": "at_limit",
     }.get(f.state)
     broken = {
         "not_in_use": in_use(rule, asked, f) is None,

@@ -106,6 +106,9 @@ class Day:
         """Decide and reserve one request; return when it ends and what happens then."""
         request_id, decision = f"req_{number:024x}", self._decision()
         self.counts["requests"] += 1
+        if not decision.plan.attempts:  # every fleet that may serve is full
+            self.counts["no_fleet"] += 1
+            return None
         try:
             decision, held = await self.treasury.set_aside(
                 request_id, self.world, decision, decided_by(self.world, stream=False)
@@ -130,10 +133,10 @@ class Day:
             outcome, took_ms = "timed_out", float(most_ms)
         usage = Usage(decision.facts.tokens_in, tokens_out)
         service_ms = min(took_ms, _service_ms(candidate, usage))
-        opening = self.tracker.started(candidate.fleet)
+        number = self.tracker.started(candidate.fleet)
 
         async def ends() -> None:
-            self.tracker.ended(candidate.fleet, opening)
+            self.tracker.ended(candidate.fleet, number)
             charge = charged(candidate.on.card, usage, estimated=False)
             assert charge is not None
             spent = Spent(attempt, outcome, usage, charge.nano, estimated=False, e2e_ms=service_ms)

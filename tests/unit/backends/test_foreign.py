@@ -91,7 +91,7 @@ def test_every_error_says_what_a_retry_needs():
         kinds.append(kind)
         pending += kind.__subclasses__()
     codes = [kind.code for kind in kinds]
-    assert len(set(codes)) == len(codes) == 12
+    assert len(set(codes)) == len(codes) == 13
     assert all(code.islower() for code in codes)
     assert [kind.code for kind in kinds if not kind.try_elsewhere] == ["rejected"]
     assert {kind.code for kind in kinds if not kind.backend_at_fault} == {
@@ -99,4 +99,6 @@ def test_every_error_says_what_a_retry_needs():
         "context_exceeded",
         "open_circuit",
         "unreadable",
+        "at_limit",
     }
+    assert {kind.code for kind in kinds if kind.too_much} == {"overloaded", "timed_out"}

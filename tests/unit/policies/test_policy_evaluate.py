@@ -93,6 +93,7 @@ def test_without_fleets_there_is_a_verdict_without_candidates():
         ({}, {"max_tokens": 901}, "context", "1001 tokens don't fit its 1000"),
         ({"region": "there"}, {}, "residency", "region `there` is outside the rule's residency"),
         ({"state": "open-circuit"}, {}, "open_circuit", "the fleet is open-circuit"),
+        ({"state": "at-limit"}, {}, "at_limit", "the fleet is at-limit"),
         ({"state": "cold"}, {}, "cold", "the fleet is cold"),
         ({"state": "waking"}, {}, "cold", "the fleet is waking"),
         ({"state": "draining"}, {}, "draining", "the fleet is draining"),

@@ -66,6 +66,20 @@ def test_an_open_circuit_is_passed_over():
     assert plan(TICKET, with_load("local-qwen3-tiny", state="open-circuit"))[0] == "trn2-scout"
 
 
+def test_a_fleet_at_its_limit_is_passed_over_and_below_it_is_not():
+    for in_flight, first in ((1, "local-qwen3-tiny"), (2, "trn2-scout"), (3, "trn2-scout")):
+        loads = with_load("local-qwen3-tiny", in_flight=in_flight, limit=2)
+        assert plan(TICKET, loads)[0] == first
+    full = decide(WORLD, TICKET, with_load("local-qwen3-tiny", in_flight=2, limit=2)).verdict
+    assert [(r.candidate.fleet, r.code) for r in full.refused] == [("local-qwen3-tiny", "at_limit")]
+
+
+def test_a_load_without_a_limit_is_one_of_an_older_receipt_and_never_full():
+    loads = [load_from({"state": "ready", "in_flight": 4, "replicas": 1, "committed": 1})]
+    assert loads[0].limit is None
+    assert plan(TICKET, with_load("local-qwen3-tiny", limit=None, in_flight=1))
+
+
 def test_a_full_cpu_lane_overflows_to_the_accelerators():
     assert plan(TICKET, with_load("local-qwen3-tiny", in_flight=200))[0] == "trn2-scout"
 
@@ -143,6 +157,7 @@ loads = st.tuples(
             Load,
             state=st.sampled_from(["ready", "ready", "open-circuit", "cold"]),
             in_flight=st.sampled_from([0, 1, 4, 900, 5000]),
+            limit=st.sampled_from([None, None, 4, 900]),
             committed=st.just(on.fleet.replicas.min),
             ewma_ttft=st.sampled_from([0.1, 1.0, 10.0]),
         )

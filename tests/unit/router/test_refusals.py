@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from backends.base import (
+    AtLimit,
     Broken,
     ContextExceeded,
     Overloaded,
@@ -47,6 +48,7 @@ def decision(*codes, rule="r", details=None, tokens_in=100, max_tokens=None):
         (("slo_ttft",), 503, "no_fleet"),
         (("max_usd", "open_circuit"), 503, "no_fleet"),
         (("cold", "draining"), 503, "no_fleet"),
+        (("at_limit", "quality_floor"), 503, "no_fleet"),
     ],
 )
 def test_a_request_that_no_fleet_may_serve(codes, status, code):
@@ -108,6 +110,8 @@ def failed(*errors, out_of_time=False):
         ([Overloaded("x", retry_after_s=9), Overloaded("x")], False, 503, "overloaded"),
         ([Overloaded("x"), TimedOut("x")], False, 502, "upstream_failed"),
         ([NotAccepted("json_valid"), Overloaded("x")], False, 503, "overloaded"),
+        ([AtLimit("x"), Overloaded("x", retry_after_s=9)], False, 503, "overloaded"),
+        ([AtLimit("x"), Unreachable("x")], False, 502, "upstream_failed"),
         ([NotAccepted("json_valid"), TimedOut("x")], False, 504, "upstream_timed_out"),
         ([NotAccepted("json_valid")], True, 504, "upstream_timed_out"),
         ([NotAccepted("json_valid")], False, 502, "upstream_failed"),

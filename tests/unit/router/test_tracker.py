@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from backends.base import SEEN_FOR_S, Seen
+from backends.load import is_full
 from backends.tariff import single
 from policies.model import Breaker
 from router.tracker import DRIFT_AFTER, EWMA_BOUNDS, Tracker
@@ -10,10 +11,10 @@ from router.tracker import DRIFT_AFTER, EWMA_BOUNDS, Tracker
 TWICE = Breaker(failures=2, open_ms=10_000)
 
 
-def fleet_of(name, profile="a profile", urls=1, least=1, wake_s=None):
+def fleet_of(name, profile="a profile", urls=1, least=1, wake_s=None, each=8, most=1):
     return SimpleNamespace(
         id=name,
-        replicas=SimpleNamespace(min=least),
+        replicas=SimpleNamespace(min=least, max=most, concurrency_each=each),
         urls=tuple(f"u{i}" for i in range(urls)),
         tariff=single("on_demand", None),
         profile=profile,
@@ -55,7 +56,7 @@ def committed_and_ready(least, urls, purchase):
     fleet = SimpleNamespace(
         id="a",
         sagemaker=None,
-        replicas=SimpleNamespace(min=least),
+        replicas=SimpleNamespace(min=least, max=1, concurrency_each=1),
         urls=("u",) * urls,
         tariff=single(purchase, None),
         profile=None,
@@ -331,3 +332,99 @@ def test_an_open_circuit_does_not_hide_that_a_fleet_sleeps():
     fail(t, 100.0, retry_after_s=60)
     t.saw("a", [DOWN], 100.0)
     assert load_of(t).state == "cold"
+
+
+# -- the limit -------------------------------------------------------------------------------------
+
+
+def full(t, now_s=100.0):
+    return [is_full(load) for load in t.loads(now_s)]
+
+
+def test_a_fleet_is_full_at_its_replicas_places_and_has_one_again_when_a_request_ends():
+    t = tracker("a", urls=2, each=2)
+    numbers = [t.started("a") for _ in range(4)]
+    assert (load_of(t).limit, full(t), t.is_full("a", 100.0)) == (4, [True], True)
+    assert not t.has_place("a", 100.0)
+    t.ended("a", numbers[0])
+    assert (full(t), t.is_full("a", 100.0), t.has_place("a", 100.0)) == ([False], False, True)
+
+
+def test_a_place_that_is_held_is_taken():
+    t = tracker("a", each=1)
+    t.hold("a")
+    assert (full(t), load_of(t).in_flight, t.in_flight("a")) == ([True], 1, 0)
+    t.let_go("a")
+    assert (full(t), load_of(t).in_flight) == ([False], 0)
+
+
+def test_the_limit_shrinks_for_a_fleet_that_has_too_much_and_for_that_one_only():
+    t = tracker(each=10)
+    t.dropped("a", t.started("a"), 100.0)
+    assert [load.limit for load in t.loads(100.0)] == [7, 10]
+
+
+def test_the_limit_grows_by_what_is_answered_where_it_was_reached():
+    t = tracker("a", each=2)
+    t.loads(100.0)
+    t.started("a")
+    for _ in range(3):
+        t.answered("a", t.started("a"))
+        t.ended("a", 1)
+    assert load_of(t).limit == 3
+
+
+def test_failures_that_say_nothing_of_load_leave_the_limit_alone():
+    t = tracker("a", each=10)
+    fail(t, 100, times=2)
+    assert load_of(t).limit == 10
+
+
+def test_a_replica_that_is_down_takes_its_places_with_it():
+    t = tracker("a", urls=2, least=2, each=3)
+    t.saw("a", [up(), DOWN], 100.0)
+    assert load_of(t).limit == 3
+
+
+def test_others_fill_a_fleet_but_leave_a_place_for_each_replica():
+    t = tracker("a", urls=2, each=3)
+    t.saw("a", [up(others=4), up(others=1)], 100.0)
+    t.started("a")
+    assert (load_of(t).in_flight, full(t)) == (6, [False])  # five and ours, of six or more
+    t.started("a")
+    assert (load_of(t).in_flight, full(t)) == (7, [True])
+    t.saw("a", [up(others=70), up(others=1)], 100.0)
+    assert full(t) == [True]
+    t = tracker("a", urls=2, each=3)
+    t.saw("a", [up(others=70), up(others=1)], 100.0)
+    t.started("a")
+    assert full(t) == [False]
+
+
+def test_who_waits_is_told_when_a_request_ends_whichever_catalogue_it_began_with():
+    told = []
+    old, new = tracker("a"), tracker("a", "b")
+    old.freed = told.append
+    number = old.started("a")
+    new.keep(old)
+    old.ended("a", number)
+    new.ended("b", new.started("b"))
+    assert told == ["a", "b"]
+
+
+def test_a_new_catalogue_s_places_count_at_once():
+    old, new = tracker("a", each=2), tracker("a", each=5)
+    old.loads(100.0)
+    new.keep(old)
+    assert load_of(new).limit == 5
+
+
+def test_half_open_only_one_place_is_given_out():
+    t = tracker("a")
+    fail(t, 100, times=2)
+    t.hold("a")
+    assert (states(t, 110), t.is_open("a", 110)) == (["open-circuit"], True)
+    t.let_go("a")
+    assert not t.is_open("a", 110)
+    t.started("a")
+    assert t.is_open("a", 110)

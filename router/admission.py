@@ -1,0 +1,202 @@
+"""Requests whose fleets are all at their limits wait here for a place, in bounded number and time.
+
+A place that comes free is held for the one whose turn it is, who then decides anew: so each place
+wakes one request, and nobody who comes later takes it first.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from backends.load import Load
+from router.decide import Decision
+from router.line import CLASSES, Line
+from router.metrics import Metrics
+from router.refusals import no_candidate, overloaded, shutting_down
+from router.tracker import Tracker
+
+LOOK_S: Final = 0.25  # places also come free without a request's end: a probe sees others go
+URGENCY: Final = {name: urgency for urgency, name in enumerate(CLASSES)}
+Decided = Callable[[Sequence[Load]], Decision]
+"""What decides one request at these loads."""
+
+
+@dataclass(slots=True)
+class Place:
+    """A place that is held on a fleet for a request. Let go where it is sent or given up."""
+
+    tracker: Tracker
+    fleet: str | None = None
+
+    def take(self, decision: Decision) -> None:
+        """Hold the place of the plan's first attempt, in exchange for what was held."""
+        self.let_go()
+        self.hold(decision.plan.attempts[0].candidate.fleet)
+
+    def hold(self, fleet: str) -> None:
+        self.fleet = fleet
+        self.tracker.hold(fleet)
+
+    def let_go(self) -> str | None:
+        """Return the fleet on which a place was held."""
+        fleet, self.fleet = self.fleet, None
+        if fleet is not None:
+            self.tracker.let_go(fleet)
+        return fleet
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    urgency: int
+    number: int
+    fleets: frozenset[str]
+    place: Place
+    called: asyncio.Future[bool]  # True: a place is held for it; False: it has to go
+
+
+@dataclass(slots=True)
+class Admission:
+    """`most` wait at once, each `wait_s` at most. `clock` is monotonic, in seconds."""
+
+    clock: Callable[[], float]
+    metrics: Metrics
+    most: int
+    wait_s: float
+    _came: int = 0
+    _line: Line[_Waiter] = field(init=False)
+    _looking: asyncio.TimerHandle | None = None
+    _closed: bool = False
+
+    def __post_init__(self) -> None:
+        self._line = Line(self.most)
+
+    def waiting(self, urgency: int) -> int:
+        return self._line.waiting(urgency)
+
+    def freed(self, fleet: str) -> None:
+        """Call those whose turn it is, as many as there are places."""
+        while (one := self._line.first(fleet)) is not None:
+            if not one.place.tracker.has_place(fleet, self.clock()):
+                return
+            self._line.leave(one)
+            one.place.hold(fleet)
+            one.called.set_result(True)
+
+    def move(self, place: Place, decision: Decision) -> None:
+        """Hold the place that another decision takes."""
+        fleet = place.fleet
+        place.take(decision)
+        self._unless_taken(fleet, place)
+
+    def give_up(self, place: Place) -> None:
+        """Let the place go, if it is held, to whoever waits for it."""
+        self._unless_taken(place.let_go(), place)
+
+    def look(self) -> None:
+        """Give out every free place, so that nobody who comes now takes it from who waits."""
+        for fleet in self._line.wanted():
+            self.freed(fleet)
+
+    def close(self) -> None:
+        """Send away all who wait, and who comes to wait from now on."""
+        self._closed = True
+        for fleet in self._line.wanted():
+            while (one := self._line.first(fleet)) is not None:
+                self._line.leave(one)
+                one.called.set_result(False)
+
+    async def wait(
+        self, place: Place, decision: Decision, hoped: Decision, decided: Decided
+    ) -> Decision:
+        """Return what is decided once a place is free; it is held then. Raises Refusal.
+
+        `hoped` is what `hope` made of `decision`: it says for which fleets to wait.
+        """
+        self._came += 1
+        number = self._came
+        seconds = min(self.wait_s, hoped.plan.limits.deadline_ms / 1000)
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    await self._turn(number, place, decision, hoped)
+                    fleet = place.let_go()
+                    decision = decided(place.tracker.loads(self.clock()))
+                    if decision.plan.attempts:
+                        place.take(decision)
+                    self._unless_taken(fleet, place)
+                    if decision.plan.attempts:
+                        return decision
+                    hoped = hope(decision, decided)
+                    if not hoped.plan.attempts:
+                        wait_s = place.tracker.reopens_in_s(self.clock())
+                        raise no_candidate(hoped, wait_s)
+        except TimeoutError:
+            self._turned_away("waited")
+            raise overloaded(decision, f"none came free in {seconds:g} s", self.wait_s) from None
+        except asyncio.CancelledError:
+            self._turned_away("left")
+            raise
+
+    async def _turn(self, number: int, place: Place, decision: Decision, hoped: Decision) -> None:
+        """Wait until a place is held. Raises Refusal where others go first, or nobody any more."""
+        full = at_limit(decision)
+        fleets = frozenset(c.fleet for c in hoped.verdict.ranked if c.fleet in full)
+        urgency = URGENCY[decision.facts.service_class]
+        called = asyncio.get_running_loop().create_future()
+        one = _Waiter(urgency, number, fleets, place, called)
+        last = one if self._closed else self._line.join(one)
+        if last is not None:
+            last.called.set_result(False)
+        self._look_later()
+        try:
+            came = await called
+        except BaseException:
+            self._line.leave(one)
+            self.give_up(place)
+            raise
+        if self._closed and not came:
+            self._turned_away("shutdown")
+            raise shutting_down()
+        if not came:
+            self._turned_away("full" if last is one else "pushed_out")
+            said = f"{self.most} requests wait already" if last is one else "a more urgent one came"
+            raise overloaded(decision, said, self.wait_s)
+
+    def _unless_taken(self, fleet: str | None, place: Place) -> None:
+        """Give the place that was held on this fleet to the next, unless it is held again."""
+        if fleet is not None and fleet != place.fleet:
+            self.freed(fleet)
+
+    def _look_later(self) -> None:
+        if self._looking is None and len(self._line):
+            self._looking = asyncio.get_running_loop().call_later(LOOK_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._looking = None
+        self.look()
+        self._look_later()
+
+    def _turned_away(self, why: str) -> None:
+        self.metrics.turned_away.labels(why).inc()
+
+
+def at_limit(decision: Decision) -> frozenset[str]:
+    """Return the fleets that were refused for being full."""
+    refused = decision.verdict.refused
+    return frozenset(r.candidate.fleet for r in refused if r.code == "at_limit")
+
+
+def hope(decision: Decision, decided: Decided) -> Decision:
+    """Return what would be decided if each full fleet had one place: nothing else mends by waiting
+    for a request's end. Without a feasible fleet it says what is in the way beside.
+    """
+    if not at_limit(decision):
+        return decision
+    return decided([_with_a_place(load) for load in decision.loads])
+
+
+def _with_a_place(load: Load) -> Load:
+    return (
+        load if load.limit is None else replace(load, in_flight=min(load.in_flight, load.limit - 1))
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from backends.fleet_model import P95_OVER_P50
 from backends.load import Load
 from policies.evaluate import Verdict, evaluate, matching
-from policies.model import Acceptance, Facts, Limits, Settings
+from policies.model import Acceptance, Facts, Limits, Settings, nano_of
 from router.estimate import Estimate, estimate
 from router.world import World
 
@@ -29,10 +29,13 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Attempts in order, under one deadline."""
+    """Attempts in order, under one deadline. When all have failed, `retries` more may be made at
+    their fleets; each may be charged its prompt beside what the attempts may be.
+    """
 
     attempts: tuple[Attempt, ...]
     limits: Limits
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +60,40 @@ def _plan(verdict: Verdict[Estimate], settings: Settings, facts: Facts, *, strea
     first, rest = _in_order(verdict, settings, facts)
     tests = verdict.rule.accept_if if verdict.rule and first else ()
     attempts: list[Attempt] = []
-    usd_left = facts.max_usd
+    nano_left = None if facts.max_usd is None else nano_of(facts.max_usd)
     for candidate in (*first, *rest)[: limits.attempts]:
         max_tokens = output_limit(settings, facts, candidate)
-        if usd_left is not None:
+        if nano_left is not None:
             # The caller's cap holds for all attempts together: each may be charged in full.
-            usd_left -= candidate.usd_at_most(max_tokens) or 0.0
-            if usd_left < 0 and attempts:
+            nano = candidate.nano_at_most(max_tokens) or 0
+            if nano > nano_left and attempts:
                 break
+            nano_left -= nano
         accept_if = () if attempts else tests
         timeout_ms = float(limits.ttft_timeout_ms)
         if accept_if or not stream:
             timeout_ms = _plain_timeout_ms(limits, candidate, max_tokens)
         attempts.append(Attempt(candidate, timeout_ms, max_tokens, accept_if))
-    return Plan(tuple(attempts), limits)
+    return Plan(tuple(attempts), limits, _retries(attempts, limits, nano_left))
+
+
+def _retries(attempts: Sequence[Attempt], limits: Limits, nano_left: int | None) -> int:
+    """Return how many tries are left for fleets that fail at first, and are paid for."""
+    if not attempts or attempts[-1].accept_if:  # what is tested is asked once
+        return 0
+    left = limits.attempts - len(attempts)
+    if nano_left is None:
+        return left
+    nano = prompt_nano(attempts) or 0
+    return min(left, max(0, nano_left) // nano) if nano else left
+
+
+def prompt_nano(attempts: Sequence[Attempt]) -> int | None:
+    """Return the most that one of the attempts is charged if it fails before any content: its
+    prompt (docs/ledger.md). None: nobody knows.
+    """
+    found = [attempt.candidate.nano_at_most(0) for attempt in attempts]
+    return max((nano for nano in found if nano is not None), default=None)
 
 
 def _in_order(

@@ -5,14 +5,24 @@ token has been seen, with every event so far. What is neither an answer nor a Ba
 and flies on.
 """
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from backends.base import Backend, BackendError, Broken, Call, Garbled, Stream, TimedOut
 from backends.sse import Events, error_of, has_content, is_done
 from router.decide import Plan
-from router.flow import Came, Failed, NotAccepted, Served, Try, attempts
+from router.flow import (
+    Came,
+    Failed,
+    NotAccepted,
+    Pause,
+    Paused,
+    Served,
+    Steps,
+    Try,
+    attempts,
+)
 
 Clock = Callable[[], float]  # seconds, monotonic
 Answer = TypeVar("Answer")
@@ -35,12 +45,20 @@ class Opened:
     whole: bytes | None = None
 
 
-async def drive(
-    plan: Plan, send: Callable[[Try], Awaitable[Answer | NotAccepted]], clock: Clock
-) -> Served[Answer] | Failed:
+@dataclass(frozen=True, slots=True)
+class Hands(Generic[Answer]):
+    """What a driver does with. `rest` returns after the pause, or False at once where the attempt
+    is not to be made again.
+    """
+
+    send: Callable[[Try], Awaitable[Answer | NotAccepted]]
+    rest: Callable[[Pause], Awaitable[bool]]
+
+
+async def drive(plan: Plan, hands: Hands[Answer], clock: Clock) -> Served[Answer] | Failed:
     """Make the plan's attempts until one is answered or none is left."""
-    steps: Generator[Try, Came[Answer], Served[Answer] | Failed] = attempts(plan)
-    came: Came[Answer] | None = None
+    steps: Steps[Answer] = attempts(plan)
+    came: Came[Answer] | Paused | None = None
     while True:
         try:
             step = next(steps) if came is None else steps.send(came)
@@ -48,14 +66,18 @@ async def drive(
             outcome: Served[Answer] | Failed = stop.value
             return outcome
         began_s = clock()
-        result: Answer | NotAccepted | BackendError
-        try:
-            result = await send(step)
-        except BackendError as exc:
-            # From here on it is a value. Its frames would hold all that came of the answer, and be
-            # held by it, until the collector comes: 64 MB for each answer without end.
-            result = exc.with_traceback(None)
-        came = Came(result, (clock() - began_s) * 1000)
+        if isinstance(step, Pause):
+            go = await hands.rest(step)
+            came = Paused(go, (clock() - began_s) * 1000)
+        else:
+            result: Answer | NotAccepted | BackendError
+            try:
+                result = await hands.send(step)
+            except BackendError as exc:
+                # From here on it is a value. Its frames would hold all that came of the answer, and
+                # be held by it, until the collector comes: 64 MB for each answer without end.
+                result = exc.with_traceback(None)
+            came = Came(result, (clock() - began_s) * 1000)
 
 
 async def open_stream(backend: Backend, call: Call, clock: Clock) -> Opened:

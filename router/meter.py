@@ -19,7 +19,7 @@ NOTHING = Usage(0, 0, None, None)
 CACHED_FOR_THE_MOST_PART = 0.5
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Live:
     """An attempt while it runs: seconds by the runtime's clock; `events` of content sent on."""
 
@@ -40,18 +40,18 @@ class Meter:
     attempts: list[Json] = field(default_factory=list)
     charges: list[Charged] = field(default_factory=list)
     spent: list[Spent] = field(default_factory=list)
-    live: Live | None = None
+    lives: list[Live] = field(default_factory=list)
     unknown: bool = False  # an attempt whose price nobody knows
     most_nano: int | None = None  # that a hard budget lets the request be charged
 
-    def begin(self, attempt: Attempt) -> None:
+    def begin(self, attempt: Attempt) -> Live:
         opening = self.generation.tracker.started(attempt.candidate.fleet)
-        self.live = Live(attempt, self.runtime.clock(), opening)
+        live = Live(attempt, self.runtime.clock(), opening)
+        self.lives.append(live)
+        return live
 
-    def failed(self, exc: BackendError) -> None:
-        """Close the running attempt as failed; only the fleet's own fault counts against it."""
-        live = self.live
-        assert live is not None
+    def failed(self, live: Live, exc: BackendError) -> None:
+        """Close an attempt as failed; only the fleet's own fault counts against it."""
         if exc.backend_at_fault:
             breaker = self.generation.world.policy.defaults.limits.breaker
             now_s = self.runtime.clock()
@@ -59,28 +59,30 @@ class Meter:
             self.generation.tracker.failed(fleet, now_s, breaker, exc.retry_after_s)
         if not exc.may_have_worked:
             live.usage = NOTHING
-        self.close(exc.code, detail=exc.detail)
+        self.close(live, exc.code, detail=exc.detail)
 
-    def answered(self) -> None:
-        """Close the running attempt as answered to its end."""
-        live = self.live
-        assert live is not None
+    def answered(self, live: Live) -> None:
+        """Close an attempt as answered to its end."""
         self.generation.tracker.answered(live.attempt.candidate.fleet, live.began_after)
         self._learn(live)
-        self.close("ok")
+        self.close(live, "ok")
 
-    def not_accepted(self, test: str) -> None:
-        """Close the running attempt, whose whole answer failed this test: it teaches nothing."""
-        self.close("not_accepted", test=test)
+    def not_accepted(self, live: Live, test: str) -> None:
+        """Close an attempt whose whole answer failed this test: it teaches nothing."""
+        self.close(live, "not_accepted", test=test)
 
-    def close(self, outcome: str, **more: str) -> None:
+    def close_all(self, outcome: str) -> None:
+        """Close what still runs."""
+        for live in tuple(self.lives):
+            self.close(live, outcome)
+
+    def close(self, live: Live, outcome: str, **more: str) -> None:
         """Free the fleet and write down what the attempt took and cost, and `more` of its outcome.
-        Nothing runs: no effect.
+        Once: later there is no effect.
         """
-        live = self.live
-        if live is None:
+        if live not in self.lives:
             return
-        self.live = None
+        self.lives.remove(live)
         fleet, metrics = live.attempt.candidate.fleet, self.runtime.metrics
         self.generation.tracker.ended(fleet, live.began_after)
         metrics.attempts.labels(fleet, outcome).inc()
@@ -123,13 +125,15 @@ class Meter:
         if live.ttft_s is not None:
             counted.ttft.observe(live.ttft_s)
 
-    def nano_so_far(self) -> int | None:
-        """Return the charge of all attempts as if the running one had just ended well."""
+    def nano_so_far(self, live: Live | None = None) -> int | None:
+        """Return the charge of the attempts that are over, and of this one as if it had just ended
+        well.
+        """
         nano = sum(charge.nano for charge in self.charges)
-        if self.live is None:
+        if live is None:
             return self._at_most(nano) if self.charges else None
-        usage, _ = self._usage(self.live, "ok")
-        running = usage_nano(self.live.attempt.candidate.on.card, usage)
+        usage, _ = self._usage(live, "ok")
+        running = usage_nano(live.attempt.candidate.on.card, usage)
         return None if running is None else self._at_most(nano + running)
 
     def tokens(self) -> int | None:

@@ -5,6 +5,7 @@ A generation is replaced as a whole when a file changes; requests under way keep
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from backends.kinds import KINDS
 from router.faults import MissingKey, MissingPart
 from router.metrics import Metrics
 from router.record import Receipts
+from router.retry_budget import RetryBudget
 from router.tracker import Tracker
 from router.world import World
 
@@ -33,7 +35,10 @@ class Generation:
 
 @dataclass(slots=True)
 class Runtime:
-    """`clock` is monotonic, in seconds; `environment` gives the API keys that fleets refer to."""
+    """`clock` is monotonic, in seconds; `environment` gives the API keys that fleets refer to.
+
+    `chance` draws from 0 up to 1; `retries` are what its fleets' first tries have earned.
+    """
 
     generation: Generation
     metrics: Metrics
@@ -41,6 +46,8 @@ class Runtime:
     clock: Callable[[], float]
     environment: Mapping[str, str]
     stale: bool = False
+    chance: Callable[[], float] = random.random
+    retries: RetryBudget = field(default_factory=RetryBudget)
     _retired: set[asyncio.Task[None]] = field(default_factory=set)
 
     def record(self, at: str, line: bytes) -> None:

@@ -522,8 +522,7 @@ def metered():
     world, decision = decided("hi")
     runtime = Runtime(generation(world, {}), Metrics(), None, lambda: 0.0, {})
     meter = Meter(runtime, runtime.generation, decision)
-    meter.begin(decision.plan.attempts[0])
-    meter.answered()
+    meter.answered(meter.begin(decision.plan.attempts[0]))
     line = receipt("req", world, decision, Outcome((), meter.attempts, {}, meter.charge()))
     return orjson.loads(line)
 

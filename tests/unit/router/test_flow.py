@@ -5,14 +5,33 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from backends.base import Overloaded, Rejected, TimedOut, Unreachable
+from backends.base import (
+    Broken,
+    CircuitOpen,
+    ContextExceeded,
+    Garbled,
+    Misconfigured,
+    Overloaded,
+    Rejected,
+    ServerFailed,
+    TimedOut,
+    Unreachable,
+    Unreadable,
+)
 from policies.model import Acceptance, Limits
 from router.decide import Attempt, Plan
-from router.drive import drive
-from router.flow import Came, Failed, NotAccepted, Served, Try, attempts
+from router.drive import Hands, drive
+from router.flow import (
+    Came,
+    Failed,
+    NotAccepted,
+    Pause,
+    Paused,
+    Served,
+    Try,
+    attempts,
+)
 
 A, B, C = (Attempt(SimpleNamespace(fleet=name), 1000.0, 10) for name in "abc")
 PLAN = Plan((A, B, C), Limits(deadline_ms=3000))
@@ -105,28 +124,97 @@ def test_a_deadline_that_the_first_answer_used_up_leaves_nothing():
     assert outcome.out_of_time
 
 
-results = st.sampled_from(["answer", DOWN, TimedOut("slow"), WRONG, NOT_KEPT])
-times = st.sampled_from([0, 1, 999, 1000, 1500, 3000, 5000])
+# -- the same fleet again --------------------------------------------------------------------------
+
+ONE = Plan((A,), Limits(deadline_ms=3000), retries=2)
+TWO = Plan((A, B), Limits(deadline_ms=3000), retries=2)
+RESTED = Paused(go=True, took_ms=10)
 
 
-@given(
-    st.sampled_from([PLAN, CASCADE]), st.lists(st.tuples(results, times), min_size=3, max_size=3)
+def test_a_fleet_that_is_alone_is_tried_again_after_a_pause_whose_bound_doubles():
+    asked, outcome = play(ONE, Came(DOWN, 1), RESTED, Came(DOWN, 1), RESTED, Came("hello", 1))
+    assert asked == [
+        Try(A, 1000),
+        Pause(A, 0, 50),
+        Try(A, 1000, again=True),
+        Pause(A, 0, 100),
+        Try(A, 1000, again=True),
+    ]
+    assert (outcome.attempt, outcome.answer, len(outcome.failures)) == (A, "hello", 2)
+
+
+def test_the_pause_has_a_bound():
+    many = replace(ONE, limits=Limits(), retries=9)
+    asked, _ = play(many, *[Came(DOWN, 1), RESTED] * 9, Came(DOWN, 1))
+    bounds = [step.jitter_ms for step in asked if isinstance(step, Pause)]
+    assert bounds == [50, 100, 200, 400, 800, 1000, 1000, 1000, 1000]
+
+
+def test_fleets_are_tried_again_in_their_order_after_each_was_tried_once():
+    script = [Came(DOWN, 1), Came(DOWN, 1), RESTED, Came(DOWN, 1), RESTED, Came(DOWN, 1)]
+    asked, outcome = play(TWO, *script)
+    assert [step.attempt for step in asked if isinstance(step, Try)] == [A, B, A, B]
+    assert len(outcome.failures) == 4
+    assert not outcome.out_of_time
+
+
+def test_no_more_is_tried_than_the_plan_has_tries_for():
+    asked, _ = play(replace(ONE, retries=0), Came(DOWN, 1))
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [DOWN, Overloaded("429"), ServerFailed("500"), TimedOut("slow"), Garbled("html")]
+    + [Broken("closed", received=received) for received in (True, False)],
+    ids=lambda error: error.code,
 )
-def test_for_any_script_the_bounds_hold(plan, script):
-    steps, asked, spent = attempts(plan), [], 0.0
-    try:
-        step = next(steps)
-        for result, took_ms in script:
-            asked.append(step)
-            kept_ms = min(took_ms, step.timeout_ms)  # a driver keeps to the time-out
-            spent += kept_ms
-            step = steps.send(Came(result, kept_ms))
-    except StopIteration as stop:
-        outcome = stop.value
-    assert spent <= plan.limits.deadline_ms
-    assert len(asked) <= len(plan.attempts)
-    assert [s.attempt for s in asked] == list(plan.attempts[: len(asked)])
-    assert len(outcome.failures) + isinstance(outcome, Served) == len(asked)
+def test_what_may_pass_is_tried_again(error):
+    asked, _ = play(ONE, Came(error, 1), RESTED, Came("hello", 1))
+    assert asked[-1] == Try(A, 1000, again=True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Misconfigured("401"), CircuitOpen("open"), ContextExceeded("long"), Unreadable("400"), WRONG],
+    ids=lambda error: error.code,
+)
+def test_what_will_not_pass_is_not_tried_again(error):
+    asked, outcome = play(ONE, Came(error, 1))
+    assert len(asked) == 1
+    assert isinstance(outcome, Failed)
+
+
+def test_a_tested_answer_is_asked_for_once_whatever_came_of_it():
+    cascade = replace(CASCADE, attempts=(TESTED, B), retries=1)
+    asked, _ = play(cascade, Came(DOWN, 1), Came(DOWN, 1), RESTED, Came("hello", 1))
+    assert [step.attempt for step in asked if isinstance(step, Try)] == [TESTED, B, B]
+
+
+def test_a_retry_after_is_waited_for_from_when_it_was_said():
+    busy = Overloaded("429", retry_after_s=1)
+    asked, _ = play(TWO, Came(busy, 10), Came(DOWN, 400), RESTED, Came("hello", 1))
+    assert asked[2] == Pause(A, 600, 50)
+
+
+def test_a_fleet_that_asks_for_more_time_than_is_left_is_not_tried_again():
+    busy = Overloaded("429", retry_after_s=2)
+    asked, outcome = play(TWO, Came(busy, 10), Came(busy, 1000), Paused(go=False, took_ms=0))
+    assert asked[2:] == [Pause(A, 1000, 50)]
+    assert not outcome.out_of_time
+
+
+def test_a_pause_never_goes_past_the_deadline():
+    asked, outcome = play(ONE, Came(DOWN, 2980), Paused(go=True, took_ms=20))
+    assert asked == [Try(A, 1000), Pause(A, 0, 20)]
+    assert outcome.out_of_time
+
+
+def test_a_fleet_that_may_not_be_tried_again_leaves_its_tries_to_the_others():
+    script = [Came(DOWN, 1), Came(DOWN, 1), Paused(go=False, took_ms=0), RESTED, Came(DOWN, 1)]
+    asked, outcome = play(TWO, *script, RESTED, Came("hello", 1))
+    assert [step.attempt for step in asked if isinstance(step, Try)] == [A, B, B, B]
+    assert outcome.answer == "hello"
 
 
 # -- the driver ------------------------------------------------------------------------------------
@@ -134,7 +222,7 @@ def test_for_any_script_the_bounds_hold(plan, script):
 
 def driven(send, step_s=0.1):
     now = iter(range(1000))
-    return asyncio.run(drive(PLAN, send, lambda: next(now) * step_s))
+    return asyncio.run(drive(PLAN, Hands(send, None), lambda: next(now) * step_s))
 
 
 def test_the_driver_sends_until_somebody_answers():
@@ -159,3 +247,22 @@ def test_a_bug_is_not_taken_for_an_outage(bug):
 
     with pytest.raises(type(bug)):
         driven(send)
+
+
+def test_the_driver_pauses_and_tells_how_long_that_took():
+    done, now = [], [0.0]
+
+    async def send(step):
+        done.append(step)
+        if not step.again:
+            raise DOWN
+        return "hello"
+
+    async def rest(pause):
+        done.append(pause)
+        now[0] += 2.5
+        return True
+
+    outcome = asyncio.run(drive(ONE, Hands(send, rest), lambda: now[0]))
+    assert done == [Try(A, 1000), Pause(A, 0, 50), Try(A, 500, again=True)]
+    assert outcome.answer == "hello"

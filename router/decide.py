@@ -1,7 +1,7 @@
 """Facts and loads -> a verdict and the attempts to make. Pure: the same values, the same bytes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backends.fleet_model import P95_OVER_P50
 from backends.load import Load
@@ -30,12 +30,18 @@ class Attempt:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Attempts in order, under one deadline. When all have failed, `retries` more may be made at
-    their fleets; each may be charged its prompt beside what the attempts may be.
+    their fleets; each may be charged its prompt beside what the attempts may be. `rest` may serve,
+    and come after: more than the limits have attempts for, or than is paid for. With
+    `hedge_after_ms` the second attempt starts beside the first, if nothing came of that by then.
     """
 
     attempts: tuple[Attempt, ...]
     limits: Limits
     retries: int = 0
+    rest: tuple[Estimate, ...] = ()
+    settings: Settings = field(default_factory=Settings)
+    stream: bool = False
+    hedge_after_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,8 @@ def _plan(verdict: Verdict[Estimate], settings: Settings, facts: Facts, *, strea
     tests = verdict.rule.accept_if if verdict.rule and first else ()
     attempts: list[Attempt] = []
     nano_left = None if facts.max_usd is None else nano_of(facts.max_usd)
-    for candidate in (*first, *rest)[: limits.attempts]:
+    ranked = (*first, *rest)
+    for candidate in ranked[: limits.attempts]:
         max_tokens = output_limit(settings, facts, candidate)
         if nano_left is not None:
             # The caller's cap holds for all attempts together: each may be charged in full.
@@ -70,11 +77,12 @@ def _plan(verdict: Verdict[Estimate], settings: Settings, facts: Facts, *, strea
                 break
             nano_left -= nano
         accept_if = () if attempts else tests
-        timeout_ms = float(limits.ttft_timeout_ms)
-        if accept_if or not stream:
-            timeout_ms = _plain_timeout_ms(limits, candidate, max_tokens)
+        streams = stream and not accept_if
+        timeout_ms = timeout_ms_of(limits, candidate, max_tokens, stream=streams)
         attempts.append(Attempt(candidate, timeout_ms, max_tokens, accept_if))
-    return Plan(tuple(attempts), limits, _retries(attempts, limits, nano_left))
+    retries = _retries(attempts, limits, nano_left)
+    cut = ranked[len(attempts) :]
+    return Plan(tuple(attempts), limits, retries, cut, settings, stream)
 
 
 def _retries(attempts: Sequence[Attempt], limits: Limits, nano_left: int | None) -> int:
@@ -122,7 +130,10 @@ def output_limit(settings: Settings, facts: Facts, candidate: Estimate) -> int:
     return max(1, min(settings.max_output_tokens, room))
 
 
-def _plain_timeout_ms(limits: Limits, candidate: Estimate, max_tokens: int) -> float:
+def timeout_ms_of(limits: Limits, candidate: Estimate, max_tokens: int, *, stream: bool) -> float:
+    """Return the time to the first content token of a stream, else to the whole of an answer."""
+    if stream:
+        return float(limits.ttft_timeout_ms)
     if candidate.itl_p50_ms is None:
         return float(limits.deadline_ms)
     decode_ms = 2 * (max_tokens - 1) * candidate.itl_p50_ms * P95_OVER_P50

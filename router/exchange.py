@@ -23,7 +23,7 @@ from router.charge import usd_text
 from router.decide import Attempt, Decision
 from router.drive import Hands, Opened, drive, open_stream
 from router.entries import Spent
-from router.flow import Failed, NotAccepted, Pause, Served, Try
+from router.flow import Failed, NotAccepted, PassedOver, Pause, Served, Try
 from router.gate import Gate
 from router.meter import Live, Meter
 from router.receipt import Json, Outcome, receipt
@@ -106,9 +106,12 @@ class Exchange:
         self, send: Callable[[Try], Awaitable[_Got[Answer] | NotAccepted]]
     ) -> Served[Answer] | Failed:
         """Make the attempts; afterwards the one that was answered is known."""
-        hands = Hands(send, self._rest)
+        hands: Hands[_Got[Answer]] = Hands(send, self._rest, self._pass_over, self._lose)
+        # What no hard budget counts may be charged more than was set aside for it.
+        binds = self.meter.most_nano is not None or self.decision.facts.max_usd is not None
+        plan, clock = self.decision.plan, self.runtime.clock
         try:
-            outcome = await drive(self.decision.plan, hands, self.runtime.clock)
+            outcome = await drive(plan, hands, clock, money_binds=binds)
         except BaseException as exc:
             self._broken_off(exc)
             raise
@@ -244,6 +247,15 @@ class Exchange:
         while (left_s := ends_s - runtime.clock()) > 0:  # noqa: ASYNC110  (a timer may be early)
             await asyncio.sleep(left_s)
         return True
+
+    async def _lose(self, attempt: Attempt, got: tuple[Live, object] | None, beaten: bool) -> None:
+        if got is not None and isinstance(got[1], Opened):
+            await got[1].stream.aclose()
+        if beaten:
+            self.meter.beaten(attempt)
+
+    def _pass_over(self, step: PassedOver) -> None:
+        self.meter.passed_over(step.attempt, step.why.detail)
 
     async def _held(self, step: Try, opened: Opened, live: Live) -> NotAccepted | None:
         """Hold a stream to its end, within the attempt's time, and test it."""

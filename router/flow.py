@@ -11,15 +11,20 @@ Every fleet of the plan is tried once, in order. Then those whose failure may ha
 again, as often as the plan has tries for, each after a pause: full jitter between nothing and a
 bound that doubles, beyond what the fleet asked for by Retry-After. The driver may say that a fleet
 is not to be tried again: its circuit is open, or its retry budget used up.
+
+Where the plan has a hedge, the first two attempts may run side by side: the first content wins.
+
+A fleet that finds the prompt too long changes what comes (``router.overflow``).
 """
 
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
-from backends.base import BackendError
+from backends.base import BackendError, ContextExceeded
 from router.decide import Attempt, Plan
+from router.overflow import after_overflow
 
 Answer = TypeVar("Answer")
 
@@ -27,12 +32,24 @@ PAUSE_MS, LONGEST_PAUSE_MS = 50.0, 1000.0  # bounds of the jitter: of the first 
 
 
 @dataclass(frozen=True, slots=True)
+class Hedge:
+    """An attempt to start beside another one, if that still runs `after_ms` from its start."""
+
+    attempt: Attempt
+    after_ms: float
+    timeout_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Try:
-    """Send this attempt now, and give up after `timeout_ms`. `again`: its fleet failed before."""
+    """Send this attempt now, and give up after `timeout_ms`. `again`: its fleet failed before.
+    With a hedge the first answer of the two counts, and the other attempt is cancelled.
+    """
 
     attempt: Attempt
     timeout_ms: float
     again: bool = False
+    hedge: Hedge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +59,14 @@ class Pause:
     attempt: Attempt
     at_least_ms: float
     jitter_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """Write down that this attempt is not made, and why; nothing comes of it."""
+
+    attempt: Attempt
+    why: ContextExceeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +80,6 @@ class NotAccepted:
     @property
     def detail(self) -> str:
         return self.test
-
-
-@dataclass(frozen=True, slots=True)
-class Came(Generic[Answer]):
-    """What came of a try."""
-
-    result: Answer | NotAccepted | BackendError
-    took_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +98,18 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Came(Generic[Answer]):
+    """What came of a try. Of a hedged one: what came `of` which attempt in the end, and `before`
+    it of the other one, if that had failed.
+    """
+
+    result: Answer | NotAccepted | BackendError
+    took_ms: float
+    of: Attempt | None = None
+    before: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Served(Generic[Answer]):
     attempt: Attempt
     answer: Answer
@@ -96,58 +125,116 @@ class Failed:
     out_of_time: bool = False
 
 
-Steps = Generator[Try | Pause, Came[Answer] | Paused, Served[Answer] | Failed]
+Step = Try | Pause | PassedOver
+Steps = Generator[Step, Came[Answer] | Paused | None, Served[Answer] | Failed]
 
 
-@dataclass(frozen=True, slots=True)
-class _Again:
-    """An attempt that failed so many `times`, and when its fleet may be asked at the earliest."""
-
-    attempt: Attempt
-    times: int
-    not_before_ms: float
-
-
-def attempts(plan: Plan) -> Steps[Answer]:
-    deadline_ms, passed_ms = float(plan.limits.deadline_ms), 0.0
-    failures: list[Failure] = []
-    turns: deque[Attempt | _Again] = deque(plan.attempts)
-    tries = len(turns) + plan.retries
-    while turns and tries and passed_ms < deadline_ms:
-        turn = turns.popleft()
-        attempt, times = (turn.attempt, turn.times) if isinstance(turn, _Again) else (turn, 0)
-        if isinstance(turn, _Again):
-            pause = _pause(turn, passed_ms, deadline_ms)
+def attempts(plan: Plan, *, money_binds: bool = True) -> Steps[Answer]:
+    """Play the plan. `money_binds`: no more may be charged than was set aside for it."""
+    play = _Play(plan, money_binds, float(plan.limits.deadline_ms), list(plan.attempts))
+    play.tries = len(plan.attempts) + plan.retries
+    while play.tries and play.left_ms > 0:
+        again: _Again | None = None
+        if play.coming:
+            attempt = play.coming.pop(0)
+        elif play.again:
+            again = play.again.popleft()
+            attempt = again.attempt
+            pause = play.pause(again)
             if pause is None:
                 continue
             paused = yield pause
             assert isinstance(paused, Paused)
-            passed_ms += paused.took_ms
-            if not paused.go or passed_ms >= deadline_ms:
+            if not play.goes_on(paused):
                 continue
-        tries -= 1
-        came = yield Try(attempt, min(attempt.timeout_ms, deadline_ms - passed_ms), times > 0)
-        assert isinstance(came, Came)
-        passed_ms += came.took_ms
-        result = came.result
-        if not isinstance(result, NotAccepted | BackendError):
-            return Served(attempt, result, came.took_ms, tuple(failures))
-        failures.append(Failure(attempt, result, came.took_ms))
-        if attempt.accept_if or isinstance(result, NotAccepted):
-            continue  # what is tested is asked once, whatever came of it
-        if not result.try_elsewhere:
+        else:
             break
-        if result.try_again:
-            asked_ms = (result.retry_after_s or 0.0) * 1000
-            turns.append(_Again(attempt, times + 1, passed_ms + asked_ms))
-    return Failed(tuple(failures), out_of_time=passed_ms >= deadline_ms)
+        step = play.step(attempt, again)
+        came = yield step
+        assert isinstance(came, Came)
+        play.came(step, came)
+        for failure in came.before:
+            yield from play.failed(failure, None)
+        attempt, result = came.of or attempt, came.result
+        if not isinstance(result, NotAccepted | BackendError):
+            return Served(attempt, result, came.took_ms, tuple(play.failures))
+        yield from play.failed(Failure(attempt, result, came.took_ms), again)
+    return Failed(tuple(play.failures), out_of_time=play.left_ms <= 0)
 
 
-def _pause(turn: _Again, passed_ms: float, deadline_ms: float) -> Pause | None:
-    """Return the wait before this turn; None: it would end after the deadline."""
-    at_least_ms = max(0.0, turn.not_before_ms - passed_ms)
-    most_ms = deadline_ms - passed_ms - at_least_ms
-    if most_ms <= 0:
-        return None
-    jitter_ms = min(LONGEST_PAUSE_MS, PAUSE_MS * 2 ** min(turn.times - 1, 10), most_ms)
-    return Pause(turn.attempt, at_least_ms, jitter_ms)
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """An attempt that failed so many `times`; its fleet asks to be left alone while more is left
+    than `when_left_ms`.
+    """
+
+    attempt: Attempt
+    times: int
+    when_left_ms: float
+
+
+@dataclass(slots=True)
+class _Play:
+    """How far a plan has come: the time, tries and attempts that are left."""
+
+    plan: Plan
+    money_binds: bool
+    left_ms: float
+    coming: list[Attempt]
+    again: deque[_Again] = field(default_factory=deque)
+    tries: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+    def pause(self, again: _Again) -> Pause | None:
+        """Return the wait before this attempt; None: it would end after the deadline."""
+        at_least_ms = max(0.0, self.left_ms - again.when_left_ms)
+        most_ms = self.left_ms - at_least_ms
+        if most_ms <= 0:
+            return None
+        jitter_ms = min(LONGEST_PAUSE_MS, PAUSE_MS * 2 ** min(again.times - 1, 10), most_ms)
+        return Pause(again.attempt, at_least_ms, jitter_ms)
+
+    def goes_on(self, paused: Paused) -> bool:
+        self.left_ms -= paused.took_ms
+        return paused.go and self.left_ms > 0
+
+    def step(self, attempt: Attempt, again: _Again | None) -> Try:
+        timeout_ms = min(attempt.timeout_ms, self.left_ms)
+        after_ms, hedge = self.plan.hedge_after_ms, None
+        if after_ms is not None and after_ms < timeout_ms and self._begins():
+            second = self.coming[0]
+            hedge = Hedge(second, after_ms, min(second.timeout_ms, self.left_ms - after_ms))
+        return Try(attempt, timeout_ms, again is not None, hedge)
+
+    def _begins(self) -> bool:
+        return not self.failures and len(self.coming) == len(self.plan.attempts) - 1 > 0
+
+    def came(self, step: Try, came: Came[Answer]) -> None:
+        self.left_ms -= came.took_ms
+        self.tries -= 1
+        if step.hedge is not None and (came.before or came.of is step.hedge.attempt):
+            self.tries -= 1  # the hedge was sent, and ended
+            del self.coming[0]
+
+    def failed(self, failure: Failure, again: _Again | None) -> Generator[Step, object, None]:
+        """Keep the failure, and change what comes by it."""
+        self.failures.append(failure)
+        attempt, error = failure.attempt, failure.error
+        if isinstance(error, ContextExceeded):
+            yield from self._passed_over(attempt, error)
+        if attempt.accept_if or isinstance(error, NotAccepted):
+            return  # what is tested is asked for once, whatever came of it
+        if not error.try_elsewhere:
+            self.tries = 0
+        if error.try_again:
+            when_left_ms = self.left_ms - (error.retry_after_s or 0.0) * 1000
+            self.again.append(_Again(attempt, (again.times if again else 0) + 1, when_left_ms))
+
+    def _passed_over(
+        self, refused: Attempt, error: ContextExceeded
+    ) -> Generator[Step, object, None]:
+        left = after_overflow(self.plan, refused, self.coming, error, money_binds=self.money_binds)
+        self.coming = list(left.attempts)
+        for attempt, why in left.passed_over:
+            self.failures.append(Failure(attempt, why, 0.0))
+            yield PassedOver(attempt, why)

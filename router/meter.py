@@ -16,6 +16,7 @@ from router.receipt import Json
 from router.runtime import Generation, Runtime
 
 NOTHING = Usage(0, 0, None, None)
+LEFT = frozenset({"client_closed", "hedged_out"})  # nobody waited for the answer
 CACHED_FOR_THE_MOST_PART = 0.5
 
 
@@ -41,6 +42,7 @@ class Meter:
     charges: list[Charged] = field(default_factory=list)
     spent: list[Spent] = field(default_factory=list)
     lives: list[Live] = field(default_factory=list)
+    beside_ms: float = 0.0  # of attempts, in which another one ran as well
     unknown: bool = False  # an attempt whose price nobody knows
     most_nano: int | None = None  # that a hard budget lets the request be charged
 
@@ -71,6 +73,20 @@ class Meter:
         """Close an attempt whose whole answer failed this test: it teaches nothing."""
         self.close(live, "not_accepted", test=test)
 
+    def beaten(self, attempt: Attempt) -> None:
+        """Close an attempt that another one was faster than: it teaches nothing."""
+        for live in tuple(self.lives):
+            if live.attempt is attempt:
+                self.close(live, "hedged_out")
+
+    def passed_over(self, attempt: Attempt, why: str) -> None:
+        """Write down an attempt of the plan that is not made."""
+        fleet = attempt.candidate.fleet
+        self.runtime.metrics.attempts.labels(fleet, "passed_over").inc()
+        nothing = {"ttft_ms": None, "e2e_ms": 0.0, "queue_ms": None, "tokens_in": 0}
+        nothing |= {"tokens_out": 0, "usd": 0.0}
+        self.attempts.append({"fleet": fleet, "outcome": "passed_over", **nothing, "detail": why})
+
     def close_all(self, outcome: str) -> None:
         """Close what still runs."""
         for live in tuple(self.lives):
@@ -88,6 +104,8 @@ class Meter:
         metrics.attempts.labels(fleet, outcome).inc()
         counted = metrics.of(fleet)
         e2e_s = self.runtime.clock() - live.began_s
+        beside_ms = self._beside_ms(live)
+        self.beside_ms += beside_ms
         service_ms = self._service_ms(live, e2e_s * 1000)
         queue_ms = _queue_ms(live, e2e_s * 1000, service_ms)
         usage, estimated = self._usage(live, outcome)
@@ -103,7 +121,9 @@ class Meter:
         if paid:
             nano = None if charge is None else charge.nano
             e2e_ms = e2e_s * 1000
-            spent = Spent(live.attempt, outcome, usage, nano, estimated, e2e_ms, service_ms)
+            spent = Spent(
+                live.attempt, outcome, usage, nano, estimated, e2e_ms, service_ms, beside_ms
+            )
             self.spent.append(spent)
         self.attempts.append(
             {
@@ -147,7 +167,7 @@ class Meter:
 
     def charge(self) -> Json:
         world = self.generation.world
-        open_ms = sum(attempt["e2e_ms"] for attempt in self.attempts)
+        open_ms = sum(attempt["e2e_ms"] for attempt in self.attempts) - self.beside_ms
         usd_router = world.catalogue.router.usd(open_ms)
         return charge_json(
             self.charges,
@@ -161,6 +181,13 @@ class Meter:
     def _at_most(self, nano: int) -> int:
         return nano if self.most_nano is None else min(nano, self.most_nano)
 
+    def _beside_ms(self, live: Live) -> float:
+        """Return how long another attempt, which still runs, has run beside this one."""
+        began_s = min((other.began_s for other in self.lives), default=None)
+        if began_s is None:
+            return 0.0
+        return (self.runtime.clock() - max(began_s, live.began_s)) * 1000
+
     def _service_ms(self, live: Live, e2e_ms: float) -> float | None:
         """Return the time on the replica, if told. Of several choices an engine times but one."""
         if live.usage is None or self.decision.facts.n > 1:
@@ -170,7 +197,7 @@ class Meter:
     def _usage(self, live: Live, outcome: str) -> tuple[Usage, bool]:
         """Return the usage that the fleet told, and whether it is estimated. If it told none: of a
         stream the events of content (a token at least, each), of a plain answer what was expected,
-        of one that the caller did not wait for what its time was enough for. Of a failed attempt
+        of one that nobody waited for what its time was enough for. Of a failed attempt
         without content the prompt alone (docs/ledger.md says why).
         """
         facts, candidate, told = self.decision.facts, live.attempt.candidate, live.usage
@@ -184,7 +211,7 @@ class Meter:
         if outcome in ("ok", "not_accepted"):
             return Usage(facts.tokens_in, min(facts.tokens_out * facts.n, most)), True
         known = candidate.ttft_p50_ms is not None and candidate.itl_p50_ms
-        if outcome == "client_closed" and known and candidate.ttft_p50_ms is not None:
+        if outcome in LEFT and known and candidate.ttft_p50_ms is not None:
             decoding_ms = (self.runtime.clock() - live.began_s) * 1000 - candidate.ttft_p50_ms
             tokens = max(0, int(decoding_ms / known)) * facts.n
             return Usage(facts.tokens_in, min(tokens, most)), True

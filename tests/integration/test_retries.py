@@ -101,9 +101,7 @@ def test_retries_add_a_burst_and_a_tenth_of_the_load_and_no_more(start_router, u
     assert 'outcome="over_budget"' in metrics(router)
 
 
-BUDGET = (
-    "budgets:\n  - {id: all, match: {}, usd: 0.01, per: month, tz: UTC, when_spent: reject}\n"
-)
+BUDGET = "budgets:\n  - {id: all, match: {}, usd: 0.01, per: month, tz: UTC, when_spent: reject}\n"
 
 
 def test_every_try_is_charged_and_all_were_set_aside(start_router, upstream):

@@ -222,7 +222,7 @@ def test_a_fleet_that_may_not_be_tried_again_leaves_its_tries_to_the_others():
 
 def driven(send, step_s=0.1):
     now = iter(range(1000))
-    return asyncio.run(drive(PLAN, Hands(send, None), lambda: next(now) * step_s))
+    return asyncio.run(drive(PLAN, Hands(send, None, None, None), lambda: next(now) * step_s))
 
 
 def test_the_driver_sends_until_somebody_answers():
@@ -263,6 +263,6 @@ def test_the_driver_pauses_and_tells_how_long_that_took():
         now[0] += 2.5
         return True
 
-    outcome = asyncio.run(drive(ONE, Hands(send, rest), lambda: now[0]))
+    outcome = asyncio.run(drive(ONE, Hands(send, rest, None, None), lambda: now[0]))
     assert done == [Try(A, 1000), Pause(A, 0, 50), Try(A, 500, again=True)]
     assert outcome.answer == "hello"

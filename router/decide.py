@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from backends.fleet_model import P95_OVER_P50
 from backends.load import Load
 from policies.evaluate import Verdict, evaluate, matching
-from policies.model import Acceptance, Facts, Limits, Settings, nano_of
+from policies.hedges import PAIR
+from policies.model import Acceptance, Facts, Hedge, Limits, Settings, nano_of
 from router.estimate import Estimate, estimate
+from router.hedging import hedge_after_ms
 from router.world import World
 
 COUNT_SLACK = 1.1  # the estimate's median error is under 10 %
@@ -82,7 +84,23 @@ def _plan(verdict: Verdict[Estimate], settings: Settings, facts: Facts, *, strea
         attempts.append(Attempt(candidate, timeout_ms, max_tokens, accept_if))
     retries = _retries(attempts, limits, nano_left)
     cut = ranked[len(attempts) :]
-    return Plan(tuple(attempts), limits, retries, cut, settings, stream)
+    hedge = verdict.rule.hedge if verdict.rule and stream else None
+    after_ms = None if hedge is None else _hedge_after_ms(hedge, attempts, settings, facts)
+    return Plan(tuple(attempts), limits, retries, cut, settings, stream, after_ms)
+
+
+def _hedge_after_ms(
+    hedge: Hedge, attempts: Sequence[Attempt], settings: Settings, facts: Facts
+) -> float | None:
+    """Return when the second attempt starts beside the first. Both were set aside in full."""
+    slo_ms = settings.slo.ttft_p95_ms
+    if slo_ms is None or len(attempts) < PAIR or facts.downgraded:
+        return None
+    if facts.slo_ttft_ms is not None:
+        slo_ms = min(slo_ms, facts.slo_ttft_ms)
+    first, second = attempts[:PAIR]
+    second_nano = second.candidate.nano_at_most(second.max_tokens)
+    return hedge_after_ms(hedge, first.candidate, second_nano, slo_ms)
 
 
 def _retries(attempts: Sequence[Attempt], limits: Limits, nano_left: int | None) -> int:

@@ -234,6 +234,7 @@ class _Play:
         self, refused: Attempt, error: ContextExceeded
     ) -> Generator[Step, object, None]:
         left = after_overflow(self.plan, refused, self.coming, error, money_binds=self.money_binds)
+        self.tries -= len(self.coming) - len(left.attempts)  # of those that left no place
         self.coming = list(left.attempts)
         for attempt, why in left.passed_over:
             self.failures.append(Failure(attempt, why, 0.0))

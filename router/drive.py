@@ -49,7 +49,7 @@ class Opened:
     whole: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hands(Generic[Answer]):
     """What a driver does with. `rest` returns after the pause, or False at once where the attempt
     is not to be made again. `lose` ends an attempt that was cancelled, with the answer that it had

@@ -17,10 +17,9 @@ Where the plan has a hedge, the first two attempts may run side by side: the fir
 A fleet that finds the prompt too long changes what comes (``router.overflow``).
 """
 
-from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from backends.base import BackendError, ContextExceeded
 from router.decide import Attempt, Plan
@@ -40,8 +39,7 @@ class Hedge:
     timeout_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(NamedTuple):  # a frozen dataclass takes three times as long to make
     """Send this attempt now, and give up after `timeout_ms`. `again`: its fleet failed before.
     With a hedge the first answer of the two counts, and the other attempt is cancelled.
     """
@@ -97,8 +95,7 @@ class Failure:
     took_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Came(Generic[Answer]):
+class Came(NamedTuple, Generic[Answer]):  # as above
     """What came of a try. Of a hedged one: what came `of` which attempt in the end, and `before`
     it of the other one, if that had failed.
     """
@@ -131,14 +128,14 @@ Steps = Generator[Step, Came[Answer] | Paused | None, Served[Answer] | Failed]
 
 def attempts(plan: Plan, *, money_binds: bool = True) -> Steps[Answer]:
     """Play the plan. `money_binds`: no more may be charged than was set aside for it."""
-    play = _Play(plan, money_binds, float(plan.limits.deadline_ms), list(plan.attempts))
-    play.tries = len(plan.attempts) + plan.retries
+    tries = len(plan.attempts) + plan.retries
+    play = _Play(plan, money_binds, plan.limits.deadline_ms, list(plan.attempts), tries)
     while play.tries and play.left_ms > 0:
         again: _Again | None = None
         if play.coming:
             attempt = play.coming.pop(0)
         elif play.again:
-            again = play.again.popleft()
+            again = play.again.pop(0)
             attempt = again.attempt
             pause = play.pause(again)
             if pause is None:
@@ -181,8 +178,8 @@ class _Play:
     money_binds: bool
     left_ms: float
     coming: list[Attempt]
-    again: deque[_Again] = field(default_factory=deque)
-    tries: int = 0
+    tries: int
+    again: list[_Again] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     def pause(self, again: _Again) -> Pause | None:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from backends.base import ContextExceeded
+from backends.base import ContextExceeded, Unreachable
 from policies.model import Limits, Settings
 from router.decide import Attempt, Plan
 from router.flow import Came, Failed, PassedOver, Served, Try, attempts
@@ -136,3 +136,11 @@ def test_whoever_takes_a_place_has_one_of_the_tries():
     many = plan(SMALL, SAME, rest=(LARGE.candidate, LARGE.candidate))
     asked, _ = play(many, Came(FOUND, 1), None, Came(FOUND, 1))
     assert len([step for step in asked if isinstance(step, Try)]) == 2
+
+
+def test_a_place_that_nobody_takes_is_no_try_for_those_that_failed_before():
+    fits, late = attempt("fits", 4000), attempt("late", 900)
+    script = Came(Unreachable("refused"), 1), Came(FOUND, 1), None
+    asked, outcome = play(plan(fits, SMALL, late), *script)
+    assert [type(step) for step in asked] == [Try, Try, PassedOver]
+    assert isinstance(outcome, Failed)

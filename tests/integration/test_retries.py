@@ -2,6 +2,7 @@
 
 import time
 
+import httpx
 import pytest
 from ledger_support import wrong
 from support import DONE, EVENTS, catalogue, fleet, plain, policy, stream_head, wait_until
@@ -136,6 +137,19 @@ def test_a_cap_that_does_not_pay_for_retries_leaves_the_first_try(start_router, 
     cap = {"x-sluice-max-usd": f"{with_retries * 0.9:.12f}"}
     assert router.chat(max_tokens=1, headers=cap).status_code == 502
     assert len(upstream.bodies) - before == 2  # of three, the last prompt is not paid for
+
+
+def test_a_caller_who_leaves_during_a_pause_is_sent_nowhere(start_router, upstream):
+    router = alone(start_router, upstream)
+    upstream.answers(plain({}, 503, "retry-after: 2\r\n"))
+    body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
+    with pytest.raises(httpx.ReadTimeout):
+        router.http.post("/v1/chat/completions", json=body, timeout=0.8)
+    wait_until(router.receipts)
+    (receipt,) = router.receipts()
+    assert [attempt["outcome"] for attempt in receipt["attempts"]] == ["overloaded"]
+    assert len(upstream.bodies) == 1
+    assert rows(router) == []
 
 
 def metrics(router):

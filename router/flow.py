@@ -198,13 +198,11 @@ class _Play:
     def step(self, attempt: Attempt, again: _Again | None) -> Try:
         timeout_ms = min(attempt.timeout_ms, self.left_ms)
         after_ms, hedge = self.plan.hedge_after_ms, None
-        if after_ms is not None and after_ms < timeout_ms and self._begins():
+        begins = len(self.coming) == len(self.plan.attempts) - 1 > 0
+        if after_ms is not None and after_ms < timeout_ms and begins:
             second = self.coming[0]
             hedge = Hedge(second, after_ms, min(second.timeout_ms, self.left_ms - after_ms))
         return Try(attempt, timeout_ms, again is not None, hedge)
-
-    def _begins(self) -> bool:
-        return not self.failures and len(self.coming) == len(self.plan.attempts) - 1 > 0
 
     def came(self, step: Try, came: Came[Answer]) -> None:
         self.left_ms -= came.took_ms

@@ -37,6 +37,7 @@ bench: setup ## Print where the microseconds go, and the ratio to a direct call
 	@$(BIN)/python tools/bench.py
 	@$(BIN)/python tools/bench_client.py
 	@$(BIN)/python tools/bench_ledger.py
+	@$(BIN)/python tools/bench_failover.py
 
 prove-ledger: setup ## Try to make the ledger wrong: storms, kills, full disks; print violations
 	@$(BIN)/python tools/prove_ledger.py
@@ -67,4 +68,4 @@ clean: ## Remove the environment, caches and local state
 TINY := backends/engines/tiny
 
 # The pure core: no I/O, no clock.
-CORE := policies/*,backends/cost.py,backends/fleet_model.py,backends/profiles.py,backends/quality.py,backends/catalogue.py,backends/prices.py,backends/parse.py,backends/parse_profile.py,backends/parse_quality.py,backends/points.py,backends/surface.py,backends/surface_fit.py,backends/queueing.py,backends/bill.py,backends/audit.py,backends/break_even.py,backends/tariff.py,backends/memory.py,backends/memory_ways.py,backends/launch.py,backends/importers/*,backends/profile_file.py,backends/router_cost.py,backends/load.py,router/charge.py,router/decide.py,router/estimate.py,router/facts.py,router/features/*,router/finops/*,router/classify/*,router/flow.py,router/receipt.py,router/wire.py,router/world.py,yamlfile.py
+CORE := policies/*,backends/cost.py,backends/fleet_model.py,backends/profiles.py,backends/quality.py,backends/catalogue.py,backends/prices.py,backends/parse.py,backends/parse_profile.py,backends/parse_quality.py,backends/points.py,backends/surface.py,backends/surface_fit.py,backends/queueing.py,backends/bill.py,backends/audit.py,backends/break_even.py,backends/tariff.py,backends/memory.py,backends/memory_ways.py,backends/launch.py,backends/importers/*,backends/profile_file.py,backends/router_cost.py,backends/load.py,router/charge.py,router/decide.py,router/estimate.py,router/facts.py,router/features/*,router/finops/*,router/classify/*,router/flow.py,router/hedging.py,router/overflow.py,router/receipt.py,router/retry_budget.py,router/wire.py,router/world.py,yamlfile.py

@@ -16,8 +16,8 @@ Whose fault it is, first:
   + Unreadable        nobody, as far as one can tell: a refusal of the request that is no JSON
   + Rejected          the caller: no fleet would take it; the upstream's error goes to the caller
 
-An error is told by its `code` and by `try_elsewhere`, never by its text. The text is ours alone:
-no prompt, completion, header or key is ever in it.
+An error is told by its `code`, by `try_elsewhere` and `try_again`, never by its text. The text is
+ours alone: no prompt, completion, header or key is ever in it.
 """
 
 # ruff: noqa: N818 (they read as what happened: `except Overloaded`)
@@ -31,10 +31,12 @@ class BackendError(Exception):
     """One call failed. `backend_at_fault` says whether its circuit breaker should count it,
     `too_much` whether it says that the backend has more than it can do,
     `may_have_worked` whether it may have cost something: False where it was never sent, or refused.
+    `try_again`: the same fleet may answer a moment later.
     """
 
     code: ClassVar[str] = "backend_error"
     try_elsewhere: ClassVar[bool] = True
+    try_again: ClassVar[bool] = False
     backend_at_fault: ClassVar[bool] = True
     too_much: ClassVar[bool] = False
     may_have_worked: ClassVar[bool] = True
@@ -47,28 +49,33 @@ class BackendError(Exception):
 
 class Unreachable(BackendError):
     code = "unreachable"
+    try_again = True
     may_have_worked = False
 
 
 class TimedOut(BackendError):
     code = "timed_out"
     too_much = True
+    try_again = True
 
 
 class Overloaded(BackendError):
     code = "overloaded"
     too_much = True
+    try_again = True
     may_have_worked = False
 
 
 class ServerFailed(BackendError):
     code = "server_failed"
+    try_again = True
 
 
 class Broken(BackendError):
     """`received` says whether any byte of an answer had come."""
 
     code = "broken"
+    try_again = True
 
     def __init__(self, detail: str, *, received: bool) -> None:
         super().__init__(detail)
@@ -77,6 +84,7 @@ class Broken(BackendError):
 
 class Garbled(BackendError):
     code = "garbled"
+    try_again = True
 
 
 class Misconfigured(BackendError):
@@ -92,6 +100,7 @@ class CircuitOpen(BackendError):
 
 class AtLimit(BackendError):
     code = "at_limit"
+    try_again = True
     backend_at_fault = False
     may_have_worked = False
 

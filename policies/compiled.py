@@ -14,6 +14,7 @@ from typing import Any
 from policies.acceptance import ACCEPTANCE
 from policies.budgets import budget_from, budget_json
 from policies.conditions import CONDITIONS
+from policies.hedges import hedge_from, hedge_json
 from policies.model import (
     SHADOW,
     Acceptance,
@@ -144,6 +145,7 @@ def _rule(found: Mapping[str, Any]) -> Rule:
         accept_if=tuple(
             Acceptance(name, accept_if[name]) for name in ACCEPTANCE if name in accept_if
         ),
+        hedge=hedge_from(found["hedge"]) if "hedge" in found else None,
     )
 
 
@@ -158,7 +160,9 @@ def _rule_json(rule: Rule) -> dict[str, Any]:
         "use": [sorted(group) for group in rule.use],
         "residency": None if rule.residency is None else sorted(rule.residency),
         "settings": settings_json(rule.settings),
-        **({"accept_if": tests} if tests else {}),  # so that other policies keep their hash
+        # Left out where there are none, so that other policies keep their hash.
+        **({"accept_if": tests} if tests else {}),
+        **({} if rule.hedge is None else {"hedge": hedge_json(rule.hedge)}),
     }
 
 

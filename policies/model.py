@@ -162,6 +162,17 @@ class Acceptance:
 
 
 @dataclass(frozen=True, slots=True)
+class Hedge:
+    """A second attempt beside a stream whose first token is late, if that is worth its cost.
+
+    It starts `after_ms`, or where that is None after the predicted p95 of the time to that token.
+    """
+
+    after_ms: int | None
+    spend_up_to_usd: float
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """The first rule whose conditions all hold decides.
 
@@ -177,6 +188,7 @@ class Rule:
     settings: Settings = Settings()
     residency: frozenset[str] | None = None
     accept_if: tuple[Acceptance, ...] = ()
+    hedge: Hedge | None = None
 
     def matches(self, facts: Facts) -> bool:
         for condition in self.when:  # noqa: SIM110  (a generator costs more than the tests)

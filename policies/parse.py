@@ -15,6 +15,7 @@ from policies.acceptance import ACCEPTANCE
 from policies.budget_form import budget_faults, compiled_budget
 from policies.compiled import COMPILED_VERSION, TRY_AND_THEN, from_compiled, settings_json
 from policies.conditions import CONDITIONS, Written, texts
+from policies.hedge_form import compiled_hedge, hedge_faults
 from policies.model import Policy, Settings
 from policies.names import Names
 from policies.rate_limit_form import compiled_rate_limit, rate_limit_faults
@@ -25,7 +26,6 @@ from yamlfile import Document, Fault, Path, suggest
 # What the form knows and this version doesn't do. Accepting it would be a promise not kept.
 NOT_ENFORCED: Mapping[Path, str] = {
     ("canary",): "canaries are not run by this version: remove `canary`",
-    ("rules", "*", "hedge"): "hedges are not sent by this version: remove `hedge`",
 }
 WAITS = ("ttft_timeout_ms", "inter_chunk_timeout_ms")
 
@@ -93,6 +93,7 @@ def _meaning(document: Document, names: Names, form: list[Fault]) -> Iterator[Fa
             merged = _merged(defaults, rule)
             yield from _limit_faults(("rules", i), prefix, rule, merged)
             yield from _attempt_faults(i, rule, prefix, merged)
+            yield from hedge_faults(i, rule, prefix, merged, budgets)
 
 
 def _baseline_faults(baseline: str, names: Names) -> Iterator[Fault]:
@@ -244,6 +245,7 @@ def _rule(rule: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any
         **_lanes(rule),
         "residency": texts(rule["residency"]) if "residency" in rule else None,
         "settings": _merged(defaults, rule),
+        **({"hedge": compiled_hedge(rule["hedge"])} if "hedge" in rule else {}),
     }
 
 

@@ -139,8 +139,18 @@ _USE: Schema = {
     ],
 }
 _HEDGE = _object(
-    "A second attempt when the first is slow",
-    {"after": {"enum": ["ttft_p95"]}, "spend_up_to_usd": _ABOVE_ZERO},
+    "A second attempt beside a stream whose first token is late, if that is worth its cost",
+    {
+        "after": {
+            "title": "When it starts: the predicted p95 of the time to the first token, or then",
+            "description": "`ttft_p95`, or milliseconds from 1",
+            "type": ["string", "integer"],
+            "pattern": "^ttft_p95$",
+            "minimum": 1,
+            "maximum": DAY_MS,
+        },
+        "spend_up_to_usd": {**_USD, "title": "What a first token in time is worth, and the most"},
+    },
     ["after", "spend_up_to_usd"],
 )
 _CASCADE = _object(

@@ -1,7 +1,8 @@
 """What a request sets aside before it is sent, and in which budgets. Pure.
 
 The worst case of a plan is that every attempt is sent and answers at its limit: every byte of the
-prompt a token, none cached, at the fleet's rate card.
+prompt a token, none cached, at the fleet's rate card. Every retry adds a prompt: of all tries of a
+fleet at most the last one has an answer.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from backends.fleet_model import FleetModel
 from policies.match import counting
 from policies.model import Budget, Facts
 from policies.periods import Period, period
-from router.decide import Decision
+from router.decide import Decision, prompt_nano
 from router.ledger.port import Scope
 
 LEASE_S: Final = 60.0  # beyond the deadline: then what was set aside counts as spent
@@ -58,12 +59,14 @@ def _scope(budget: Budget, value: str, running: Period) -> Scope:
 
 def worst_nano(decision: Decision) -> int | None:
     """Return the most that the plan's attempts can be charged together; None: nobody knows."""
-    found = 0
-    for attempt in decision.plan.attempts:
+    plan, found = decision.plan, 0
+    for attempt in plan.attempts:
         nano = worst_nano_of(attempt.candidate.on, decision.facts, attempt.max_tokens)
         if nano is None:
             return None
         found += nano
+    if plan.retries:
+        found += plan.retries * (prompt_nano(plan.attempts) or 0)
     return found
 
 

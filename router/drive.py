@@ -5,14 +5,28 @@ token has been seen, with every event so far. What is neither an answer nor a Ba
 and flies on.
 """
 
-from collections.abc import Awaitable, Callable, Generator
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from backends.base import Backend, BackendError, Broken, Call, Garbled, Stream, TimedOut
 from backends.sse import Events, error_of, has_content, is_done
-from router.decide import Plan
-from router.flow import Came, Failed, NotAccepted, Served, Try, attempts
+from router.decide import Attempt, Plan
+from router.flow import (
+    Came,
+    Failed,
+    Failure,
+    Hedge,
+    NotAccepted,
+    PassedOver,
+    Pause,
+    Paused,
+    Served,
+    Steps,
+    Try,
+    attempts,
+)
 
 Clock = Callable[[], float]  # seconds, monotonic
 Answer = TypeVar("Answer")
@@ -35,27 +49,86 @@ class Opened:
     whole: bytes | None = None
 
 
+@dataclass(slots=True)
+class Hands(Generic[Answer]):
+    """What a driver does with. `rest` returns after the pause, or False at once where the attempt
+    is not to be made again. `lose` ends an attempt that was cancelled, with the answer that it had
+    nevertheless; `beaten`: because the one beside it came to an end, not the whole request.
+    """
+
+    send: Callable[[Try], Awaitable[Answer | NotAccepted]]
+    rest: Callable[[Pause], Awaitable[bool]]
+    pass_over: Callable[[PassedOver], None]
+    lose: Callable[[Attempt, Answer | None, bool], Awaitable[None]]
+
+    async def result(self, step: Try) -> Answer | NotAccepted | BackendError:
+        try:
+            return await self.send(step)
+        except BackendError as exc:
+            # From here on it is a value. Its frames would hold all that came of the answer, and be
+            # held by it, until the collector comes: 64 MB for each answer without end.
+            return exc.with_traceback(None)
+
+
 async def drive(
-    plan: Plan, send: Callable[[Try], Awaitable[Answer | NotAccepted]], clock: Clock
+    plan: Plan, hands: Hands[Answer], clock: Clock, *, money_binds: bool = True
 ) -> Served[Answer] | Failed:
     """Make the plan's attempts until one is answered or none is left."""
-    steps: Generator[Try, Came[Answer], Served[Answer] | Failed] = attempts(plan)
-    came: Came[Answer] | None = None
+    steps: Steps[Answer] = attempts(plan, money_binds=money_binds)
+    came: Came[Answer] | Paused | None = None
     while True:
         try:
-            step = next(steps) if came is None else steps.send(came)
+            step = steps.send(came)
         except StopIteration as stop:
             outcome: Served[Answer] | Failed = stop.value
             return outcome
         began_s = clock()
-        result: Answer | NotAccepted | BackendError
-        try:
-            result = await send(step)
-        except BackendError as exc:
-            # From here on it is a value. Its frames would hold all that came of the answer, and be
-            # held by it, until the collector comes: 64 MB for each answer without end.
-            result = exc.with_traceback(None)
-        came = Came(result, (clock() - began_s) * 1000)
+        if isinstance(step, PassedOver):
+            hands.pass_over(step)
+            came = None
+        elif isinstance(step, Pause):
+            go = await hands.rest(step)
+            came = Paused(go, (clock() - began_s) * 1000)
+        elif step.hedge is not None:
+            came = await _raced(hands, step, step.hedge, clock)
+        else:
+            came = Came(await hands.result(step), (clock() - began_s) * 1000)
+
+
+async def _raced(hands: Hands[Answer], step: Try, hedge: Hedge, clock: Clock) -> Came[Answer]:
+    """Return the first answer of an attempt and its hedge, the attempt's own if both are there, or
+    the failure that ends them. Nothing of them runs any more when this returns.
+    """
+    began_s, came = clock(), None
+    failures: list[Failure] = []
+    running = {asyncio.ensure_future(hands.result(step)): step.attempt}
+    try:
+        done, _ = await asyncio.wait(running, timeout=hedge.after_ms / 1000)
+        if not done:
+            beside = hands.result(Try(hedge.attempt, hedge.timeout_ms))
+            running[asyncio.ensure_future(beside)] = hedge.attempt
+        while came is None:
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            task = next(task for task in running if task in done)
+            attempt, result = running.pop(task), task.result()
+            took_ms = (clock() - began_s) * 1000
+            if running and isinstance(result, BackendError) and result.try_elsewhere:
+                failures.append(Failure(attempt, result, took_ms))
+            else:
+                came = Came(result, took_ms, attempt, tuple(failures))
+    finally:
+        for task, attempt in running.items():
+            await _cancelled(task)
+            answer = None if task.cancelled() else task.result()
+            if isinstance(answer, NotAccepted | BackendError):
+                answer = None
+            await hands.lose(attempt, answer, came is not None)
+    return came
+
+
+async def _cancelled(task: asyncio.Task[object]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def open_stream(backend: Backend, call: Call, clock: Clock) -> Opened:

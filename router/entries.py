@@ -23,7 +23,8 @@ UNKNOWN: Final = Usage(None, None)
 @dataclass(frozen=True, slots=True)
 class Spent:
     """An attempt that is over. `nano` None: nobody knows its price. `service_ms`: of `e2e_ms`, on a
-    replica; None: the engine doesn't tell, and all of it counts.
+    replica; None: the engine doesn't tell, and all of it counts. `beside_ms` of it another attempt
+    ran, which ended later: the router is paid for that time once.
     """
 
     attempt: Attempt
@@ -33,6 +34,7 @@ class Spent:
     estimated: bool
     e2e_ms: float
     service_ms: float | None = None
+    beside_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Finished:
 def entries_of(finished: Finished) -> list[Entry]:
     """Return the entries, in the order of the attempts; the last bears what belongs to all."""
     world, last = finished.world, len(finished.spent) - 1
-    open_ms = sum(spent.e2e_ms for spent in finished.spent)
+    open_ms = sum(spent.e2e_ms - spent.beside_ms for spent in finished.spent)
     nano_router = round(world.catalogue.router.usd(open_ms) * NANO)
     return [
         _entry(finished, n, spent, nano_router if n == last else 0, last=n == last)

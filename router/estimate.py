@@ -41,7 +41,7 @@ class Estimate(NamedTuple):
     load: Load
     facts: Facts
 
-    def usd_at_most(self, max_output_tokens: int) -> float | None:
+    def nano_at_most(self, max_output_tokens: int) -> int | None:
         """Return the most that one attempt can be charged: every input byte a token, uncached.
 
         None is unknown: without a price, and for images, whose tokens nobody knows beforehand.
@@ -50,7 +50,12 @@ class Estimate(NamedTuple):
             return None
         facts = self.facts
         tokens_in = facts.tokens_in if facts.tokens_in_bound is None else facts.tokens_in_bound
-        return self.on.card.charge_nano(tokens_in, 0, max_output_tokens * facts.n) / cost.NANO
+        return self.on.card.charge_nano(tokens_in, 0, max_output_tokens * facts.n)
+
+    def usd_at_most(self, max_output_tokens: int) -> float | None:
+        """Return the same in USD."""
+        nano = self.nano_at_most(max_output_tokens)
+        return None if nano is None else nano / cost.NANO
 
 
 def estimate(

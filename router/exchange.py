@@ -6,8 +6,9 @@ However it ends - answered, failed, broken off by the fleet or by the caller - i
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import Generic, NamedTuple, TypeVar
 
 import orjson
 
@@ -29,16 +30,25 @@ from router.affinity import prefix_of
 from router.answer import Choice, Heard, choices_of_reply, choices_of_stream, without_logprobs
 from router.charge import usd_text
 from router.decide import Attempt, Decision
-from router.drive import Opened, drive, open_stream
+from router.drive import Hands, Opened, drive, open_stream
 from router.entries import Spent
-from router.flow import Failed, NotAccepted, Served, Try
+from router.flow import Failed, NotAccepted, PassedOver, Pause, Served, Try
 from router.gate import Gate
 from router.meter import Live, Meter
 from router.receipt import Json, Outcome, receipt
 from router.runtime import Generation, Runtime
 
+Answer = TypeVar("Answer")
 Settle = Callable[[Sequence[Spent], bytes], None]
 """What is told of the attempts that were made, and of the receipt, once it is written."""
+
+
+class _Got(NamedTuple, Generic[Answer]):
+    """An answer, and the attempt that gave it and still runs."""
+
+    live: Live
+    answer: Answer
+
 
 WHOLE_BYTES = 4 << 20  # of a stream that is held: 4,096 tokens with log probabilities are 1.6 MB
 
@@ -72,6 +82,7 @@ class Exchange:
         self.reservation: Json = {}
         self.headers: list[tuple[bytes, bytes]] = []  # of the answer, beside those of the decision
         self.meter = Meter(runtime, generation, decision)
+        self._live: Live | None = None  # of the answer that goes out
         limits = decision.plan.limits
         self._ends_s = runtime.clock() + limits.deadline_ms / 1000
         self._edits: list[str] = []
@@ -82,32 +93,41 @@ class Exchange:
 
     async def plain(self) -> Served[Reply] | Failed:
         """Get a whole answer; afterwards the receipt is written."""
-        try:
-            outcome = await drive(self.decision.plan, self._send, self.runtime.clock)
-        except BaseException as exc:
-            self._broken_off(exc)
-            raise
+        outcome = await self._driven(self._send)
         if isinstance(outcome, Served):
-            self._live().usage = usage_in(outcome.answer.json)
-            self.meter.answered()
-            self.served = outcome.attempt
+            answer = outcome.answer.json
+            live = self._served()
+            live.usage = usage_in(answer)
+            self.meter.answered(live)
             if self.heard is not None:
-                self.heard.reply(outcome.answer.json)
+                self.heard.reply(answer)
         self.finish("failed" if isinstance(outcome, Failed) else "ok")
         return outcome
 
     async def open(self) -> Served[Opened] | Failed:
         """Get a stream whose first content token is there; `relay` goes on from it."""
+        outcome = await self._driven(self._open)
+        if isinstance(outcome, Failed):
+            self.finish("failed")
+        return outcome
+
+    async def _driven(
+        self, send: Callable[[Try], Awaitable[_Got[Answer] | NotAccepted]]
+    ) -> Served[Answer] | Failed:
+        """Make the attempts; afterwards the one that was answered is known."""
+        hands: Hands[_Got[Answer]] = Hands(send, self._rest, self._pass_over, self._lose)
+        # What no hard budget counts may be charged more than was set aside for it.
+        binds = self.meter.most_nano is not None or self.decision.facts.max_usd is not None
+        plan, clock = self.decision.plan, self.runtime.clock
         try:
-            outcome = await drive(self.decision.plan, self._open, self.runtime.clock)
+            outcome = await drive(plan, hands, clock, money_binds=binds)
         except BaseException as exc:
             self._broken_off(exc)
             raise
         if isinstance(outcome, Failed):
-            self.finish("failed")
-        else:
-            self.served = outcome.attempt
-        return outcome
+            return outcome
+        self.served, (self._live, answer) = outcome.attempt, outcome.answer
+        return Served(outcome.attempt, answer, outcome.took_ms, outcome.failures)
 
     def relay(self, opened: Opened) -> AsyncGenerator[bytes, None]:
         """Yield the bytes to be sent on, to the stream's end, good or bad."""
@@ -123,7 +143,7 @@ class Exchange:
             raise
 
     async def _flowing(self, opened: Opened) -> AsyncGenerator[bytes, None]:
-        live = self._live()
+        live = self._served()
         try:
             async with contextlib.aclosing(self._pieces(opened, live, self._ends_s)) as pieces:
                 async for piece in pieces:
@@ -132,11 +152,11 @@ class Exchange:
                     live.writing_s += self.runtime.clock() - sent_s
                     if self.heard is not None:
                         self.heard.piece(piece)
-            self.meter.answered()
+            self.meter.answered(live)
             self.finish("ok")
             await opened.stream.end()  # so that the connection may be used again
         except BackendError as exc:
-            self.meter.failed(exc)
+            self.meter.failed(live, exc)
             self.finish("broken")
             yield broken_event(f"the fleet broke off: {exc.detail}")
         except BaseException as exc:
@@ -173,7 +193,7 @@ class Exchange:
             out = gate.pass_on(events)
             live.usage, live.events = gate.usage, gate.events
             if gate.end is not None:
-                yield out + self._cost_comment() + gate.end
+                yield out + self._cost_comment(live) + gate.end
                 return
             if out:
                 yield out
@@ -192,32 +212,61 @@ class Exchange:
             else:
                 raise Broken("closed in the middle of the answer", received=True)
 
-    async def _send(self, step: Try) -> Reply | NotAccepted:
-        backend, call = self._begin(step)
+    async def _send(self, step: Try) -> _Got[Reply] | NotAccepted:
+        backend, call, live = self._begin(step)
         try:
             reply = await backend.send(call)
         except BackendError as exc:
-            self.meter.failed(exc)
+            self.meter.failed(live, exc)
             raise
         if not step.attempt.accept_if:
-            return reply
-        usage = self._live().usage = usage_in(reply.json)
-        refused = self._refused(step, choices_of_reply(reply.json, usage))
-        return refused or replace(reply, body=self._as_asked(reply.body))
+            return _Got(live, reply)
+        usage = live.usage = usage_in(reply.json)
+        refused = self._refused(live, choices_of_reply(reply.json, usage))
+        return refused or _Got(live, replace(reply, body=self._as_asked(reply.body)))
 
-    async def _open(self, step: Try) -> Opened | NotAccepted:
-        backend, call = self._begin(step)
+    async def _open(self, step: Try) -> _Got[Opened] | NotAccepted:
+        backend, call, live = self._begin(step)
         try:
             opened = await open_stream(backend, call, self.runtime.clock)
-            live = self._live()
             if opened.spoke:
                 live.ttft_s = self.runtime.clock() - live.began_s
-            return await self._held(step, opened, live) if step.attempt.accept_if else opened
+            if step.attempt.accept_if:
+                return await self._held(step, opened, live) or _Got(live, opened)
         except BackendError as exc:
-            self.meter.failed(exc)
+            self.meter.failed(live, exc)
             raise
+        return _Got(live, opened)
 
-    async def _held(self, step: Try, opened: Opened, live: Live) -> Opened | NotAccepted:
+    async def _rest(self, pause: Pause) -> bool:
+        """Wait before a fleet is tried again; False at once, if it is not to be. A breaker wins
+        over a retry: a fleet that is left alone when the pause ends is not tried again.
+        """
+        runtime, fleet = self.runtime, pause.attempt.candidate.fleet
+        wait_s = (pause.at_least_ms + runtime.chance() * pause.jitter_ms) / 1000
+        ends_s = runtime.clock() + wait_s
+        outcome = "made"
+        if self.generation.tracker.is_open(fleet, ends_s):
+            outcome = "circuit_open"
+        elif not runtime.retries.take(fleet):
+            outcome = "over_budget"
+        runtime.metrics.retries.labels(fleet, outcome).inc()
+        if outcome != "made":
+            return False
+        while (left_s := ends_s - runtime.clock()) > 0:  # noqa: ASYNC110  (a timer may be early)
+            await asyncio.sleep(left_s)
+        return True
+
+    async def _lose(self, attempt: Attempt, got: tuple[Live, object] | None, beaten: bool) -> None:
+        if got is not None and isinstance(got[1], Opened):
+            await got[1].stream.aclose()
+        if beaten:
+            self.meter.beaten(attempt)
+
+    def _pass_over(self, step: PassedOver) -> None:
+        self.meter.passed_over(step.attempt, step.why.detail)
+
+    async def _held(self, step: Try, opened: Opened, live: Live) -> NotAccepted | None:
         """Hold a stream to its end, within the attempt's time, and test it."""
         ends_s = min(self._ends_s, live.began_s + step.timeout_ms / 1000)
         held: list[bytes] = []
@@ -228,30 +277,30 @@ class Exchange:
                     held.append(piece)
                     held_bytes += len(piece)
                     if held_bytes > WHOLE_BYTES:
-                        self.meter.not_accepted(HELD)
+                        self.meter.not_accepted(live, HELD)
                         return NotAccepted(HELD)
             whole = b"".join(held)
-            refused = self._refused(step, choices_of_stream(whole, live.usage))
+            refused = self._refused(live, choices_of_stream(whole, live.usage))
             await opened.stream.end()  # so that the connection may be used again
         finally:
             await opened.stream.aclose()
         if refused is None:
             opened.whole = self._as_asked(whole)
-            self.meter.answered()
-        return refused or opened
+            self.meter.answered(live)
+        return refused
 
-    def _refused(self, step: Try, choices: Sequence[Choice]) -> NotAccepted | None:
+    def _refused(self, live: Live, choices: Sequence[Choice]) -> NotAccepted | None:
         """Test a whole answer; if it is not kept, its attempt is over."""
-        test = failed_test(step.attempt.accept_if, choices, self.request.body)
+        test = failed_test(live.attempt.accept_if, choices, self.request.body)
         if test is None:
             return None
-        self.meter.not_accepted(test)
+        self.meter.not_accepted(live, test)
         return NotAccepted(test)
 
     def _as_asked(self, answer: bytes) -> bytes:
         return without_logprobs(answer) if "logprobs" in self._edits else answer
 
-    def _begin(self, step: Try) -> tuple[Backend, Call]:
+    def _begin(self, step: Try) -> tuple[Backend, Call, Live]:
         fleet = step.attempt.candidate.on.fleet
         now_s = self.runtime.clock()
         if self.generation.tracker.is_open(fleet.id, now_s):
@@ -264,28 +313,29 @@ class Exchange:
         logprobs = reads_logprobs(tests)
         edit = wire.Edit(self.request, fleet, step.attempt.max_tokens, thinking, logprobs)
         body, self._edits = wire.upstream_body(edit)
-        self.meter.begin(step.attempt)
+        live = self.meter.begin(step.attempt)
+        if not step.again:
+            self.runtime.retries.tried(fleet.id)
         timeout_ms = step.timeout_ms
         if tests and self.request.stream:  # its first token is not given the whole answer's time
             timeout_ms = min(timeout_ms, self.decision.plan.limits.ttft_timeout_ms)
         prefix = prefix_of(self.request.body) if len(fleet.urls) > 1 else b""
-        return self.generation.backends[fleet.id], Call(
-            body, timeout_s=timeout_ms / 1000, prefix=prefix
-        )
+        call = Call(body, timeout_s=timeout_ms / 1000, prefix=prefix)
+        return self.generation.backends[fleet.id], call, live
 
-    def _live(self) -> Live:
-        assert self.meter.live is not None
-        return self.meter.live
+    def _served(self) -> Live:
+        assert self._live is not None
+        return self._live
 
     def _broken_off(self, exc: BaseException) -> None:
         hung_up = isinstance(exc, asyncio.CancelledError | GeneratorExit)
         left = "shutdown" if self.runtime.ending else "client_closed"
         outcome = left if hung_up else "bug"
-        self.meter.close(outcome)
+        self.meter.close_all(outcome)
         self.finish(outcome)
 
-    def _cost_comment(self) -> bytes:
-        nano = self.meter.nano_so_far()
+    def _cost_comment(self, live: Live) -> bytes:
+        nano = self.meter.nano_so_far(live)
         return b"" if nano is None else b": x-sluice-cost-usd " + usd_text(nano) + b"\n\n"
 
 

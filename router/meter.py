@@ -16,10 +16,11 @@ from router.receipt import Json
 from router.runtime import Generation, Runtime
 
 NOTHING = Usage(0, 0, None, None)
+LEFT = frozenset({"client_closed", "hedged_out", "shutdown"})  # nobody waited for the answer
 CACHED_FOR_THE_MOST_PART = 0.5
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Live:
     """An attempt while it runs: seconds by the runtime's clock; `events` of content sent on."""
 
@@ -40,18 +41,19 @@ class Meter:
     attempts: list[Json] = field(default_factory=list)
     charges: list[Charged] = field(default_factory=list)
     spent: list[Spent] = field(default_factory=list)
-    live: Live | None = None
+    lives: list[Live] = field(default_factory=list)
+    beside_ms: float = 0.0  # of attempts, in which another one ran as well
     unknown: bool = False  # an attempt whose price nobody knows
     most_nano: int | None = None  # that a hard budget lets the request be charged
 
-    def begin(self, attempt: Attempt) -> None:
+    def begin(self, attempt: Attempt) -> Live:
         number = self.generation.tracker.started(attempt.candidate.fleet)
-        self.live = Live(attempt, self.runtime.clock(), number)
+        live = Live(attempt, self.runtime.clock(), number)
+        self.lives.append(live)
+        return live
 
-    def failed(self, exc: BackendError) -> None:
-        """Close the running attempt as failed; only the fleet's own fault counts against it."""
-        live = self.live
-        assert live is not None
+    def failed(self, live: Live, exc: BackendError) -> None:
+        """Close an attempt as failed; only the fleet's own fault counts against it."""
         if exc.backend_at_fault:
             breaker = self.generation.world.policy.defaults.limits.breaker
             now_s = self.runtime.clock()
@@ -61,33 +63,51 @@ class Meter:
                 self.generation.tracker.dropped(fleet, live.number, now_s)
         if not exc.may_have_worked:
             live.usage = NOTHING
-        self.close(exc.code, detail=exc.detail)
+        self.close(live, exc.code, detail=exc.detail)
 
-    def answered(self) -> None:
-        """Close the running attempt as answered to its end."""
-        live = self.live
-        assert live is not None
+    def answered(self, live: Live) -> None:
+        """Close an attempt as answered to its end."""
         self.generation.tracker.answered(live.attempt.candidate.fleet, live.number)
         self._learn(live)
-        self.close("ok")
+        self.close(live, "ok")
 
-    def not_accepted(self, test: str) -> None:
-        """Close the running attempt, whose whole answer failed this test: it teaches nothing."""
-        self.close("not_accepted", test=test)
+    def not_accepted(self, live: Live, test: str) -> None:
+        """Close an attempt whose whole answer failed this test: it teaches nothing."""
+        self.close(live, "not_accepted", test=test)
 
-    def close(self, outcome: str, **more: str) -> None:
+    def beaten(self, attempt: Attempt) -> None:
+        """Close an attempt that another one was faster than: it teaches nothing."""
+        for live in tuple(self.lives):
+            if live.attempt is attempt:
+                self.close(live, "hedged_out")
+
+    def passed_over(self, attempt: Attempt, why: str) -> None:
+        """Write down an attempt of the plan that is not made."""
+        fleet = attempt.candidate.fleet
+        self.runtime.metrics.attempts.labels(fleet, "passed_over").inc()
+        nothing = {"ttft_ms": None, "e2e_ms": 0.0, "queue_ms": None, "tokens_in": 0}
+        nothing |= {"tokens_out": 0, "usd": 0.0}
+        self.attempts.append({"fleet": fleet, "outcome": "passed_over", **nothing, "detail": why})
+
+    def close_all(self, outcome: str) -> None:
+        """Close what still runs."""
+        for live in tuple(self.lives):
+            self.close(live, outcome)
+
+    def close(self, live: Live, outcome: str, **more: str) -> None:
         """Free the fleet and write down what the attempt took and cost, and `more` of its outcome.
-        Nothing runs: no effect.
+        Once: later there is no effect.
         """
-        live = self.live
-        if live is None:
+        if live not in self.lives:
             return
-        self.live = None
+        self.lives.remove(live)
         fleet, metrics = live.attempt.candidate.fleet, self.runtime.metrics
         self.generation.tracker.ended(fleet, live.number)
         metrics.attempts.labels(fleet, outcome).inc()
         counted = metrics.of(fleet)
         e2e_s = self.runtime.clock() - live.began_s
+        beside_ms = self._beside_ms(live)
+        self.beside_ms += beside_ms
         service_ms = self._service_ms(live, e2e_s * 1000)
         queue_ms = _queue_ms(live, e2e_s * 1000, service_ms)
         usage, estimated = self._usage(live, outcome)
@@ -103,7 +123,9 @@ class Meter:
         if paid:
             nano = None if charge is None else charge.nano
             e2e_ms = e2e_s * 1000
-            spent = Spent(live.attempt, outcome, usage, nano, estimated, e2e_ms, service_ms)
+            spent = Spent(
+                live.attempt, outcome, usage, nano, estimated, e2e_ms, service_ms, beside_ms
+            )
             self.spent.append(spent)
         self.attempts.append(
             {
@@ -125,13 +147,15 @@ class Meter:
         if live.ttft_s is not None:
             counted.ttft.observe(live.ttft_s)
 
-    def nano_so_far(self) -> int | None:
-        """Return the charge of all attempts as if the running one had just ended well."""
+    def nano_so_far(self, live: Live | None = None) -> int | None:
+        """Return the charge of the attempts that are over, and of this one as if it had just ended
+        well.
+        """
         nano = sum(charge.nano for charge in self.charges)
-        if self.live is None:
+        if live is None:
             return self._at_most(nano) if self.charges else None
-        usage, _ = self._usage(self.live, "ok")
-        running = usage_nano(self.live.attempt.candidate.on.card, usage)
+        usage, _ = self._usage(live, "ok")
+        running = usage_nano(live.attempt.candidate.on.card, usage)
         return None if running is None else self._at_most(nano + running)
 
     def tokens(self) -> int | None:
@@ -145,7 +169,7 @@ class Meter:
 
     def charge(self) -> Json:
         world = self.generation.world
-        open_ms = sum(attempt["e2e_ms"] for attempt in self.attempts)
+        open_ms = sum(attempt["e2e_ms"] for attempt in self.attempts) - self.beside_ms
         usd_router = world.catalogue.router.usd(open_ms)
         return charge_json(
             self.charges,
@@ -159,6 +183,13 @@ class Meter:
     def _at_most(self, nano: int) -> int:
         return nano if self.most_nano is None else min(nano, self.most_nano)
 
+    def _beside_ms(self, live: Live) -> float:
+        """Return how long another attempt, which still runs, has run beside this one."""
+        began_s = min((other.began_s for other in self.lives), default=None)
+        if began_s is None:
+            return 0.0
+        return (self.runtime.clock() - max(began_s, live.began_s)) * 1000
+
     def _service_ms(self, live: Live, e2e_ms: float) -> float | None:
         """Return the time on the replica, if told. Of several choices an engine times but one."""
         if live.usage is None or self.decision.facts.n > 1:
@@ -168,7 +199,7 @@ class Meter:
     def _usage(self, live: Live, outcome: str) -> tuple[Usage, bool]:
         """Return the usage that the fleet told, and whether it is estimated. If it told none: of a
         stream the events of content (a token at least, each), of a plain answer what was expected,
-        of one that the caller did not wait for what its time was enough for. Of a failed attempt
+        of one that nobody waited for what its time was enough for. Of a failed attempt
         without content the prompt alone (docs/ledger.md says why).
         """
         facts, candidate, told = self.decision.facts, live.attempt.candidate, live.usage
@@ -182,7 +213,7 @@ class Meter:
         if outcome in ("ok", "not_accepted"):
             return Usage(facts.tokens_in, min(facts.tokens_out * facts.n, most)), True
         known = candidate.ttft_p50_ms is not None and candidate.itl_p50_ms
-        if outcome in ("client_closed", "shutdown") and known and candidate.ttft_p50_ms is not None:
+        if outcome in LEFT and known and candidate.ttft_p50_ms is not None:
             decoding_ms = (self.runtime.clock() - live.began_s) * 1000 - candidate.ttft_p50_ms
             tokens = max(0, int(decoding_ms / known)) * facts.n
             return Usage(facts.tokens_in, min(tokens, most)), True

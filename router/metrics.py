@@ -38,6 +38,9 @@ class Metrics:
 
         self.requests = counter("requests", "requests by outcome", "outcome", "rule", "fleet")
         self.attempts = counter("attempts", "attempts by outcome", "fleet", "outcome")
+        self.retries = counter(
+            "retries", "second tries of a fleet: made, or why not", "fleet", "outcome"
+        )
         self.tokens = counter("tokens", "tokens by kind (in, cached, out)", "fleet", "kind")
         self.usd = counter("usd", "charged USD by the rate card", "fleet")
         self.refusals = counter("refusals", "requests refused before routing", "status")

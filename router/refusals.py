@@ -8,7 +8,14 @@
 
 import math
 
-from backends.base import AtLimit, ContextExceeded, Overloaded, Rejected, TimedOut
+from backends.base import (
+    AtLimit,
+    CircuitOpen,
+    ContextExceeded,
+    Overloaded,
+    Rejected,
+    TimedOut,
+)
 from router.decide import Decision
 from router.errors import Refusal
 from router.flow import Failed, NotAccepted
@@ -118,7 +125,9 @@ def all_failed(failed: Failed) -> Refusal:
     ]
     # An answer that was not kept says nothing of why nobody else gave one.
     found = [failure.error for failure in failed.failures]
+    # Nor does a circuit that others opened while this request waited.
     errors = [error for error in found if not isinstance(error, NotAccepted)]
+    errors = [error for error in errors if not isinstance(error, CircuitOpen)] or errors
     told = "; ".join(f"{r['fleet']}: {r['code']} ({r['detail']})" for r in reasons)
     extra: dict[str, object] = {"reasons": reasons}
     if errors and all(isinstance(error, ContextExceeded) for error in errors):

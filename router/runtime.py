@@ -5,6 +5,7 @@ A generation is replaced as a whole when a file changes; requests under way keep
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from router.faults import MissingPart
 from router.fleet_keys import Keys
 from router.metrics import Metrics
 from router.record import Receipts
+from router.retry_budget import RetryBudget
 from router.tracker import Tracker
 from router.world import World
 
@@ -37,6 +39,7 @@ class Runtime:
     """`clock` is monotonic, in seconds; `environment` is where keys of fleets are.
 
     `draining`: it was told to end. `ending`: what still runs is being cut off.
+    `chance` draws from 0 up to 1; `retries` are what its fleets' first tries have earned.
     """
 
     generation: Generation
@@ -47,6 +50,8 @@ class Runtime:
     stale: bool = False
     draining: bool = False
     ending: bool = False
+    chance: Callable[[], float] = random.random
+    retries: RetryBudget = field(default_factory=RetryBudget)
     _retired: set[asyncio.Task[None]] = field(default_factory=set)
 
     def record(self, at: str, line: bytes) -> None:

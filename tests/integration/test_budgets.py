@@ -96,7 +96,7 @@ def test_what_a_hard_budget_lets_go_is_said_the_same_by_header_receipt_and_row(
 
 def test_a_request_that_failed_saves_nothing(start_router, upstream):
     upstream.script = lambda body, send, gone: "close"
-    router = start_router(one(upstream), policy())
+    router = start_router(one(upstream), policy(defaults=", limits: {attempts: 1}"))
     failed = router.chat("hi", max_tokens=10)
     assert failed.status_code == 502
     (row,) = entries(router)

@@ -24,7 +24,7 @@ from support import (
 
 LIMITS = (
     ", limits: {deadline_ms: 20000, ttft_timeout_ms: 600, inter_chunk_timeout_ms: 600, "
-    "breaker: {failures: 2, open_ms: 5000}}"
+    "attempts: 2, breaker: {failures: 2, open_ms: 5000}}"
 )
 JSON_VALID = "json_valid: true"
 SURE = "mean_logprob_above: -0.15"

@@ -18,14 +18,13 @@ from support import (
 from router.ledger.audit import violations
 from router.ledger.sqlite import SqliteLedger
 
-LIMITS = (
-    ", limits: {deadline_ms: 20000, ttft_timeout_ms: 400, inter_chunk_timeout_ms: 400, attempts: 2}"
-)
+TIMES = "deadline_ms: 20000, ttft_timeout_ms: 400, inter_chunk_timeout_ms: 400"
+ONCE, TWICE = (f", limits: {{{TIMES}, attempts: {tries}}}" for tries in (1, 2))
 
 
 @pytest.fixture
 def router(start_router, upstream):
-    return start_router(catalogue(fleet("one", upstream.url)), policy(defaults=LIMITS))
+    return start_router(catalogue(fleet("one", upstream.url)), policy(defaults=ONCE))
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def two(start_router, upstream, second_upstream):
     def start(first_in="us-east-1"):
         first = fleet("one", upstream.url).replace("us-east-1", first_in)
         then = fleet("two", second_upstream.url, lane="accelerator")
-        text = policy(BOTH, baseline="m@two", defaults=LIMITS)
+        text = policy(BOTH, baseline="m@two", defaults=TWICE)
         return start_router(catalogue(first, then), text)
 
     return start

@@ -18,7 +18,8 @@ from support import (
 )
 
 LIMITS = (
-    ", limits: {deadline_ms: 20000, ttft_timeout_ms: 500, breaker: {failures: 3, open_ms: 700}}"
+    ", limits: {deadline_ms: 20000, ttft_timeout_ms: 500, attempts: 2,"
+    " breaker: {failures: 3, open_ms: 700}}"
 )
 
 

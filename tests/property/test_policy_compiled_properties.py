@@ -130,6 +130,14 @@ documents = st.builds(
 )
 
 
+hedge = st.fixed_dictionaries(
+    {
+        "after": st.sampled_from(["ttft_p95", 1, 20]),
+        "spend_up_to_usd": st.sampled_from([1, 0.002]),
+    }
+)
+
+
 def _enough_attempts(one):
     if "cascade" in one:
         return {**one, "limits": {**one.get("limits", {}), "attempts": 2}}

@@ -512,13 +512,8 @@ def test_the_keys_of_a_feedback_are_those_that_it_reads():
 def test_the_outcomes_of_attempts_are_the_errors_of_the_backends():
     known = {kind.code: kind.try_elsewhere for kind in BackendError.__subclasses__()}
     rows = table("api.md", "outcome of an attempt")
-    assert listed(rows) == set(known) | {
-        "ok",
-        "client_closed",
-        "shutdown",
-        "bug",
-        NotAccepted.code,
-    }
+    ours = {"ok", "client_closed", "shutdown", "bug", "passed_over", "hedged_out", NotAccepted.code}
+    assert listed(rows) == set(known) | ours
     shown = {code: row[2] == "yes" for row in rows for code in codes(row[0]) if code in known}
     assert shown == known
 
@@ -528,8 +523,7 @@ def metered():
     world, decision = decided("hi")
     runtime = Runtime(generation(world, {}), Metrics(), None, lambda: 0.0, {})
     meter = Meter(runtime, runtime.generation, decision)
-    meter.begin(decision.plan.attempts[0])
-    meter.answered()
+    meter.answered(meter.begin(decision.plan.attempts[0]))
     line = receipt("req", world, decision, Outcome((), meter.attempts, {}, meter.charge()))
     return orjson.loads(line)
 

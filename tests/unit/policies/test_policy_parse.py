@@ -186,9 +186,6 @@ def test_numbers_of_the_same_value_have_the_same_hash():
 NOT_DONE = {
     ("canary",): "canary: {policy: next, share: 0.05, stop_if: {error_rate_above: 0.02}}\n",
 }
-NOT_DONE_IN_A_RULE = {
-    ("rules", "*", "hedge"): ("use: cpu", "hedge: {after: ttft_p95, spend_up_to_usd: 0.002}"),
-}
 
 
 @pytest.mark.parametrize("path", NOT_DONE, ids=dotted)
@@ -197,16 +194,8 @@ def test_what_is_not_enforced_yet_is_refused_and_not_passed_over(path):
     assert got == f"4: {dotted(path)}: {NOT_ENFORCED[path]}"
 
 
-@pytest.mark.parametrize("path", NOT_DONE_IN_A_RULE, ids=str)
-def test_what_is_not_enforced_in_a_rule_is_refused_as_well(path):
-    lines = NOT_DONE_IN_A_RULE[path]
-    (got,) = told(rule("when: {tier: simple}", *lines))
-    place = dotted(tuple(0 if step == "*" else step for step in path))
-    assert got == f"{6 + len(lines)}: {place}: {NOT_ENFORCED[path]}"
-
-
 def test_everything_that_is_not_enforced_has_its_test():
-    assert NOT_ENFORCED.keys() == NOT_DONE.keys() | NOT_DONE_IN_A_RULE.keys()
+    assert NOT_ENFORCED.keys() == NOT_DONE.keys()
 
 
 MISTAKES = [

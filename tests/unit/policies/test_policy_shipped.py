@@ -84,6 +84,7 @@ def test_there_is_a_policy_for_every_need_of_the_guide():
         "cascades",
         "chinese-customer-service",
         "deferrable-night-work",
+        "hedges",
         "lowest-cost",
         "lowest-latency",
         "maverick-where-it-pays",

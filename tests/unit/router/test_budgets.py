@@ -29,20 +29,28 @@ FACTS = Facts(
 
 
 def attempt(card, max_tokens=100):
-    candidate = SimpleNamespace(on=SimpleNamespace(card=card))
+    prompt = None if card is None else card.charge_nano(200, 0, 0)
+    candidate = SimpleNamespace(on=SimpleNamespace(card=card), nano_at_most=lambda most: prompt)
     return SimpleNamespace(candidate=candidate, max_tokens=max_tokens)
 
 
-def decision(*attempts, **known):
+def decision(*attempts, retries=0, **known):
 
     facts = replace(FACTS, **known)
-    return SimpleNamespace(facts=facts, plan=SimpleNamespace(attempts=attempts))
+    return SimpleNamespace(facts=facts, plan=SimpleNamespace(attempts=attempts, retries=retries))
 
 
 def test_the_worst_case_is_every_attempt_with_every_byte_a_token_and_all_choices_at_their_limit():
     dear, cheap = RateCard(3_000, 0, 5_000), RateCard(1_000, 0, 2_000)
     both = decision(attempt(dear), attempt(cheap, 50))
     assert worst_nano(both) == dear.charge_nano(200, 0, 200) + cheap.charge_nano(200, 0, 100)
+
+
+def test_every_retry_adds_the_dearest_prompt_for_of_a_fleets_tries_at_most_one_has_an_answer():
+    dear, cheap = RateCard(3_000, 0, 5_000), RateCard(1_000, 0, 2_000)
+    attempts = attempt(dear), attempt(cheap, 50)
+    more = worst_nano(decision(*attempts, retries=3)) - worst_nano(decision(*attempts))
+    assert more == 3 * dear.charge_nano(200, 0, 0)
 
 
 def test_without_a_price_or_with_images_nobody_knows():

@@ -14,6 +14,7 @@ from backends.kinds import KINDS
 from router.faults import MissingKey, MissingPart
 from router.metrics import Metrics
 from router.record import Receipts
+from router.siblings import Circuits
 from router.tracker import Tracker
 from router.world import World
 
@@ -33,13 +34,16 @@ class Generation:
 
 @dataclass(slots=True)
 class Runtime:
-    """`clock` is monotonic, in seconds; `environment` gives the API keys that fleets refer to."""
+    """`clock` is monotonic, in seconds; `environment` gives the API keys that fleets refer to;
+    through `circuits` workers share what they know of fleets.
+    """
 
     generation: Generation
     metrics: Metrics
     receipts: Receipts
     clock: Callable[[], float]
     environment: Mapping[str, str]
+    circuits: Circuits | None = None
     stale: bool = False
     _retired: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -54,7 +58,7 @@ class Runtime:
     def adopt(self, world: World) -> None:
         """Go on with this world; connections to fleets that stay as they are stay open."""
         old = self.generation
-        self.generation = generation(world, self.environment, old)
+        self.generation = generation(world, self.environment, old, self.circuits)
         kept = set(map(id, self.generation.backends.values()))
         gone = [b for b in old.backends.values() if id(b) not in kept]
         if gone:
@@ -73,7 +77,10 @@ class Runtime:
 
 
 def generation(
-    world: World, environment: Mapping[str, str], old: Generation | None = None
+    world: World,
+    environment: Mapping[str, str],
+    old: Generation | None = None,
+    circuits: Circuits | None = None,
 ) -> Generation:
     """Open what the world's fleets are called through; take over what the old generation has."""
     backends: dict[str, Backend] = {}
@@ -85,7 +92,7 @@ def generation(
             backends[fleet.id] = old.backends[fleet.id]
         else:
             backends[fleet.id] = opened(fleet, endpoints[fleet.id][1])
-    tracker = Tracker(world.fleets)
+    tracker = Tracker(world.fleets, circuits)
     if old is not None:
         tracker.keep(old.tracker)  # last: from here on nothing can go wrong
     return Generation(world, tracker, backends, endpoints)

@@ -1,5 +1,5 @@
 """What this process knows of each fleet's load: in-flight requests, breaker, learned corrections,
-and what probes saw.
+and what probes saw. In-flight requests and the breaker are shared with the router's other workers.
 
 Time is an argument (seconds of any monotonic clock). Three things can come of an attempt:
 answered (teaches latency, closes the breaker), failed (counts against the fleet), or neither
@@ -10,12 +10,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from backends.base import SEEN_FOR_S, Seen
+from backends.base import SEEN_FOR_S, CircuitOpen, Seen
 from backends.catalogue import ready
 from backends.fleet_model import FleetModel
 from backends.load import Load, State
 from backends.profiles import Profile
 from policies.model import Breaker
+from router.siblings import ALONE, Circuit, Circuits
 
 EWMA_ALPHA = 0.1  # weight of the newest observation
 EWMA_BOUNDS = (0.1, 10.0)  # a profile that is wrong by more is a wrong profile, not a correction
@@ -38,7 +39,8 @@ class _View:
 
 @dataclass(slots=True)
 class _Fleet:
-    """`load`, `view` None: something changed since they were made last.
+    """`load`, `view` None: something changed since they were made last. `siblings`: requests of the
+    other workers; `siblings_seen` those at the last probe.
 
     `committed`, `replicas` are the catalogue's. `seen`: of each url what a probe saw, and when.
     """
@@ -51,6 +53,9 @@ class _Fleet:
     seen: dict[int, tuple[float, Seen]] = field(default_factory=dict)
     view: _View | None = None
     in_flight: int = 0
+    siblings: int = 0
+    siblings_seen: int = 0
+    circuit: Circuit = ALONE
     ewma_ttft: float = 1.0
     ewma_itl: float = 1.0
     learned: int = 0  # answers
@@ -64,8 +69,11 @@ class _Fleet:
 class Tracker:
     """Loads of the fleets of one catalogue, in its order."""
 
-    def __init__(self, fleets: Sequence[FleetModel]) -> None:
+    def __init__(self, fleets: Sequence[FleetModel], circuits: Circuits | None = None) -> None:
         self._fleets = {on.fleet.id: _of(on) for on in fleets}
+        if circuits is not None:
+            for fleet_id, fleet in self._fleets.items():
+                fleet.circuit = circuits.of(fleet_id, fleet)
 
     def loads(self, now_s: float) -> tuple[Load, ...]:
         """Return every fleet's load at this moment."""
@@ -73,15 +81,21 @@ class Tracker:
 
     def is_open(self, fleet_id: str, now_s: float) -> bool:
         """Return whether the fleet is to be left alone at this moment."""
-        return _is_open(self._fleets[fleet_id], now_s)
+        fleet = self._fleets[fleet_id]
+        fleet.circuit.look()
+        return _is_open(fleet, now_s)
 
     def in_flight(self, fleet_id: str) -> int:
-        """Return the requests of this process that were sent and aren't finished."""
-        return self._fleets[fleet_id].in_flight
+        """Return the requests of this router that were sent and aren't finished."""
+        fleet = self._fleets[fleet_id]
+        fleet.circuit.look()
+        return fleet.in_flight + fleet.siblings
 
     def saw(self, fleet_id: str, seen: Sequence[Seen], now_s: float) -> None:
         """Take what a probe saw of the fleet's urls, in their order."""
         fleet = self._fleets[fleet_id]
+        fleet.circuit.look()
+        fleet.siblings_seen = fleet.siblings
         for i, each in enumerate(seen[: len(fleet.names)]):
             if each.state != "unknown":
                 fleet.seen[i] = now_s, each
@@ -97,43 +111,52 @@ class Tracker:
         return len(fleet.names) >= fleet.replicas and len(_fresh(fleet, now_s)) == len(fleet.names)
 
     def started(self, fleet_id: str) -> int:
-        """Count a request in; return the circuit's opening that it began after."""
+        """Count a request in; return the circuit's opening that it began after.
+
+        Raises CircuitOpen: another worker's request tries the fleet since this one looked.
+        """
         fleet = self._fleets[fleet_id]
-        if fleet.closed_until_s:
-            fleet.trial = True
-        fleet.in_flight += 1
-        fleet.load = None
-        return fleet.openings
+        with fleet.circuit:
+            if fleet.closed_until_s:
+                if fleet.trial and fleet.circuit is not ALONE:
+                    raise CircuitOpen("another request tries it")
+                fleet.trial = True
+            fleet.in_flight += 1
+            fleet.load = None
+            return fleet.openings
 
     def ended(self, fleet_id: str, began_after: int) -> None:
         fleet = self._fleets[fleet_id]
-        if began_after == fleet.openings:
-            fleet.trial = False
-        fleet.in_flight -= 1
-        fleet.load = None
+        with fleet.circuit:
+            if began_after == fleet.openings:
+                fleet.trial = False
+            fleet.in_flight -= 1
+            fleet.load = None
 
     def answered(self, fleet_id: str, began_after: int) -> None:
         """Close the circuit, unless it opened since the request began."""
         fleet = self._fleets[fleet_id]
-        if began_after == fleet.openings:
-            fleet.failures = 0
-            fleet.closed_until_s = 0.0
+        with fleet.circuit:
+            if began_after == fleet.openings:
+                fleet.failures = 0
+                fleet.closed_until_s = 0.0
 
     def failed(
         self, fleet_id: str, now_s: float, breaker: Breaker, retry_after_s: float | None
     ) -> None:
         """Count a failure; close the fleet for as long as the breaker or the fleet itself says."""
         fleet = self._fleets[fleet_id]
-        fleet.failures += 1
-        until_s = 0.0
-        if fleet.failures >= breaker.failures:
-            until_s = now_s + breaker.open_ms / 1000
-        if retry_after_s is not None:
-            until_s = max(until_s, now_s + retry_after_s)
-        if until_s > fleet.closed_until_s:
-            fleet.closed_until_s = until_s
-            fleet.openings += 1
-            fleet.trial = False
+        with fleet.circuit:
+            fleet.failures += 1
+            until_s = 0.0
+            if fleet.failures >= breaker.failures:
+                until_s = now_s + breaker.open_ms / 1000
+            if retry_after_s is not None:
+                until_s = max(until_s, now_s + retry_after_s)
+            if until_s > fleet.closed_until_s:
+                fleet.closed_until_s = until_s
+                fleet.openings += 1
+                fleet.trial = False
 
     def learn(self, fleet_id: str, ttft_ratio: float | None, itl_ratio: float | None) -> None:
         """Move the corrections towards observed / predicted (predicted without correction)."""
@@ -181,6 +204,7 @@ class Tracker:
 
     @staticmethod
     def _at(fleet: _Fleet, now_s: float) -> Load:
+        fleet.circuit.look()
         view = fleet.view
         if view is None or now_s >= view.until_s:
             view = fleet.view = _view(fleet, now_s)
@@ -189,7 +213,7 @@ class Tracker:
         if load is None:
             load = fleet.load = Load(
                 state=view.state,
-                in_flight=fleet.in_flight + view.others,
+                in_flight=fleet.in_flight + fleet.siblings + view.others,
                 queued=view.queued,
                 replicas=view.replicas,
                 committed=view.committed,
@@ -215,7 +239,7 @@ def _view(fleet: _Fleet, now_s: float) -> _View:
     others, queued = 0, None
     if len(fleet.names) >= fleet.replicas:  # else one of several behind a url has spoken
         up = [seen for seen in fresh if seen.state == "up"]
-        others = sum(seen.others or 0 for seen in up)
+        others = max(0, sum(seen.others or 0 for seen in up) - fleet.siblings_seen)
         waiting = [seen.waiting for seen in up if seen.waiting is not None]
         queued = sum(waiting) if waiting and len(waiting) == there else None
     times = [at_s for at_s, _ in fleet.seen.values() if now_s - at_s < SEEN_FOR_S]

@@ -1,5 +1,6 @@
 """``sluice serve``: the router alone, over fleets that run elsewhere."""
 
+import socket
 from pathlib import Path
 from typing import Literal
 
@@ -7,10 +8,13 @@ import click
 
 from backends.urls import check_url
 from router import entry, sns
+from router.board import MOST_WORKERS
 from router.cli import options
-from router.cli.errors import told
+from router.cli.errors import Ends, told
+from router.order import Ready
 from router.settings import DEFAULT_PORT, Settings, environment
 from router.sources import unproved
+from router.supervise import WorkersFailed, supervise
 
 
 def _who_is_told(
@@ -56,6 +60,13 @@ def _who_is_told(
     help="Webhook (by POST) or SNS topic that is told when a budget reaches a threshold.",
 )
 @options.router_on
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    default=1,
+    show_default=True,
+    help="Processes that serve; one for each core that the router may use.",
+)
 def command(
     fleets: Path | None,
     policy: Path | None,
@@ -68,6 +79,7 @@ def command(
     calibration: Path | None,
     alerts: str | None,
     router_on: str,
+    workers: int,
 ) -> None:
     """Start the router and serve until it is stopped."""
     settings = Settings(
@@ -84,16 +96,50 @@ def command(
         router_on,
         environment(),
     )
+    if workers == 1:
+        _serve(settings)
+    else:
+        _supervise(settings, workers)
+
+
+def _serve(settings: Settings) -> None:
+    """Serve in this process."""
     with told():
         app = entry.build(settings)
-        sock = entry.listen(host, port)
+        sock = entry.listen(settings.host, settings.port)
     world = app.runtime.generation.world
-    running, lacking = world.policy, unproved(app.sources, world)
-    if lacking is not None:
-        click.echo(f"warning: {lacking}", err=True)
+    running = world.policy
+    ready = Ready(f"{running.name} {running.hash}", unproved(app.sources, world))
+    _warn(ready)
+    entry.serve(app, sock, lambda: _hello(sock, ready))
 
-    def announce() -> None:
-        where = entry.address(sock)
-        click.echo(f"sluice listens on {where} (policy {running.name} {running.hash})")
 
-    entry.serve(app, sock, announce)
+def _supervise(settings: Settings, workers: int) -> None:
+    """Serve in that many processes of which this one is the parent."""
+    with told():
+        sock = entry.listen(settings.host, settings.port)
+
+    def announce(ready: Ready) -> None:
+        _warn(ready)
+        _hello(sock, ready)
+
+    try:
+        supervise(
+            settings,
+            sock,
+            workers,
+            entry.DRAIN_S,
+            announce,
+            lambda told: click.echo(told, err=True),
+        )
+    except WorkersFailed as exc:
+        raise Ends(str(exc), exc.exit_code) from None
+
+
+def _warn(ready: Ready) -> None:
+    if ready.warning is not None:
+        click.echo(f"warning: {ready.warning}", err=True)
+
+
+def _hello(sock: socket.socket, ready: Ready) -> None:
+    click.echo(f"sluice listens on {entry.address(sock)} (policy {ready.policy})")

@@ -1,9 +1,12 @@
 """The parent of a router's workers: it binds, starts them, starts one again that died, and ends
 with them. It serves no request, so that nothing which a request can do ends it.
 
-Workers are new processes, not forks: of threads, SQLite and event loops nothing is inherited but
-the listening socket and the board. All accept from one queue, so that what waits there outlives any
-of them. They lead their own process group: a terminal's Ctrl-C is the parent's to hand on.
+Workers are new processes, not forks: of threads, SQLite and event loops nothing is inherited but a
+socket and the board. They lead their own process group: a terminal's Ctrl-C is the parent's to hand
+on.
+
+Each worker has its own queue of the one port (SO_REUSEPORT), into which the kernel deals new
+connections evenly. It listens when it can serve, and no longer than it lives.
 """
 
 import asyncio
@@ -16,7 +19,6 @@ import tempfile
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -39,27 +41,26 @@ class WorkersFailed(Exception):  # noqa: N818  (what it says)
         self.exit_code = exit_code
 
 
-@dataclass(slots=True)
-class _Worker:
-    process: Process
-    began_s: float
-
-
 class Supervisor:
     """`say` is told of workers that die. Time is monotonic."""
 
     def __init__(
         self,
-        order: Callable[[int], Order],
+        order: Callable[[int, socket.socket], Order],
+        port: "SharedPort",
         board: Board,
         environment: Mapping[str, str],
+        drain_s: int,
         say: Callable[[str], None],
     ) -> None:
         self._order = order
+        self._port = port
         self._board = board
         self._environment = environment
+        self._drain_s = drain_s
         self._say = say
-        self._running: dict[int, _Worker] = {}
+        self._running: dict[int, Process] = {}
+        self._began_s: dict[int, float] = {}
         self._ending = asyncio.Event()
 
     async def run(self, workers: int, announce: Callable[[Ready], None]) -> None:
@@ -79,28 +80,23 @@ class Supervisor:
             await asyncio.gather(*(self._tend(slot) for slot in list(self._running)))
         finally:
             self._pass_on(signal.SIGTERM)
-            await asyncio.gather(*(worker.process.wait() for worker in self._running.values()))
+            await asyncio.gather(*(worker.wait() for worker in self._running.values()))
 
     async def _start(self, slot: int) -> Ready | None:
         """Start a worker and wait until it listens; None: the router ends. Raises WorkersFailed."""
         if self._ending.is_set():
             return None
-        order = self._order(slot)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "router.cli.worker"),
-            stdin=PIPE,
-            stdout=PIPE,
-            env={**self._environment, METRICS: str(order.metrics)},
-            pass_fds=(order.listen, order.board),
-            process_group=0,
-        )
+        self._began_s[slot] = time.monotonic()
+        try:
+            process = await self._spawn(slot)
+        except OSError as exc:
+            raise WorkersFailed(f"a worker can't be started: {exc.strerror}") from None
+        self._running[slot] = process
         assert process.stdin is not None
         assert process.stdout is not None
-        self._running[slot] = _Worker(process, time.monotonic())
         if self._ending.is_set():
             process.terminate()
         with contextlib.suppress(ConnectionError):  # it is dead: that is told below
-            process.stdin.write(to_line(order))
             await process.stdin.drain()
         answer = answer_of(await process.stdout.readline())
         if isinstance(answer, Ready):
@@ -112,19 +108,34 @@ class Supervisor:
             raise WorkersFailed(f"a worker {_how(code)} before it listened")
         raise WorkersFailed(answer.message, answer.exit_code)
 
+    async def _spawn(self, slot: int) -> Process:
+        with self._port.another() as sock:
+            order = self._order(slot, sock)
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "router.cli.worker"),
+                stdin=PIPE,
+                stdout=PIPE,
+                env={**self._environment, METRICS: str(order.metrics)},
+                pass_fds=(order.listen, order.board),
+                process_group=0,
+            )
+        assert process.stdin is not None
+        process.stdin.write(to_line(order))
+        return process
+
     async def _tend(self, slot: int) -> None:
         """Start the worker again whenever it dies, until the router ends."""
         deaths = 0
         while True:
-            worker = self._running[slot]
-            code = await worker.process.wait()
+            process = self._running[slot]
+            code = await process.wait()
             self._board.clear(slot)
             if self._ending.is_set():
                 return
-            deaths = 1 if time.monotonic() - worker.began_s > SOUND_AFTER_S else deaths + 1
+            deaths = 1 if time.monotonic() - self._began_s[slot] > SOUND_AFTER_S else deaths + 1
             wait_s = min(MOST_WAIT_S, FIRST_WAIT_S * 2 ** (deaths - 2)) if deaths > 1 else 0.0
             self._say(
-                f"worker {slot} (process {worker.process.pid}) {_how(code)}; "
+                f"worker {slot} (process {process.pid}) {_how(code)}; "
                 + (f"it is started again in {wait_s:.0f} s" if wait_s else "it is started again")
             )
             with contextlib.suppress(TimeoutError):
@@ -138,42 +149,58 @@ class Supervisor:
         """End the workers; a second SIGINT lets them drop what still runs."""
         again = self._ending.is_set()
         if not again:
-            drain_s = self._order(0).drain_s
-            asyncio.get_running_loop().call_later(drain_s + KILL_AFTER_S, self._kill)
+            asyncio.get_running_loop().call_later(self._drain_s + KILL_AFTER_S, self._kill)
         self._ending.set()
         for worker in self._running.values():
-            if worker.process.returncode is None:
+            if worker.returncode is None:
                 sent = signal.SIGINT if again and number == signal.SIGINT else signal.SIGTERM
-                worker.process.send_signal(sent)
+                worker.send_signal(sent)
 
     def _kill(self) -> None:
         for worker in self._running.values():
-            if worker.process.returncode is None:
-                worker.process.kill()
+            if worker.returncode is None:
+                worker.kill()
+
+
+class SharedPort:
+    """A port that is kept as long as this is open, whoever of the workers listens."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        """Take the port over from a socket that has it alone: so nobody else was there before."""
+        self._family, self._address = listening.family, listening.getsockname()
+        listening.close()
+        self.sock = self.another()
+
+    def another(self) -> socket.socket:
+        """Return one more socket of the port, which doesn't listen yet. Raises OSError."""
+        sock = socket.socket(self._family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(self._address)
+        sock.setblocking(False)
+        return sock
 
 
 def supervise(
     settings: Settings,
-    sock: socket.socket,
+    port: SharedPort,
     workers: int,
     drain_s: int,
     announce: Callable[[Ready], None],
     say: Callable[[str], None],
 ) -> None:
-    """Run so many workers on this socket until the router is stopped. Raises WorkersFailed."""
+    """Run so many workers on this port until the router is stopped. Raises WorkersFailed."""
     board = create(workers)
     metrics = Path(tempfile.mkdtemp(prefix="sluice-metrics-"))
 
-    def order(slot: int) -> Order:
+    def order(slot: int, sock: socket.socket) -> Order:
         return Order(settings, slot, workers, sock.fileno(), board.fd, metrics, drain_s)
 
-    async def run() -> None:
-        await Supervisor(order, board, settings.environment, say).run(workers, announce)
-
+    supervisor = Supervisor(order, port, board, settings.environment, drain_s, say)
     try:
-        asyncio.run(run())
+        asyncio.run(supervisor.run(workers, announce))
     finally:
-        sock.close()
+        port.sock.close()
         shutil.rmtree(metrics, ignore_errors=True)
 
 

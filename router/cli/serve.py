@@ -14,7 +14,7 @@ from router.cli.errors import Ends, told
 from router.order import Ready
 from router.settings import DEFAULT_PORT, Settings, environment
 from router.sources import unproved
-from router.supervise import WorkersFailed, supervise
+from router.supervise import SharedPort, WorkersFailed, supervise
 
 
 def _who_is_told(
@@ -25,6 +25,19 @@ def _who_is_told(
         if objection is not None:
             raise click.BadParameter(objection)
     return where
+
+
+class Workers(click.IntRange):
+    def __init__(self) -> None:
+        super().__init__(1, MOST_WORKERS)
+
+    def convert(self, value: int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            found: int = super().convert(value, param, ctx)
+        except click.BadParameter:
+            valid = f"valid: 1 to {MOST_WORKERS}, one for each core it may use"
+            self.fail(f"`{str(value)[:20]}` is no number of workers ({valid})", param, ctx)
+        return found
 
 
 @click.command("serve")
@@ -62,7 +75,7 @@ def _who_is_told(
 @options.router_on
 @click.option(
     "--workers",
-    type=click.IntRange(1, MOST_WORKERS),
+    type=Workers(),
     default=1,
     show_default=True,
     help="Processes that serve; one for each core that the router may use.",
@@ -117,21 +130,17 @@ def _serve(settings: Settings) -> None:
 def _supervise(settings: Settings, workers: int) -> None:
     """Serve in that many processes of which this one is the parent."""
     with told():
-        sock = entry.listen(settings.host, settings.port)
+        port = SharedPort(entry.listen(settings.host, settings.port))
 
     def announce(ready: Ready) -> None:
         _warn(ready)
-        _hello(sock, ready)
+        _hello(port.sock, ready)
+
+    def say(told: str) -> None:
+        click.echo(told, err=True)
 
     try:
-        supervise(
-            settings,
-            sock,
-            workers,
-            entry.DRAIN_S,
-            announce,
-            lambda told: click.echo(told, err=True),
-        )
+        supervise(settings, port, workers, entry.DRAIN_S, announce, say)
     except WorkersFailed as exc:
         raise Ends(str(exc), exc.exit_code) from None
 

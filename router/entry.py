@@ -40,6 +40,7 @@ from router.treasury import Treasury
 from router.waking import Wakes
 
 LEDGER_WAIT_S = 0.25  # a request's, for a ledger that another process holds: all others wait too
+SIBLINGS_WAIT_S = 1.0  # where siblings hold it by turns, and more often
 DRAIN_S = 30  # how long running answers may take to end after SIGTERM
 BACKLOG = 2048
 GC_THRESHOLD = 20_000  # new containers before the collector looks for cycles; Python's 700 is small
@@ -79,7 +80,8 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         environment=settings.environment,
         circuits=fleets,
     )
-    ledger = open_ledger(settings.ledger, settings.state, settings.environment, LEDGER_WAIT_S)
+    wait_s = LEDGER_WAIT_S if shared is None else SIBLINGS_WAIT_S
+    ledger = open_ledger(settings.ledger, settings.state, settings.environment, wait_s)
     alerts = Alerts(None if settings.alerts is None else target_of(settings.alerts))
     treasury = Treasury(ledger, time.time, alerts, runtime.metrics.unsettled.inc)
     treasury.adopt(world.policy)

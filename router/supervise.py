@@ -11,6 +11,8 @@ connections evenly. It listens when it can serve, and no longer than it lives.
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import shutil
 import signal
 import socket
@@ -18,7 +20,7 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +32,7 @@ FIRST_WAIT_S: Final = 1.0  # before a worker is started that died a second time;
 MOST_WAIT_S: Final = 30.0
 SOUND_AFTER_S: Final = 60.0  # a worker that lived so long died for the first time
 KILL_AFTER_S: Final = 15.0  # beyond the time to drain
+COUNTS: Final = "workers-"  # a folder of the state's, while the router runs
 METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"  # where prometheus_client looks for it
 
 
@@ -42,20 +45,22 @@ class WorkersFailed(Exception):  # noqa: N818  (what it says)
 
 
 class Supervisor:
-    """`say` is told of workers that die. Time is monotonic."""
+    """`say` is told of workers that die. `shared`: the board, and the descriptor that says that the
+    folder of counts is in use.
+    """
 
     def __init__(
         self,
         order: Callable[[int, socket.socket], Order],
         port: "SharedPort",
-        board: Board,
+        shared: tuple[Board, int],
         environment: Mapping[str, str],
         drain_s: int,
         say: Callable[[str], None],
     ) -> None:
         self._order = order
         self._port = port
-        self._board = board
+        self._board, self._in_use = shared
         self._environment = environment
         self._drain_s = drain_s
         self._say = say
@@ -116,7 +121,7 @@ class Supervisor:
                 stdin=PIPE,
                 stdout=PIPE,
                 env={**self._environment, METRICS: str(order.metrics)},
-                pass_fds=(order.listen, order.board),
+                pass_fds=(order.listen, order.board, self._in_use),
                 process_group=0,
             )
         assert process.stdin is not None
@@ -191,17 +196,42 @@ def supervise(
 ) -> None:
     """Run so many workers on this port until the router is stopped. Raises WorkersFailed."""
     board = create(workers)
-    metrics = Path(tempfile.mkdtemp(prefix="sluice-metrics-"))
+    with counts_folder(settings.state) as (metrics, in_use):
 
-    def order(slot: int, sock: socket.socket) -> Order:
-        return Order(settings, slot, workers, sock.fileno(), board.fd, metrics, drain_s)
+        def order(slot: int, sock: socket.socket) -> Order:
+            return Order(settings, slot, workers, sock.fileno(), board.fd, metrics, drain_s)
 
-    supervisor = Supervisor(order, port, board, settings.environment, drain_s, say)
+        supervisor = Supervisor(order, port, (board, in_use), settings.environment, drain_s, say)
+        try:
+            asyncio.run(supervisor.run(workers, announce))
+        finally:
+            port.sock.close()
+
+
+@contextlib.contextmanager
+def counts_folder(state: Path) -> Iterator[tuple[Path, int]]:
+    """Make the folder where workers count, and remove those that nobody uses any more.
+
+    It is in use as long as the descriptor is open anywhere, so each worker has it too.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    for old in state.glob(f"{COUNTS}*"):
+        held = os.open(old, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(old, ignore_errors=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(held)
+    folder = Path(tempfile.mkdtemp(prefix=COUNTS, dir=state)).absolute()
+    in_use = os.open(folder, os.O_RDONLY)
+    fcntl.flock(in_use, fcntl.LOCK_EX)
     try:
-        asyncio.run(supervisor.run(workers, announce))
+        yield folder, in_use
     finally:
-        port.sock.close()
-        shutil.rmtree(metrics, ignore_errors=True)
+        os.close(in_use)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _how(code: int) -> str:

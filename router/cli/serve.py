@@ -136,11 +136,12 @@ def _supervise(settings: Settings, workers: int) -> None:
         _warn(ready)
         _hello(port.sock, ready)
 
-    def say(told: str) -> None:
-        click.echo(told, err=True)
+    def say(line: str) -> None:
+        click.echo(line, err=True)
 
     try:
-        supervise(settings, port, workers, entry.DRAIN_S, announce, say)
+        with told():
+            supervise(settings, port, workers, entry.DRAIN_S, announce, say)
     except WorkersFailed as exc:
         raise Ends(str(exc), exc.exit_code) from None
 

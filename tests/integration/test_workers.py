@@ -541,7 +541,7 @@ def test_a_signal_lets_the_streams_of_all_workers_end_whole(start_router, upstre
 
 def folders_of(pids):
     """Return where these processes count."""
-    return {Path(at) for pid in pids for at in re.findall(r"\S+/sluice-metrics-\w+", maps(pid))}
+    return {Path(at) for pid in pids for at in re.findall(r"\S+/workers-\w+", maps(pid))}
 
 
 def maps(pid):
@@ -615,6 +615,19 @@ def test_workers_listen_on_ipv6_without_keys(tmp_path, upstream):
         assert url.startswith("http://[::1]:")
         found = {httpx.post(f"{url}/v1/chat/completions", json=ASKED).status_code for _ in range(8)}
         assert found == {200}
+
+
+def test_what_a_killed_router_left_of_its_counts_is_removed_by_the_next(start_router, upstream):
+    router = start_router(one(upstream), policy(), "--workers", "2")
+    (mine,) = router.state.glob("workers-*")
+    for pid in (router.process.pid, *pids_of(router)):
+        os.kill(pid, signal.SIGKILL)
+    router.process.wait()
+    assert mine.exists()
+    given = ("--state", router.state, "--port", "0", "--workers", "2")
+    (router.state / "policy.yaml").write_text("rules: 7\n")
+    assert sluice("serve", *given, "--policy", router.state / "policy.yaml").returncode == 3
+    assert not list(router.state.glob("workers-*"))
 
 
 def test_a_worker_without_a_parent_says_who_starts_it():

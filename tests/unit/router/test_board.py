@@ -200,11 +200,13 @@ def test_a_minute_is_shared_and_refills_for_all(parent):
     assert admitted(two, [PER_MINUTE], 10.1) is None
 
 
-def test_a_clock_that_was_read_before_the_others_takes_nothing_back(parent):
+def test_a_clock_that_was_read_before_the_others_gives_and_takes_nothing(parent):
     one, two = both(parent)
     assert all(admitted(one, [PER_MINUTE], 100.0) for _ in range(5))
-    assert admitted(two, [PER_MINUTE], 99.9)
+    assert admitted(two, [PER_MINUTE], 80.0)
     assert admitted(one, [PER_MINUTE], 100.0) is None
+    assert admitted(one, [PER_MINUTE], 110.1)
+    assert admitted(one, [PER_MINUTE], 110.1) is None
 
 
 def test_what_a_dead_worker_ran_is_no_longer_counted(parent):
@@ -294,8 +296,10 @@ from router.errors import Refusal
 from router.rates import Limit, Rates
 fd, slot, times = map(int, sys.argv[1:])
 rates = Rates(BoardBuckets(Board(fd, 4, slot)))
-limits = [Limit(None, "key=x", "requests", 1000), Limit(None, "key=x", "concurrent", 3)]
-got = most = 0
+limits = [Limit(None, "key=x", "requests", 20000), Limit(None, "key=x", "concurrent", 3)]
+got = 0
+print("ready", flush=True)
+sys.stdin.readline()
 for _ in range(times):
     try:
         admitted = rates.admit(limits, 0, 0.0)
@@ -304,7 +308,7 @@ for _ in range(times):
     got += 1
     rates.end(admitted, 0, 0.0)
 print(got, flush=True)
-if times > 10000:
+if times > 20000:
     while True:
         try:
             rates.end(rates.admit(limits[1:], 0, 0.0), 0, 0.0)
@@ -315,13 +319,19 @@ if times > 10000:
 
 def work(board, slot, times):
     command = [sys.executable, "-c", WORK, str(board.fd), str(slot), str(times)]
-    return subprocess.Popen(command, pass_fds=[board.fd], stdout=subprocess.PIPE, text=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, pass_fds=[board.fd], **pipes)
 
 
 def test_processes_at_once_take_together_what_there_is_to_the_last():
     board = create(4)
-    running = [work(board, slot, 2000) for slot in range(4)]
-    assert sum(int(each.communicate()[0]) for each in running) == 1000
+    running = [work(board, slot, 8000) for slot in range(4)]
+    for each in running:
+        assert each.stdout.readline() == "ready\n"
+    for each in running:
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    assert sum(int(each.communicate()[0]) for each in running) == 20000
     assert not any(board.running)
     os.close(board.fd)
 
@@ -329,11 +339,12 @@ def test_processes_at_once_take_together_what_there_is_to_the_last():
 def test_a_process_that_is_killed_while_it_holds_the_lock_stops_nobody():
     board = create(4)
     for _ in range(5):
-        each = work(board, 1, 20000)
-        each.stdout.readline()
-        each.send_signal(signal.SIGKILL)
-        each.wait()
-        each.stdout.close()
+        with work(board, 1, 20001) as each:
+            each.stdin.write("go\n")
+            each.stdin.flush()
+            assert each.stdout.readline() == "ready\n"
+            each.stdout.readline()
+            each.send_signal(signal.SIGKILL)
         board.clear(1)
         assert not any(board.running)
     rates = Rates(BoardBuckets(Board(board.fd, 4, 0)))

@@ -1,7 +1,7 @@
 """Requests a second of one router process and of two workers, in turn within one run.
 
-Upstream and clients share the machine's cores with the router, so the ratio is what this machine
-has to give, not what two workers could do; it says so. `make bench` runs it.
+The upstream and the client take their part of the same cores, so the ratio says what this machine
+has to give; the CPU of a request says what sharing costs. `make bench` runs it.
 """
 
 import asyncio
@@ -15,15 +15,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench import FLEETS, PROMPTS, process
+from bench import FLEETS, PROMPTS, cpu_s, process
 
 from backends.http1 import Client
+from router.settings import cores
 
 ROUNDS, SECONDS, CONNECTIONS = 6, 2.0, 32
 
 
+Router = tuple[str, dict[str, str], int]
+"""Its url, the headers that open it, and its process."""
+
+
 @contextmanager
-def router(fleets: Path, workers: int) -> Iterator[tuple[str, dict[str, str], int]]:
+def router(fleets: Path, workers: int) -> Iterator[Router]:
     state = Path(tempfile.mkdtemp())
     key = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "router.cli", "keys", "create", "--tenant", "b", "--state", state],
@@ -38,8 +43,8 @@ def router(fleets: Path, workers: int) -> Iterator[tuple[str, dict[str, str], in
         yield f"{url}/v1", {"authorization": f"Bearer {key}"}, running.pid
 
 
-async def rate(url: str, headers: dict[str, str], body: bytes) -> float:
-    """Return the requests a second over CONNECTIONS connections, each new."""
+async def load(url: str, headers: dict[str, str], body: bytes) -> int:
+    """Return the requests that were answered in SECONDS over CONNECTIONS connections, all new."""
     client = Client(url, headers)
     ends_s = time.perf_counter() + SECONDS
     done = 0
@@ -54,27 +59,32 @@ async def rate(url: str, headers: dict[str, str], body: bytes) -> float:
 
     await asyncio.gather(*(ask() for _ in range(CONNECTIONS)))
     await client.aclose()
-    return done / SECONDS
+    return done
 
 
-def children(pid: int) -> list[int]:
-    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def spent_s(pid: int) -> float:
+    """Return the CPU of a router, its workers' included."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return cpu_s(pid) + sum(cpu_s(int(child)) for child in children)
 
 
-async def compare(
-    one: tuple[str, dict[str, str], int], two: tuple[str, dict[str, str], int]
-) -> None:
+async def compare(routers: list[Router]) -> None:
     for stream in (False, True):
         messages = [{"role": "user", "content": PROMPTS["English, 200 bytes"]}]
         said = {"model": "auto", "stream": stream, "messages": messages}
         body = json.dumps(said, separators=(",", ":")).encode()
-        found: dict[str, list[float]] = {"1": [], "2": []}
+        done: list[list[int]] = [[] for _ in routers]
+        cpu = [0.0 for _ in routers]
         for _ in range(ROUNDS):
-            found["1"].append(await rate(*one[:2], body))
-            found["2"].append(await rate(*two[:2], body))
-        a, b = statistics.median(found["1"]), statistics.median(found["2"])
+            for i, (url, headers, pid) in enumerate(routers):
+                before = spent_s(pid)
+                done[i].append(await load(url, headers, body))
+                cpu[i] += spent_s(pid) - before
+        one, two = (statistics.median(each) / SECONDS for each in done)
+        each = [seconds / sum(n) * 1e6 for seconds, n in zip(cpu, done, strict=True)]
         what = "streams of 50" if stream else "plain"
-        print(f"  {what:<16}{a:9.0f}/s{b:9.0f}/s  x{b / a:.2f}")
+        print(f"  {what:<16}{one:9.0f}/s{two:11.0f}/s   x{two / one:.2f}", end="")
+        print(f"{each[0]:12.0f} us{each[1]:9.0f} us")
 
 
 def main() -> None:
@@ -85,11 +95,11 @@ def main() -> None:
         assert upstream.stdout is not None
         fleets = Path(tempfile.mkdtemp()) / "fleets.yaml"
         fleets.write_text(FLEETS.replace("PORT", upstream.stdout.readline().strip()), "utf-8")
-        one = running.enter_context(router(fleets, 1))
-        two = running.enter_context(router(fleets, 2))
-        print(f"\n{CONNECTIONS} connections, {ROUNDS} rounds of {SECONDS:.0f} s in turn")
-        print(f"  {'':<16}{'1 process':>11}{'2 workers':>11}")
-        asyncio.run(compare(one, two))
+        routers = [running.enter_context(router(fleets, workers)) for workers in (1, 2)]
+        print(f"\none process and two workers, {CONNECTIONS} connections, on {cores()} cores that")
+        print(f"client and upstream share; {ROUNDS} rounds of {SECONDS:.0f} s, in turn")
+        print(f"  {'':<16}{'1 process':>11}{'2 workers':>13}{'CPU/request: 1':>24}{'2':>12}")
+        asyncio.run(compare(routers))
 
 
 if __name__ == "__main__":

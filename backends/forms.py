@@ -12,6 +12,9 @@ _COUNT = {"type": "integer", "minimum": 0}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _MARK = {"enum": ["measured", "stated", "estimated", "assumed"]}
 _DATE = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$", "description": "a date (YYYY-MM-DD)"}
+API_KEY = (  # a variable, or a secret and its field
+    r"^\$\{(?:env:([A-Za-z_][A-Za-z0-9_]*)|secret:([A-Za-z0-9/_+=.@:-]+)(?:#([!-|~]+))?)\}$"
+)
 _CURRENCY = {"type": "string", "pattern": "^[A-Z]{3}$", "description": "a currency as CNY"}
 ENGINES = ["llama.cpp", "ollama", "vllm", "vllm-neuron", "sglang", "sagemaker", "emulated"]
 KINDS = ["openai_http", "sagemaker", "emulated"]
@@ -75,8 +78,9 @@ _FLEET = _object(
     api_key={
         "type": "string",
         "writeOnly": True,  # a key that stands here in clear is not repeated in the message
-        "pattern": r"^\$\{env:[A-Za-z_][A-Za-z0-9_]*\}$",
-        "description": "a reference of the form ${env:NAME} (keys don't belong in this file)",
+        "pattern": API_KEY,
+        "description": "${env:NAME}, ${secret:NAME} or ${secret:NAME#field} of AWS Secrets "
+        "Manager (keys don't belong in this file)",
     },
     instance=_NAME,
     region=_NAME,

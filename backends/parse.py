@@ -18,7 +18,7 @@ from backends import (
     parse_sagemaker,
     router_cost,
 )
-from backends.catalogue import Catalogue, Fleet, Model, Replicas
+from backends.catalogue import Catalogue, Fleet, KeyRef, Model, Replicas
 from backends.content_hash import content_hash
 from backends.library import Library
 from backends.prices import Price, PriceBook
@@ -239,7 +239,6 @@ def _fleet(
     replicas = row["replicas"]
     least = replicas.get("min", 0)
     wake = row.get("wake", {})
-    key = re.fullmatch(r"\$\{env:(\w+)\}", row.get("api_key", ""))
     return Fleet(
         id=row["id"],
         model=model,
@@ -261,14 +260,23 @@ def _fleet(
         profile=shelf.profiles[row["profile"]] if "profile" in row else None,
         host_share=row.get("host_share", 1.0),
         fallback_usd_per_mtok=row.get("fallback_usd_per_mtok"),
-        api_key_env=key[1] if key else None,
-        api_key_at=f"{document.name}:{document.line('fleets', i, 'api_key')}",
+        api_key=_key(row, f"{document.name}:{document.line('fleets', i, 'api_key')}"),
         context_tokens=min(row.get("context_tokens", model.context_tokens), model.context_tokens),
         marks=(*row.get("marks", ()), *(("emulated",) if row["kind"] == "emulated" else ())),
         wake_seconds=wake.get("seconds"),
         min_run_seconds=wake.get("min_run_seconds"),
         tranches=tranches,
         sagemaker=parse_sagemaker.target(row),
+    )
+
+
+def _key(row: Mapping[str, Any], at: str) -> KeyRef | None:
+    found = re.match(forms.API_KEY, row.get("api_key", ""))
+    if found is None:
+        return None
+    variable, secret, json_field = found.groups()
+    return (
+        KeyRef("env", variable, None, at) if variable else KeyRef("secret", secret, json_field, at)
     )
 
 

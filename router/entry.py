@@ -24,6 +24,7 @@ from router.board_rates import BoardBuckets
 from router.classify import judge_by
 from router.faults import CannotListen, MissingPart, Unsafe
 from router.feedback import Feedback
+from router.fleet_keys import fleet_keys
 from router.keeper import Keeper
 from router.keys import KeyStore
 from router.labels import Labels
@@ -70,10 +71,11 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         settings.state, settings.fleets, settings.policy, settings.router_on, bool(counts)
     )
     world = sources.load()
+    keys = fleet_keys([on.fleet for on in world.fleets], settings.environment)
     keep_versions(settings.state, world)
     fleets = None if shared is None else BoardFleets(shared.board)
     runtime = Runtime(
-        generation=generation(world, settings.environment, circuits=fleets),
+        generation=generation(world, keys, circuits=fleets),
         metrics=Metrics(None if shared is None else shared.metrics),
         receipts=Receipts(settings.state),
         clock=time.monotonic,  # one for all processes of a machine, as what is shared needs it

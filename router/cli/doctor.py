@@ -3,7 +3,7 @@
 import asyncio
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,7 +27,8 @@ from router.cli import options
 from router.cli.errors import FAILED
 from router.cli.finding import Finding
 from router.cli.found import objections, server_of, summary
-from router.faults import MissingPart
+from router.faults import MissingKey, MissingPart
+from router.fleet_keys import fleet_keys
 from router.runtime import endpoint, opened
 from router.settings import cache_dir, environment
 from router.sources import Sources, unproved
@@ -134,19 +135,20 @@ async def _fleets(world: World, *, embedded: bool) -> list[Finding]:
     probes = [
         _invoked(on.fleet, on.fleet.sagemaker)
         if on.fleet.sagemaker is not None
-        else _fleet(on.fleet, env.get(on.fleet.api_key_env or ""), advice)
+        else _fleet(on.fleet, env, advice)
         for on in world.fleets
     ]
     return [finding for found in await asyncio.gather(*probes) for finding in found]
 
 
-async def _fleet(fleet: Fleet, key: str | None, advice: str) -> list[Finding]:
+async def _fleet(fleet: Fleet, env: Mapping[str, str], advice: str) -> list[Finding]:
     """Ask every url of the fleet what it is. `advice`: what to do where one doesn't answer."""
     what = f"fleet {fleet.id}"
-    if fleet.api_key_env and not key:
-        said = f"the environment variable `{fleet.api_key_env}` is not set"
-        return [Finding(what, "failed", said, "set it to the fleet's API key")]
-    headers = bearer(key or None)
+    try:
+        keys = await asyncio.to_thread(fleet_keys, [fleet], env)
+    except (MissingKey, MissingPart) as exc:
+        return [Finding(what, "failed", str(exc), "put the fleet's API key there")]
+    headers = bearer(keys.get(fleet.id))
     found = await asyncio.gather(*(server_of(fleet, url, headers) for url in fleet.urls))
     findings: list[Finding] = []
     for each in found:
@@ -164,7 +166,7 @@ async def _invoked(fleet: Fleet, target: SageMakerTarget) -> list[Finding]:
     """
     what, where = f"fleet {fleet.id}", f"{fleet.urls[0]}, endpoint {target.endpoint}"
     try:
-        backend = opened(fleet, endpoint(fleet, {}))
+        backend = opened(fleet, endpoint(fleet, None))
     except MissingPart as exc:
         return [Finding(what, "failed", str(exc))]
     try:

@@ -9,7 +9,7 @@ import yaml
 import yamlfile
 from backends import files, parse, parse_sagemaker
 from backends.base import SageMakerTarget
-from backends.catalogue import ready
+from backends.catalogue import KeyRef, ready
 from backends.parse import Source
 from backends.points import Quantiles
 
@@ -72,7 +72,7 @@ def test_a_machine_that_is_in_no_book_has_an_unknown_price():
 
 def test_a_key_is_a_reference_and_never_a_value():
     fleet = read(GOOD + "    api_key: ${env:VLLM_KEY}\n").fleets[0]
-    assert fleet.api_key_env == "VLLM_KEY"
+    assert fleet.api_key == KeyRef("env", "VLLM_KEY", None, "f.yaml:15")
     (said,) = problems(GOOD + "    api_key: sk-secret-value\n")
     assert "${env:NAME}" in said
     assert said.startswith("f.yaml:15:")
@@ -170,7 +170,7 @@ def test_a_wrong_url_of_several_is_told_with_its_own_line():
 
 
 def test_a_key_is_told_with_its_line_where_it_is_missing():
-    assert read(GOOD + "    api_key: ${env:VLLM_KEY}\n").fleets[0].api_key_at == "f.yaml:15"
+    assert read(GOOD + "    api_key: ${env:VLLM_KEY}\n").fleets[0].api_key.at == "f.yaml:15"
 
 
 def test_emulated_fleets_are_marked():

@@ -35,8 +35,8 @@ class Generation:
 
 @dataclass(slots=True)
 class Runtime:
-    """`clock` is monotonic, in seconds; `environment` is where keys of fleets are; through `circuits`
-    workers share what they know of fleets.
+    """`clock` is monotonic, in seconds; `environment` is where keys of fleets are; through
+    `circuits` workers share what they know of fleets.
     """
 
     generation: Generation

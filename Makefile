@@ -38,6 +38,7 @@ bench: setup ## Print where the microseconds go, and the ratio to a direct call
 	@$(BIN)/python tools/bench_client.py
 	@$(BIN)/python tools/bench_ledger.py
 	@$(BIN)/python tools/bench_failover.py
+	@$(BIN)/python tools/bench_workers.py
 
 prove-ledger: setup ## Try to make the ledger wrong: storms, kills, full disks; print violations
 	@$(BIN)/python tools/prove_ledger.py

@@ -70,9 +70,7 @@ class Admission:
 
     def __post_init__(self) -> None:
         self._line = Line(self.most)
-
-    def waiting(self, urgency: int) -> int:
-        return self._line.waiting(urgency)
+        self._show()
 
     def freed(self, fleet: str) -> None:
         """Call those whose turn it is, as many as there are places."""
@@ -148,6 +146,7 @@ class Admission:
         last = one if self._closed else self._line.join(one)
         if last is not None:
             last.called.set_result(False)
+        self._show()
         self._look_later()
         try:
             came = await called
@@ -155,6 +154,8 @@ class Admission:
             self._line.leave(one)
             self.give_up(place)
             raise
+        finally:
+            self._show()
         if self._closed and not came:
             self._turned_away("shutdown")
             raise shutting_down()
@@ -176,6 +177,10 @@ class Admission:
         self._looking = None
         self.look()
         self._look_later()
+
+    def _show(self) -> None:
+        for name, urgency in URGENCY.items():
+            self.metrics.waiting.labels(name).set(self._line.waiting(urgency))
 
     def _turned_away(self, why: str) -> None:
         self.metrics.turned_away.labels(why).inc()

@@ -38,7 +38,6 @@ from router.http import Headers, Http, HungUp, Receive, Scope, Send
 from router.identity import NOBODY, Key
 from router.keeper import Keeper
 from router.ledger.port import Once
-from router.line import CLASSES
 from router.metrics import CONTENT_TYPE
 from router.prober import Prober
 from router.rates import Limit, Rates, expected_tokens, limits_of
@@ -387,8 +386,6 @@ class App:
         loads = generation.tracker.loads(now_s)
         tracker = generation.tracker
         metrics.forget_loads()
-        for urgency, name in enumerate(CLASSES):
-            metrics.waiting.labels(name).set(self.admission.waiting(urgency))
         for on, load in zip(generation.world.fleets, loads, strict=True):
             name = on.fleet.id
             metrics.show(name, tracker.in_flight(name), load, tracker.seen(name, now_s))

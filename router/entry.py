@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +21,9 @@ from router.app import App
 from router.auth import Auth, File
 from router.auth.config import parse as parse_auth
 from router.auth.rules import AuthConfig
+from router.board import Board
+from router.board_fleets import BoardFleets
+from router.board_rates import BoardBuckets
 from router.classify import judge_by
 from router.doors import Doors
 from router.faults import CannotListen, MissingPart, Unsafe
@@ -35,19 +39,31 @@ from router.record import Receipts, keep_versions
 from router.runtime import Runtime, generation
 from router.settings import Settings, is_loopback
 from router.shadow import Shadow
+from router.siblings import MINE
 from router.store import open_ledger
 from router.treasury import Treasury
 from router.waking import Wakes
 
 LEDGER_WAIT_S = 0.25  # a request's, for a ledger that another process holds: all others wait too
-DRAIN_S = 25  # for running answers after SIGTERM; ECS and Kubernetes kill after 30 s
+SIBLINGS_WAIT_S = 1.0  # where siblings hold it by turns, and more often
 CUT_S = 3  # for those that are cut off then, to be told and charged
 BACKLOG = 2048
 GC_THRESHOLD = 20_000  # new containers before the collector looks for cycles; Python's 700 is small
 
 
-def build(settings: Settings) -> App:
-    """Build the app; raise yamlfile.Invalid, OSError, LedgerUnavailable or one of router.faults."""
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a worker shares with the others of its router. `metrics`: the folder of their counts."""
+
+    board: Board
+    metrics: Path
+
+
+def build(settings: Settings, shared: Shared | None = None) -> App:
+    """Build the app; raise yamlfile.Invalid, OSError, LedgerUnavailable or one of router.faults.
+
+    `shared` None: this process is the whole router.
+    """
     if settings.auth == "none" and not is_loopback(settings.host):
         raise Unsafe(
             f"`--auth none` goes with a loopback address only, not with `{settings.host}`: "
@@ -61,14 +77,17 @@ def build(settings: Settings) -> App:
     world = sources.load()
     keys = fleet_keys([on.fleet for on in world.fleets], settings.environment)
     keep_versions(settings.state, world)
+    fleets = None if shared is None else BoardFleets(shared.board)
     runtime = Runtime(
-        generation=generation(world, keys),
-        metrics=Metrics(),
+        generation=generation(world, keys, circuits=fleets),
+        metrics=Metrics(None if shared is None else shared.metrics),
         receipts=Receipts(settings.state),
-        clock=time.monotonic,
+        clock=time.monotonic,  # one for all processes of a machine, as what is shared needs it
         environment=settings.environment,
+        circuits=fleets,
     )
-    ledger = open_ledger(settings.ledger, settings.state, settings.environment, LEDGER_WAIT_S)
+    wait_s = LEDGER_WAIT_S if shared is None else SIBLINGS_WAIT_S
+    ledger = open_ledger(settings.ledger, settings.state, settings.environment, wait_s)
     alerts = Alerts(None if settings.alerts is None else target_of(settings.alerts))
     treasury = Treasury(ledger, time.time, alerts, runtime.metrics.unsettled.inc)
     treasury.adopt(world.policy)
@@ -83,13 +102,13 @@ def build(settings: Settings) -> App:
         counts,
         Shadow(runtime, settings.state, treasury, Labels(settings.state), time.time),
         treasury,
-        Keeper(runtime, treasury, time.time),
+        Keeper(runtime, treasury, time.time, turn=MINE if shared is None else shared.board),
         alerts,
-        Rates(),
+        Rates() if shared is None else Rates(BoardBuckets(shared.board)),
         admission,
         Doors(runtime.metrics, settings.in_flight),
         Prober(runtime),
-        Wakes(runtime.metrics),
+        Wakes(runtime.metrics, sleepers=fleets),
         time.time,
     )
 
@@ -147,7 +166,8 @@ def serve(
     app: App,
     sock: socket.socket,
     announce: Callable[[], None],
-    drain_s: int = DRAIN_S,
+    *,
+    drain_s: int,
     unready_s: int = 0,
 ) -> None:
     """Serve until SIGINT or SIGTERM; `announce` is called once it listens.

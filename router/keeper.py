@@ -21,6 +21,7 @@ from backends.load import Load
 from router.ledger.fleet_time import MINUTE_S, FleetTime
 from router.ledger.port import LedgerUnavailable
 from router.runtime import LOG, Runtime
+from router.siblings import MINE, Turn
 from router.treasury import Treasury
 from router.world import World
 
@@ -28,7 +29,9 @@ EVERY_S: Final = 5.0
 
 
 class Keeper:
-    """`now` is the wall clock, in seconds since 1970."""
+    """`now` is the wall clock, in seconds since 1970. Of many that keep the same books one at a
+    time writes what fleets cost, in its `turn`.
+    """
 
     def __init__(
         self,
@@ -37,11 +40,13 @@ class Keeper:
         now: Callable[[], float],
         *,
         every_s: float = EVERY_S,
+        turn: Turn = MINE,
     ) -> None:
         self._runtime = runtime
         self._treasury = treasury
         self._now = now
         self._every_s = every_s
+        self._turn = turn
         self._since_s = now()
         self._most: dict[str, int] = {}  # replicas of each fleet that were seen in this minute
         self._ending = asyncio.Event()
@@ -56,6 +61,7 @@ class Keeper:
         if self._task is not None:
             self._ending.set()
             await self._task
+        self._turn.pass_on()
 
     async def _keep(self) -> None:
         while not self._ending.is_set():
@@ -73,13 +79,18 @@ class Keeper:
             await self._treasury.expire()
             world, loads, seen = self._seen()
             rows = fleet_time(world, loads, self._since_s, now_s, seen)
-            await self._treasury.add_fleet_time(rows)
+            mine = self._turn.mine()
+            if mine:
+                await self._treasury.add_fleet_time(rows)
         except LedgerUnavailable as exc:  # the time since then is written at the next look
             LOG.error("the ledger can't be kept: %s", exc)
             return
-        # The running minute is written again and again, each time longer.
-        if now_s - now_s % MINUTE_S > self._since_s:
-            self._since_s = now_s - now_s % MINUTE_S
+        # The running minute is written again and again, each time longer. Who only waits for its
+        # turn keeps the minute before too: the one whose turn it was may not have ended it.
+        minute_s = now_s - now_s % MINUTE_S
+        since_s = minute_s if mine else minute_s - MINUTE_S
+        if since_s > self._since_s:
+            self._since_s = since_s
             self._most.clear()
 
     def _seen(self) -> tuple[World, Sequence[Load], Mapping[str, int]]:

@@ -14,6 +14,7 @@ from router.decide import Attempt, Decision
 from router.entries import SERVED, Spent
 from router.receipt import Json
 from router.runtime import Generation, Runtime
+from router.tracker import Sent
 
 NOTHING = Usage(0, 0, None, None)
 LEFT = frozenset({"client_closed", "hedged_out", "shutdown"})  # nobody waited for the answer
@@ -26,7 +27,7 @@ class Live:
 
     attempt: Attempt
     began_s: float
-    number: int  # of the request among the fleet's
+    sent: Sent
     ttft_s: float | None = None
     events: int = 0
     writing_s: float = 0.0  # waited for the caller to read
@@ -47,8 +48,8 @@ class Meter:
     most_nano: int | None = None  # that a hard budget lets the request be charged
 
     def begin(self, attempt: Attempt) -> Live:
-        number = self.generation.tracker.started(attempt.candidate.fleet)
-        live = Live(attempt, self.runtime.clock(), number)
+        sent = self.generation.tracker.started(attempt.candidate.fleet)
+        live = Live(attempt, self.runtime.clock(), sent)
         self.lives.append(live)
         return live
 
@@ -60,14 +61,14 @@ class Meter:
             fleet = live.attempt.candidate.fleet
             self.generation.tracker.failed(fleet, now_s, breaker, exc.retry_after_s)
             if exc.too_much:
-                self.generation.tracker.dropped(fleet, live.number, now_s)
+                self.generation.tracker.dropped(fleet, live.sent, now_s)
         if not exc.may_have_worked:
             live.usage = NOTHING
         self.close(live, exc.code, detail=exc.detail)
 
     def answered(self, live: Live) -> None:
         """Close an attempt as answered to its end."""
-        self.generation.tracker.answered(live.attempt.candidate.fleet, live.number)
+        self.generation.tracker.answered(live.attempt.candidate.fleet, live.sent)
         self._learn(live)
         self.close(live, "ok")
 
@@ -102,7 +103,7 @@ class Meter:
             return
         self.lives.remove(live)
         fleet, metrics = live.attempt.candidate.fleet, self.runtime.metrics
-        self.generation.tracker.ended(fleet, live.number)
+        self.generation.tracker.ended(fleet, live.sent)
         metrics.attempts.labels(fleet, outcome).inc()
         counted = metrics.of(fleet)
         e2e_s = self.runtime.clock() - live.began_s

@@ -1,9 +1,24 @@
-"""Prometheus metrics. Labels are names of the catalogue and the policy, never a caller's text."""
+"""Prometheus metrics. Labels are names of the catalogue and the policy, never a caller's text.
 
-from collections.abc import Sequence
+Workers of one router count in files of one folder, a few for each worker, and a scrape of any of
+them shows the sum. A worker goes on counting where the dead one before it in its slot stopped.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+    values,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from backends.base import Seen
 from backends.load import Load
@@ -26,11 +41,24 @@ class FleetMetrics:
     profile_wrong: Gauge
 
 
-class Metrics:
-    """One registry an app, so that two apps in one process don't mix."""
+def count_in_files(slot: int) -> None:
+    """Have all metrics that are made from now on counted in the files of this worker."""
+    values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
 
-    def __init__(self) -> None:
+
+class Metrics:
+    """One registry an app, so that two apps in one process don't mix. `shared`: the folder where
+    the workers of one router count.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
         self._registry = CollectorRegistry()
+        self._loads = _Loads()
+        self._shown = CollectorRegistry()
+        self._shown.register(self._loads)
+        if shared is not None:
+            multiprocess.MultiProcessCollector(self._shown, str(shared))  # type: ignore[no-untyped-call]
+        self._shared = shared is not None
         self._fleets: dict[str, FleetMetrics] = {}
 
         def counter(name: str, about: str, *labels: str) -> Counter:
@@ -62,7 +90,9 @@ class Metrics:
             "sluice_policy_stale",
             "1 while the last reload failed and the last good policy goes on",
             registry=self._registry,
+            multiprocess_mode="max",
         )
+        self.stale.set(0)  # whatever the worker before this one left
         self.ttft = Histogram(
             "sluice_ttft_seconds",
             "time to the first content token of streams",
@@ -86,30 +116,19 @@ class Metrics:
             buckets=_QUEUE_BUCKETS_S,
         )
 
-        def gauge(name: str, about: str) -> Gauge:
-            return Gauge(f"sluice_{name}", about, ["fleet"], registry=self._registry)
-
         self.waiting = Gauge(
             "sluice_waiting",
             "requests that wait for a place on a fleet",
             ["service_class"],
             registry=self._registry,
+            multiprocess_mode="sum",
         )
-        self.in_flight = gauge("in_flight", "requests sent and not finished")
-        self.limit = gauge("limit", "requests in flight at which a fleet is full")
-        # Of what follows a fleet has no figure where nobody knows it.
-        self.replicas = gauge("replicas_ready", "replicas that answer, or are taken to")
-        self.queued = gauge("engine_waiting", "requests that wait in the fleet's engines")
-        self.engine_requests = gauge(
-            "engine_requests", "requests in the fleet's engines, all routers'"
-        )
-        self.kv_used = gauge("engine_kv_used", "share of the fullest engine's KV cache in use")
-        self.load_stale = gauge("load_stale", "1 while what probes saw of a fleet is out of date")
         self.profile_wrong = Gauge(
             "sluice_profile_wrong",
             "1 while answers take over twice or under half of what the fleet's profile foretells",
             ["fleet"],
             registry=self._registry,
+            multiprocess_mode="max",
         )
 
     def of(self, fleet: str) -> "FleetMetrics":
@@ -130,32 +149,54 @@ class Metrics:
 
     def show(self, fleet: str, in_flight: int, load: Load, seen: Sequence[Seen]) -> None:
         """Set the gauges of one fleet; what isn't known is left out."""
-        self.in_flight.labels(fleet).set(in_flight)
-        self.replicas.labels(fleet).set(load.replicas)
-        self.load_stale.labels(fleet).set(load.stale)
+        gauges = self._loads.gauges
+        gauges["in_flight"].add_metric([fleet], in_flight)
+        gauges["replicas_ready"].add_metric([fleet], load.replicas)
+        gauges["load_stale"].add_metric([fleet], load.stale)
         if load.limit is not None:
-            self.limit.labels(fleet).set(load.limit)
+            gauges["limit"].add_metric([fleet], load.limit)
         if load.queued is not None:
-            self.queued.labels(fleet).set(load.queued)
+            gauges["engine_waiting"].add_metric([fleet], load.queued)
         up = [each for each in seen if each.state == "up"]
         requests = [e.running + (e.waiting or 0) for e in up if e.running is not None]
         if requests and len(requests) == len(up):
-            self.engine_requests.labels(fleet).set(sum(requests))
+            gauges["engine_requests"].add_metric([fleet], sum(requests))
         if kv_used := [each.kv_used for each in up if each.kv_used is not None]:
-            self.kv_used.labels(fleet).set(max(kv_used))
+            gauges["engine_kv_used"].add_metric([fleet], max(kv_used))
 
     def forget_loads(self) -> None:
         """Leave out what was shown of fleets, some of which may be gone."""
-        for gauge in (
-            self.in_flight,
-            self.limit,
-            self.replicas,
-            self.queued,
-            self.engine_requests,
-            self.kv_used,
-            self.load_stale,
-        ):
-            gauge.clear()
+        self._loads.forget()
 
     def text(self) -> bytes:
-        return generate_latest(self._registry)
+        loads = generate_latest(self._shown)  # and, of workers, what all of them have counted
+        return loads if self._shared else generate_latest(self._registry) + loads
+
+
+class _Loads(Collector):
+    """Gauges of fleets as of one scrape: no sum over workers, each knows them whole."""
+
+    def __init__(self) -> None:
+        self.gauges: dict[str, GaugeMetricFamily] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        self.gauges = {
+            name: GaugeMetricFamily(f"sluice_{name}", about, labels=["fleet"])
+            for name, about in _OF_LOADS.items()
+        }
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        return self.gauges.values()
+
+
+# Of all but the first a fleet has no figure where nobody knows it.
+_OF_LOADS = {
+    "in_flight": "requests sent and not finished",
+    "limit": "requests in flight at which a fleet is full",
+    "replicas_ready": "replicas that answer, or are taken to",
+    "engine_waiting": "requests that wait in the fleet's engines",
+    "engine_requests": "requests in the fleet's engines, all routers'",
+    "engine_kv_used": "share of the fullest engine's KV cache in use",
+    "load_stale": "1 while what probes saw of a fleet is out of date",
+}

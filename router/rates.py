@@ -3,15 +3,16 @@
 Each limit is a bucket that refills evenly: a minute's worth may come at once, then as much as the
 minute has. Tokens are counted as expected when a request comes, and put right when it is done; one
 that needs more than a whole minute's is let in when the bucket is full, and the next wait until
-that is made good. A limit holds in this process.
+that is made good. A limit holds in this process, or in all workers that share its buckets.
 """
 
 import functools
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from policies.match import counting
 from policies.model import Facts, RateLimit
@@ -25,6 +26,7 @@ Place = tuple[str | None, str, Unit]
 MINUTE_S: Final = 60.0
 INSTANT_S: Final = 1e-6  # no wait: floats don't refill to the last bit
 BUCKETS: Final = 100_000  # kept; one that is full again is as good as a new one
+_UNHELD: Final = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Limit:
 
 
 @dataclass(slots=True)
-class _Bucket:
+class Bucket:
     """`taken` of a minute's worth at a time; it drains by `most` a minute."""
 
     taken: float
@@ -53,7 +55,54 @@ class _Bucket:
     most: int
 
 
-Counted = Sequence[tuple[Limit, _Bucket | None]]
+class Buckets(Protocol):
+    """Where limits are counted. What is done while it is held is done at once, for all."""
+
+    def held(self) -> AbstractContextManager[object]: ...
+
+    def get(self, place: Place) -> Bucket | None: ...
+
+    def put(self, place: Place, bucket: Bucket) -> None:
+        """Keep the bucket; where there is no room another is forgotten."""
+
+    def running(self, place: Place) -> int:
+        """Return the requests that run; where there is no room to count one, too many."""
+
+    def run(self, place: Place, change: int) -> None:
+        """Count a request in (1) or out (-1)."""
+
+
+@dataclass(slots=True)
+class OwnBuckets:
+    """Those of one process alone."""
+
+    _buckets: OrderedDict[Place, Bucket] = field(default_factory=OrderedDict)
+    _running: dict[Place, int] = field(default_factory=dict)
+
+    def held(self) -> AbstractContextManager[object]:
+        return _UNHELD
+
+    def get(self, place: Place) -> Bucket | None:
+        bucket = self._buckets.get(place)
+        if bucket is not None:
+            self._buckets.move_to_end(place)
+        return bucket
+
+    def put(self, place: Place, bucket: Bucket) -> None:
+        self._buckets[place] = bucket
+        while len(self._buckets) > BUCKETS:
+            self._buckets.popitem(last=False)
+
+    def running(self, place: Place) -> int:
+        return self._running.get(place, 0)
+
+    def run(self, place: Place, change: int) -> None:
+        self._running[place] = self._running.get(place, 0) + change
+        if not self._running[place]:
+            del self._running[place]
+
+
+Counted = Sequence[tuple[Limit, Bucket | None]]
 """Limits with their buckets; None: it is of requests at once."""
 
 
@@ -61,7 +110,7 @@ Counted = Sequence[tuple[Limit, _Bucket | None]]
 class Admitted:
     """What a request took, to be given back or put right when it is done."""
 
-    counted: Counted
+    limits: Sequence[Limit]
     tokens: int
     headers: list[tuple[bytes, bytes]]
     ended: bool = False
@@ -69,71 +118,79 @@ class Admitted:
 
 @dataclass(slots=True)
 class Rates:
-    """All seconds are of one monotonic clock."""
+    """All seconds are of one monotonic clock, the same for all that share the buckets."""
 
-    _buckets: OrderedDict[Place, _Bucket] = field(default_factory=OrderedDict)
-    _running: dict[Place, int] = field(default_factory=dict)
+    _buckets: Buckets = field(default_factory=OwnBuckets)
 
     def admit(self, limits: Sequence[Limit], tokens: int, now_s: float) -> Admitted:
         """Take what the request needs of every limit, or of none and raise Refusal(429)."""
-        counted = [(limit, self._bucket(limit, now_s)) for limit in limits]
-        short = [
-            (wait_s, limit)
-            for limit, bucket in counted
-            if (wait_s := self._wait_s(limit, bucket, tokens))
-        ]
+        if not limits:
+            return Admitted((), tokens, [])
+        with self._buckets.held():
+            counted = [(limit, self._bucket(limit, now_s)) for limit in limits]
+            short = [
+                (wait_s, limit)
+                for limit, bucket in counted
+                if (wait_s := self._wait_s(limit, bucket, tokens))
+            ]
+            if not short:
+                for limit, bucket in counted:
+                    self._take(limit, bucket, tokens)
         if short:
             wait_s, limit = max(short, key=lambda pair: pair[0])
             raise _too_many(limit, wait_s, tokens, _headers(counted))
-        for limit, bucket in counted:
-            if bucket is None:
-                self._running[limit.place] = self._running.get(limit.place, 0) + 1
-            else:
-                bucket.taken += _need(limit, tokens)
-        return Admitted(counted, tokens, _headers(counted))
+        return Admitted(limits, tokens, _headers(counted))
 
     def end(self, admitted: Admitted, used: int | None, now_s: float) -> None:
         """Give back what was taken too much: `used` tokens, or None if nobody knows. Once."""
-        if admitted.ended:
+        if admitted.ended or not admitted.limits:
             return
         admitted.ended = True
-        for limit, bucket in admitted.counted:
-            if bucket is None:
-                self._running[limit.place] -= 1
-                if not self._running[limit.place]:
-                    del self._running[limit.place]
-            elif limit.unit == "tokens" and used is not None:
-                _drain(bucket, now_s)
-                bucket.taken = max(0.0, bucket.taken + used - admitted.tokens)
+        with self._buckets.held():
+            for limit in admitted.limits:
+                if limit.unit == "concurrent":
+                    self._buckets.run(limit.place, -1)
+                elif limit.unit == "tokens" and used is not None:
+                    self._put_right(limit.place, used - admitted.tokens, now_s)
 
-    def _wait_s(self, limit: Limit, bucket: _Bucket | None, tokens: int) -> float:
+    def _take(self, limit: Limit, bucket: Bucket | None, tokens: int) -> None:
+        if bucket is None:
+            self._buckets.run(limit.place, 1)
+        else:
+            bucket.taken += _need(limit, tokens)
+            self._buckets.put(limit.place, bucket)
+
+    def _put_right(self, place: Place, more: int, now_s: float) -> None:
+        bucket = self._buckets.get(place)
+        if bucket is not None:  # else it was forgotten
+            _drain(bucket, now_s)
+            bucket.taken = max(0.0, bucket.taken + more)
+            self._buckets.put(place, bucket)
+
+    def _wait_s(self, limit: Limit, bucket: Bucket | None, tokens: int) -> float:
         """Return the seconds until the limit has room for the request; 0: it has."""
         if bucket is None:
-            return 1.0 if self._running.get(limit.place, 0) >= limit.most else 0.0
+            return 1.0 if self._buckets.running(limit.place) >= limit.most else 0.0
         need = min(_need(limit, tokens), limit.most)
         wait_s = (bucket.taken + need - limit.most) * MINUTE_S / limit.most
         return wait_s if need and wait_s > INSTANT_S else 0.0
 
-    def _bucket(self, limit: Limit, now_s: float) -> _Bucket | None:
+    def _bucket(self, limit: Limit, now_s: float) -> Bucket | None:
         """Return the limit's bucket as it is now, and from now on drained as the limit says."""
         if limit.unit == "concurrent":
             return None
-        place = limit.place
-        bucket = self._buckets.get(place)
+        bucket = self._buckets.get(limit.place)
         if bucket is None:
-            bucket = self._buckets[place] = _Bucket(0.0, now_s, limit.most)
-            while len(self._buckets) > BUCKETS:
-                self._buckets.popitem(last=False)
-            return bucket
-        self._buckets.move_to_end(place)
+            return Bucket(0.0, now_s, limit.most)
         _drain(bucket, now_s)
         bucket.most = limit.most
         return bucket
 
 
-def _drain(bucket: _Bucket, now_s: float) -> None:
-    drained = (now_s - bucket.at_s) * bucket.most / MINUTE_S
-    bucket.taken, bucket.at_s = max(0.0, bucket.taken - drained), now_s
+def _drain(bucket: Bucket, now_s: float) -> None:
+    # Of two that share a bucket the one whose turn comes second may have read the clock first.
+    drained = max(0.0, now_s - bucket.at_s) * bucket.most / MINUTE_S
+    bucket.taken, bucket.at_s = max(0.0, bucket.taken - drained), max(now_s, bucket.at_s)
 
 
 def _headers(counted: Counted) -> list[tuple[bytes, bytes]]:

@@ -17,6 +17,7 @@ from router.fleet_keys import Keys
 from router.metrics import Metrics
 from router.record import Receipts
 from router.retry_budget import RetryBudget
+from router.siblings import Circuits
 from router.tracker import Tracker
 from router.world import World
 
@@ -36,7 +37,8 @@ class Generation:
 
 @dataclass(slots=True)
 class Runtime:
-    """`clock` is monotonic, in seconds; `environment` is where keys of fleets are.
+    """`clock` is monotonic, in seconds; `environment` is where keys of fleets are; through
+    `circuits` workers share what they know of fleets.
 
     `draining`: it was told to end. `ending`: what still runs is being cut off.
     `chance` draws from 0 up to 1; `retries` are what its fleets' first tries have earned.
@@ -47,6 +49,7 @@ class Runtime:
     receipts: Receipts
     clock: Callable[[], float]
     environment: Mapping[str, str]
+    circuits: Circuits | None = None
     stale: bool = False
     draining: bool = False
     ending: bool = False
@@ -65,7 +68,7 @@ class Runtime:
     def adopt(self, world: World, keys: Keys) -> None:
         """Go on with this world; connections to fleets that stay as they are stay open."""
         old = self.generation
-        self.generation = generation(world, keys, old)
+        self.generation = generation(world, keys, old, self.circuits)
         kept = set(map(id, self.generation.backends.values()))
         gone = [b for b in old.backends.values() if id(b) not in kept]
         if gone:
@@ -83,7 +86,12 @@ class Runtime:
         self.receipts.close()
 
 
-def generation(world: World, keys: Keys, old: Generation | None = None) -> Generation:
+def generation(
+    world: World,
+    keys: Keys,
+    old: Generation | None = None,
+    circuits: Circuits | None = None,
+) -> Generation:
     """Open what the world's fleets are called through; take over what the old generation has."""
     backends: dict[str, Backend] = {}
     endpoints: dict[str, tuple[str, Endpoint]] = {}
@@ -94,7 +102,7 @@ def generation(world: World, keys: Keys, old: Generation | None = None) -> Gener
             backends[fleet.id] = old.backends[fleet.id]
         else:
             backends[fleet.id] = opened(fleet, endpoints[fleet.id][1])
-    tracker = Tracker(world.fleets)
+    tracker = Tracker(world.fleets, circuits)
     if old is not None:
         tracker.keep(old.tracker)  # last: from here on nothing can go wrong
     return Generation(world, tracker, backends, endpoints)

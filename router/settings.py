@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 DEFAULT_PORT = 8080
+DEFAULT_DRAIN_S = 25  # for running answers after SIGTERM; ECS and Kubernetes kill after 30 s
 DEFAULT_STATE = Path(".sluice")
 DEFAULT_QUEUE = 256  # requests that wait for a place on a fleet: each holds its body meanwhile
 DEFAULT_QUEUE_S = 5.0  # each of them: after that a caller had better try elsewhere
@@ -37,6 +38,8 @@ class Settings:
     queue: int = DEFAULT_QUEUE
     queue_s: float = DEFAULT_QUEUE_S
     in_flight: int = DEFAULT_IN_FLIGHT
+    unready_s: int = 0
+    drain_s: int = DEFAULT_DRAIN_S
 
 
 def table_of(ledger: str) -> str | None:

@@ -1,5 +1,6 @@
 """What this process knows of each fleet's load: in-flight requests and their limit, breaker,
-learned corrections, and what probes saw.
+learned corrections, and what probes saw. In-flight requests and the breaker are shared with the
+router's other workers; what is held or learnt is a worker's own.
 
 Time is an argument (seconds of any monotonic clock). Three things can come of an attempt:
 answered (teaches latency and limit, closes the breaker), failed (counts against the fleet), or
@@ -12,14 +13,16 @@ decisions don't take the same one, and a fleet that is half open gets one reques
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from backends.base import SEEN_FOR_S, Seen
+from backends.base import SEEN_FOR_S, CircuitOpen, Seen
 from backends.catalogue import ready
 from backends.fleet_model import FleetModel
 from backends.load import Load, State, is_full
 from backends.profiles import Profile
 from policies.model import Breaker
 from router.limiter import Limiter, Room, room
+from router.siblings import ALONE, Circuit, Circuits
 
 EWMA_ALPHA = 0.1  # weight of the newest observation
 EWMA_BOUNDS = (0.1, 10.0)  # a profile that is wrong by more is a wrong profile, not a correction
@@ -41,12 +44,22 @@ class _View:
     room: Room
 
 
+class Sent(NamedTuple):
+    """A request that was sent: its `number` among this worker's of the fleet, and the circuit's
+    opening that it began after.
+    """
+
+    number: int
+    opening: int
+
+
 @dataclass(slots=True)
 class _Fleet:
-    """`load`, `view` None: something changed since they were made last.
+    """`load`, `view` None: something changed since they were made last. `siblings`: requests of the
+    other workers; `siblings_seen` those at the last probe.
 
     `committed`, `replicas`, `each`, `most` are the catalogue's. `seen`: of each url what a probe
-    saw, and when. `sent` counts requests; an event's number is that of the last one before it.
+    saw, and when. `sent` counts this worker's requests.
     """
 
     committed: float
@@ -60,6 +73,9 @@ class _Fleet:
     view: _View | None = None
     in_flight: int = 0
     held: int = 0  # places that were decided on for requests not sent yet
+    siblings: int = 0
+    siblings_seen: int = 0
+    circuit: Circuit = ALONE
     sent: int = 0
     limiter: Limiter = field(default_factory=Limiter)
     ewma_ttft: float = 1.0
@@ -67,7 +83,7 @@ class _Fleet:
     learned: int = 0  # answers
     failures: int = 0
     closed_until_s: float = 0.0  # by the breaker or by Retry-After
-    opened_after: int = 0  # the number of the circuit's last opening
+    openings: int = 0  # how often the circuit has opened
     trial: bool = False  # half open: one request at a time may find out
     load: Load | None = None
 
@@ -75,8 +91,11 @@ class _Fleet:
 class Tracker:
     """Loads of the fleets of one catalogue, in its order."""
 
-    def __init__(self, fleets: Sequence[FleetModel]) -> None:
+    def __init__(self, fleets: Sequence[FleetModel], circuits: Circuits | None = None) -> None:
         self._fleets = {on.fleet.id: _of(on) for on in fleets}
+        if circuits is not None:
+            for fleet_id, fleet in self._fleets.items():
+                fleet.circuit = circuits.of(fleet_id, fleet)
         self.freed: Callable[[str], None] = _nobody_waits  # is told of a fleet that lost a request
 
     def loads(self, now_s: float) -> tuple[Load, ...]:
@@ -85,13 +104,16 @@ class Tracker:
 
     def is_open(self, fleet_id: str, now_s: float) -> bool:
         """Return whether the fleet is to be left alone at this moment."""
-        return _is_open(self._fleets[fleet_id], now_s)
+        fleet = self._fleets[fleet_id]
+        fleet.circuit.look()
+        return _is_open(fleet, now_s)
 
     def is_full(self, fleet_id: str, now_s: float) -> bool:
         """Return whether the fleet has no place for one more request."""
         fleet = self._fleets[fleet_id]
+        fleet.circuit.look()
         view = self._view(fleet, now_s)
-        return fleet.in_flight + fleet.held + view.others >= _limit(fleet, view)
+        return _requests(fleet, view) >= _limit(fleet, view)
 
     def has_place(self, fleet_id: str, now_s: float) -> bool:
         """Return whether a request may be sent there at this moment."""
@@ -109,12 +131,16 @@ class Tracker:
         self._fleets[fleet_id].load = None
 
     def in_flight(self, fleet_id: str) -> int:
-        """Return the requests of this process that were sent and aren't finished."""
-        return self._fleets[fleet_id].in_flight
+        """Return the requests of this router that were sent and aren't finished."""
+        fleet = self._fleets[fleet_id]
+        fleet.circuit.look()
+        return fleet.in_flight + fleet.siblings
 
     def saw(self, fleet_id: str, seen: Sequence[Seen], now_s: float) -> None:
         """Take what a probe saw of the fleet's urls, in their order."""
         fleet = self._fleets[fleet_id]
+        fleet.circuit.look()
+        fleet.siblings_seen = fleet.siblings
         for i, each in enumerate(seen[: len(fleet.names)]):
             if each.state != "unknown":
                 fleet.seen[i] = now_s, each
@@ -129,39 +155,47 @@ class Tracker:
         fleet = self._fleets[fleet_id]
         return len(fleet.names) >= fleet.replicas and len(_fresh(fleet, now_s)) == len(fleet.names)
 
-    def started(self, fleet_id: str) -> int:
-        """Count a request in; return its number among those of the fleet."""
-        fleet = self._fleets[fleet_id]
-        if fleet.closed_until_s:
-            fleet.trial = True
-        fleet.in_flight += 1
-        fleet.sent += 1
-        fleet.load = None
-        return fleet.sent
+    def started(self, fleet_id: str) -> Sent:
+        """Count a request in; return what it is to be ended by.
 
-    def ended(self, fleet_id: str, number: int) -> None:
+        Raises CircuitOpen: another worker's request tries the fleet since this one looked.
+        """
         fleet = self._fleets[fleet_id]
-        if number > fleet.opened_after:
-            fleet.trial = False
-        fleet.in_flight -= 1
-        fleet.load = None
+        with fleet.circuit:
+            if fleet.closed_until_s:
+                if fleet.trial and fleet.circuit is not ALONE:
+                    raise CircuitOpen("another request tries it")
+                fleet.trial = True
+            fleet.in_flight += 1
+            fleet.sent += 1
+            fleet.load = None
+            return Sent(fleet.sent, fleet.openings)
+
+    def ended(self, fleet_id: str, sent: Sent) -> None:
+        fleet = self._fleets[fleet_id]
+        with fleet.circuit:
+            if sent.opening == fleet.openings:
+                fleet.trial = False
+            fleet.in_flight -= 1
+            fleet.load = None
         self.freed(fleet_id)
 
-    def answered(self, fleet_id: str, number: int) -> None:
+    def answered(self, fleet_id: str, sent: Sent) -> None:
         """Close the circuit, unless it opened since the request began; the limit may grow."""
         fleet = self._fleets[fleet_id]
-        if number > fleet.opened_after:
-            fleet.failures = 0
-            fleet.closed_until_s = 0.0
+        with fleet.circuit:
+            if sent.opening == fleet.openings:
+                fleet.failures = 0
+                fleet.closed_until_s = 0.0
         view = fleet.view
         if view is not None:
-            fleet.limiter.answered(fleet.in_flight + view.others, view.room)
+            fleet.limiter.answered(_requests(fleet, view), view.room)
             fleet.load = None
 
-    def dropped(self, fleet_id: str, number: int, now_s: float) -> None:
+    def dropped(self, fleet_id: str, sent: Sent, now_s: float) -> None:
         """Shrink the limit: the fleet said that it has too much, or gave nothing in time."""
         fleet = self._fleets[fleet_id]
-        fleet.limiter.dropped(number, fleet.sent, now_s, self._view(fleet, now_s).room)
+        fleet.limiter.dropped(sent.number, fleet.sent, now_s, self._view(fleet, now_s).room)
         fleet.load = None
 
     def failed(
@@ -169,16 +203,17 @@ class Tracker:
     ) -> None:
         """Count a failure; close the fleet for as long as the breaker or the fleet itself says."""
         fleet = self._fleets[fleet_id]
-        fleet.failures += 1
-        until_s = 0.0
-        if fleet.failures >= breaker.failures:
-            until_s = now_s + breaker.open_ms / 1000
-        if retry_after_s is not None:
-            until_s = max(until_s, now_s + retry_after_s)
-        if until_s > fleet.closed_until_s:
-            fleet.closed_until_s = until_s
-            fleet.opened_after = fleet.sent
-            fleet.trial = False
+        with fleet.circuit:
+            fleet.failures += 1
+            until_s = 0.0
+            if fleet.failures >= breaker.failures:
+                until_s = now_s + breaker.open_ms / 1000
+            if retry_after_s is not None:
+                until_s = max(until_s, now_s + retry_after_s)
+            if until_s > fleet.closed_until_s:
+                fleet.closed_until_s = until_s
+                fleet.openings += 1
+                fleet.trial = False
 
     def learn(self, fleet_id: str, ttft_ratio: float | None, itl_ratio: float | None) -> None:
         """Move the corrections towards observed / predicted (predicted without correction)."""
@@ -200,14 +235,13 @@ class Tracker:
 
         None if there is none. One that is asleep takes its time to wake.
         """
-        fleets = self._fleets.values()
-        waits = [f.closed_until_s - now_s for f in fleets if f.closed_until_s]
-        waits += [
-            float(f.wake_s)
-            for f in fleets
-            if f.wake_s is not None and self._at(f, now_s).state in ("cold", "waking")
-        ]
-        return max(0.0, min(waits)) if waits else None
+        waits: list[float] = []
+        for fleet in self._fleets.values():
+            if self._at(fleet, now_s).state in ("cold", "waking"):
+                waits.append(float(fleet.wake_s or 0))
+            elif _is_open(fleet, now_s):
+                waits.append(max(0.0, fleet.closed_until_s - now_s))
+        return min(waits) if waits else None
 
     def keep(self, older: "Tracker") -> None:
         """Take over what an older catalogue's tracker knows of the fleets that both have."""
@@ -235,6 +269,7 @@ class Tracker:
         return view
 
     def _at(self, fleet: _Fleet, now_s: float) -> Load:
+        fleet.circuit.look()
         view = fleet.view
         if view is None or now_s >= view.until_s:
             view = self._view(fleet, now_s)
@@ -242,7 +277,7 @@ class Tracker:
         if load is None:
             load = fleet.load = Load(
                 state=view.state,
-                in_flight=fleet.in_flight + fleet.held + view.others,
+                in_flight=_requests(fleet, view),
                 queued=view.queued,
                 replicas=view.replicas,
                 committed=view.committed,
@@ -269,7 +304,7 @@ def _view(fleet: _Fleet, now_s: float) -> _View:
     others, queued = 0, None
     if len(fleet.names) >= fleet.replicas:  # else one of several behind a url has spoken
         up = [seen for seen in fresh if seen.state == "up"]
-        others = sum(seen.others or 0 for seen in up)
+        others = max(0, sum(seen.others or 0 for seen in up) - fleet.siblings_seen)
         waiting = [seen.waiting for seen in up if seen.waiting is not None]
         queued = sum(waiting) if waiting and len(waiting) == there else None
     times = [at_s for at_s, _ in fleet.seen.values() if now_s - at_s < SEEN_FOR_S]
@@ -283,6 +318,11 @@ def _view(fleet: _Fleet, now_s: float) -> _View:
         until_s=min(times) + SEEN_FOR_S if times else math.inf,
         room=room(replicas, fleet.each, fleet.most),
     )
+
+
+def _requests(fleet: _Fleet, view: _View) -> int:
+    """Return those that are there or about to be: ours, all workers', and others'."""
+    return fleet.in_flight + fleet.held + fleet.siblings + view.others
 
 
 def _limit(fleet: _Fleet, view: _View) -> int:

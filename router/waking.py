@@ -11,6 +11,7 @@ from backends.fleet_model import FleetModel
 from router.decide import Decision
 from router.metrics import Metrics
 from router.runtime import LOG
+from router.siblings import Missed, Sleepers
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,15 @@ def tell(asked: WakeUp) -> None:
     )
 
 
-@dataclass(slots=True)
-class _Missed:
-    requests: int = 0
-    asked_s: float | None = None
-
-
 class Wakes:
-    def __init__(self, metrics: Metrics, wake: Wake = tell) -> None:
+    """`sleepers`: one wake-up is asked for among all that share them."""
+
+    def __init__(
+        self, metrics: Metrics, wake: Wake = tell, sleepers: Sleepers | None = None
+    ) -> None:
         self._metrics = metrics
         self._wake = wake
-        self._missed: dict[str, _Missed] = {}
+        self._sleepers = Missed() if sleepers is None else sleepers
 
     def decided(self, decision: Decision, now_s: float) -> None:
         """Take note of a decision: of its fleets that were refused for being asleep alone."""
@@ -60,16 +59,11 @@ class Wakes:
     def _miss(self, on: FleetModel, state: str, now_s: float) -> None:
         fleet = on.fleet
         self._metrics.missed_asleep.labels(fleet.id).inc()
-        missed = self._missed.setdefault(fleet.id, _Missed())
-        missed.requests += 1
-        wake_s = fleet.wake_seconds or 0
-        soon = missed.asked_s is not None and now_s - missed.asked_s < wake_s
-        if soon or state != "cold":  # it wakes already
-            return
-        asked = WakeUp(fleet.id, missed.requests, _usd(on))
-        missed.requests, missed.asked_s = 0, now_s
-        self._metrics.wake_ups.labels(fleet.id).inc()
-        self._wake(asked)
+        wake_s, asleep = fleet.wake_seconds or 0, state == "cold"  # else it wakes already
+        missed = self._sleepers.missed(fleet.id, now_s, wake_s, asleep=asleep)
+        if missed:
+            self._metrics.wake_ups.labels(fleet.id).inc()
+            self._wake(WakeUp(fleet.id, missed, _usd(on)))
 
 
 def _usd(on: FleetModel) -> float | None:

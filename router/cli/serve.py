@@ -1,5 +1,6 @@
 """``sluice serve``: the router alone, over fleets that run elsewhere."""
 
+import socket
 from pathlib import Path
 from typing import Literal
 
@@ -7,9 +8,12 @@ import click
 
 from backends.urls import check_url
 from router import entry, sns
+from router.board import MOST_WORKERS
 from router.cli import options, own_address
 from router.cli.errors import INVALID, Ends, told
+from router.order import Ready
 from router.settings import (
+    DEFAULT_DRAIN_S,
     DEFAULT_IN_FLIGHT,
     DEFAULT_PORT,
     DEFAULT_QUEUE,
@@ -18,6 +22,7 @@ from router.settings import (
     environment,
 )
 from router.sources import unproved
+from router.supervise import SharedPort, WorkersFailed, supervise
 
 
 def _who_is_told(
@@ -28,6 +33,19 @@ def _who_is_told(
         if objection is not None:
             raise click.BadParameter(objection)
     return where
+
+
+class Workers(click.IntRange):
+    def __init__(self) -> None:
+        super().__init__(1, MOST_WORKERS)
+
+    def convert(self, value: int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            found: int = super().convert(value, param, ctx)
+        except click.BadParameter:
+            valid = f"valid: 1 to {MOST_WORKERS}, one for each core it may use"
+            self.fail(f"`{str(value)[:20]}` is no number of workers ({valid})", param, ctx)
+        return found
 
 
 @click.command("serve")
@@ -94,9 +112,16 @@ def _who_is_told(
 @click.option(
     "--drain-s",
     type=click.IntRange(0, 3600),
-    default=entry.DRAIN_S,
+    default=DEFAULT_DRAIN_S,
     show_default=True,
     help="Seconds after that in which running answers may end.",
+)
+@click.option(
+    "--workers",
+    type=Workers(),
+    default=1,
+    show_default=True,
+    help="Processes that serve; one for each core that the router may use.",
 )
 def command(
     fleets: Path | None,
@@ -115,6 +140,7 @@ def command(
     in_flight: int,
     unready_s: int,
     drain_s: int,
+    workers: int,
 ) -> None:
     """Start the router and serve until it is stopped."""
     settings = Settings(
@@ -133,20 +159,54 @@ def command(
         queue,
         queue_s,
         in_flight,
+        unready_s,
+        drain_s,
     )
+    if workers == 1:
+        _serve(settings)
+    else:
+        _supervise(settings, workers)
+
+
+def _serve(settings: Settings) -> None:
+    """Serve in this process."""
     with told():
         app = entry.build(settings)
-        sock = entry.listen(host, port)
+        sock = entry.listen(settings.host, settings.port)
     world = app.runtime.generation.world
     own = own_address.objection((on.fleet for on in world.fleets), sock)
     if own is not None:
         raise Ends(own, INVALID)
-    running, lacking = world.policy, unproved(app.sources, world)
-    if lacking is not None:
-        click.echo(f"warning: {lacking}", err=True)
+    running = world.policy
+    ready = Ready(f"{running.name} {running.hash}", unproved(app.sources, world))
+    _warn(ready)
+    ending = {"drain_s": settings.drain_s, "unready_s": settings.unready_s}
+    entry.serve(app, sock, lambda: _hello(sock, ready), **ending)
 
-    def announce() -> None:
-        where = entry.address(sock)
-        click.echo(f"sluice listens on {where} (policy {running.name} {running.hash})")
 
-    entry.serve(app, sock, announce, drain_s, unready_s)
+def _supervise(settings: Settings, workers: int) -> None:
+    """Serve in that many processes of which this one is the parent."""
+    with told():
+        port = SharedPort(entry.listen(settings.host, settings.port))
+
+    def announce(ready: Ready) -> None:
+        _warn(ready)
+        _hello(port.sock, ready)
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    try:
+        with told():
+            supervise(settings, port, workers, announce, say)
+    except WorkersFailed as exc:
+        raise Ends(str(exc), exc.exit_code) from None
+
+
+def _warn(ready: Ready) -> None:
+    if ready.warning is not None:
+        click.echo(f"warning: {ready.warning}", err=True)
+
+
+def _hello(sock: socket.socket, ready: Ready) -> None:
+    click.echo(f"sluice listens on {entry.address(sock)} (policy {ready.policy})")

@@ -85,7 +85,7 @@ def command(
         )
         app = entry.build(settings)
         key = _demo_key(state)
-        entry.serve(app, sock, lambda: _hello(entry.address(sock), key, state), DRAIN_S)
+        entry.serve(app, sock, lambda: _hello(entry.address(sock), key, state), drain_s=DRAIN_S)
         click.echo("stopping")
 
 

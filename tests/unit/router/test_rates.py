@@ -272,9 +272,7 @@ def test_never_more_run_at_once_than_the_lowest_limit_and_all_slots_come_back(st
     for begins, most in steps:
         own = allowing(AT_ONCE, most)
         if begins:
-            held = sum(
-                1 for admitted in running if own.place in {x.place for x, _ in admitted.counted}
-            )
+            held = sum(1 for admitted in running if own.place in {x.place for x in admitted.limits})
             room = held < most and len(running) < team.most
             try:
                 running.append(rates.admit([own, team], 0, 0.0))

@@ -25,8 +25,10 @@ from backends.prices import Price, PriceBook
 from backends.profiles import Profile
 from backends.router_cost import LOCAL, RouterCost
 from backends.tariff import Tranche
-from backends.urls import check_url
+from backends.urls import Target, check_url, target
 from yamlfile import Document, Invalid, Path, Problem, suggest
+
+ASKED = ("/chat/completions", "/completions", "/models")  # what is put behind a url
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +186,28 @@ def _wrong_urls(row: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
         yield ("url",), "needs either `url` or `urls`"
         return
     urls: list[tuple[Path, str]] = [(("urls", i), url) for i, url in enumerate(row.get("urls", ()))]
+    seen: set[Target] = set()
     for at, url in urls or [(("url",), row["url"])]:
-        objection = check_url(url)
+        objection = check_url(url) or _not_its_root(row["kind"], url)
         if objection is not None:
             yield at, objection
+            continue
+        if (where := target(url)) in seen:
+            yield at, f"`{url}` stands here twice: every url is a replica of its own"
+        seen.add(where)
+
+
+def _not_its_root(kind: str, url: str) -> str | None:
+    """Return why paths can't be put behind this url, or None."""
+    path = url.rstrip("/")
+    if kind == parse_sagemaker.KIND:
+        if "/endpoints/" in path:
+            return "the path of an endpoint doesn't belong into the url (its name is `endpoint`)"
+        return None
+    for asked in ASKED:
+        if path.endswith(asked):
+            return f"a url ends before `{asked}` (valid: `http://host:port/v1`)"
+    return None
 
 
 def _contradictions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -31,6 +31,7 @@ from router.runtime import LOG, Runtime
 from router.world import World, world
 
 LOOK_EVERY_S = 1.0
+DEMO_FLEETS = "fleets.yaml"  # in the state folder: the catalogue that `sluice up` writes
 SECRETS_EVERY_S = 300.0  # a rotation has to leave the old key good for as long
 
 
@@ -179,7 +180,10 @@ async def reload(sources: Sources, runtime: Runtime, publish: Publish) -> None:
         runtime.stale = True
         runtime.metrics.stale.set(1)
         runtime.metrics.reloads.labels("refused").inc()
-        LOG.error("the change is refused, policy %s goes on:\n%s", _running(runtime), exc)
+        said = str(exc)
+        if isinstance(exc, OSError) and exc.filename is not None:
+            said = f"{exc.filename}: {exc.strerror}"  # as at start
+        LOG.error("the change is refused, policy %s goes on:\n%s", _running(runtime), said)
         return
     runtime.stale = False
     runtime.metrics.stale.set(0)

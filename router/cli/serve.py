@@ -9,8 +9,8 @@ import click
 from backends.urls import check_url
 from router import entry, sns
 from router.board import MOST_WORKERS
-from router.cli import options
-from router.cli.errors import Ends, told
+from router.cli import options, own_address
+from router.cli.errors import INVALID, Ends, told
 from router.order import Ready
 from router.settings import DEFAULT_PORT, Settings, environment
 from router.sources import unproved
@@ -121,6 +121,9 @@ def _serve(settings: Settings) -> None:
         app = entry.build(settings)
         sock = entry.listen(settings.host, settings.port)
     world = app.runtime.generation.world
+    own = own_address.objection((on.fleet for on in world.fleets), sock)
+    if own is not None:
+        raise Ends(own, INVALID)
     running = world.policy
     ready = Ready(f"{running.name} {running.hash}", unproved(app.sources, world))
     _warn(ready)

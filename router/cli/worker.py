@@ -13,8 +13,10 @@ import time
 from pathlib import Path
 
 from router import entry, metrics
+from router.app import App
 from router.board import Board
-from router.cli.errors import Ends, told
+from router.cli import own_address
+from router.cli.errors import INVALID, Ends, told
 from router.order import Answer, CannotStart, Order, Ready, answer_line, from_line
 from router.settings import environment
 from router.sources import unproved
@@ -33,8 +35,7 @@ def main() -> None:
     shared = entry.Shared(Board(order.board, order.workers, order.slot), order.metrics)
     sock = socket.socket(fileno=order.listen)
     try:
-        with told():
-            app = entry.build(order.settings, shared)
+        app = _built(order, shared, sock)
     except Ends as exc:
         _answer(CannotStart(exc.message, exc.exit_code))
         sys.exit(exc.exit_code)
@@ -44,6 +45,17 @@ def main() -> None:
     entry.serve(app, sock, lambda: _answer(ready), order.drain_s)
     if orphaned.is_set():
         _tidy(order.metrics, order.slot)
+
+
+def _built(order: Order, shared: entry.Shared, sock: socket.socket) -> App:
+    """Build the app as `sluice serve` does for one process. Raises Ends."""
+    with told():
+        app = entry.build(order.settings, shared)
+    world = app.runtime.generation.world
+    own = own_address.objection((on.fleet for on in world.fleets), sock)
+    if own is not None:
+        raise Ends(own, INVALID)
+    return app
 
 
 def _line() -> bytes:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from router import entry, metrics
+from router.app import App
 from router.board import Board
 from router.cli import own_address
 from router.cli.errors import INVALID, Ends, told
@@ -34,22 +35,28 @@ def main() -> None:
     shared = entry.Shared(Board(order.board, order.workers, order.slot), order.metrics)
     sock = socket.socket(fileno=order.listen)
     try:
-        with told():
-            app = entry.build(order.settings, shared)
+        app = _built(order, shared, sock)
     except Ends as exc:
         _answer(CannotStart(exc.message, exc.exit_code))
         sys.exit(exc.exit_code)
     world = app.runtime.generation.world
-    own = own_address.objection((on.fleet for on in world.fleets), sock)
-    if own is not None:
-        _answer(CannotStart(own, INVALID))
-        sys.exit(INVALID)
     policy = f"{world.policy.name} {world.policy.hash}"
     ready = Ready(policy, unproved(app.sources, world))
     ending = {"drain_s": order.settings.drain_s, "unready_s": order.settings.unready_s}
     entry.serve(app, sock, lambda: _answer(ready), **ending)
     if orphaned.is_set():
         _tidy(order.metrics, order.slot)
+
+
+def _built(order: Order, shared: entry.Shared, sock: socket.socket) -> App:
+    """Build the app as `sluice serve` does for one process. Raises Ends."""
+    with told():
+        app = entry.build(order.settings, shared)
+    world = app.runtime.generation.world
+    own = own_address.objection((on.fleet for on in world.fleets), sock)
+    if own is not None:
+        raise Ends(own, INVALID)
+    return app
 
 
 def _line() -> bytes:

@@ -587,6 +587,15 @@ def test_what_keeps_a_worker_from_starting_is_told_once(tmp_path):
     assert ran.stderr == alone.stderr
 
 
+def test_a_router_does_not_start_over_a_fleet_that_is_itself(tmp_path, closed_port):
+    (tmp_path / "fleets.yaml").write_text(
+        catalogue(fleet("one", f"http://127.0.0.1:{closed_port}/v1"))
+    )
+    given = ("--state", tmp_path, "--fleets", tmp_path / "fleets.yaml", "--port", closed_port)
+    alone, ran = sluice("serve", *given), sluice("serve", *given, "--workers", "2")
+    assert (ran.returncode, ran.stderr) == (3, alone.stderr)
+
+
 def test_no_key_beyond_loopback_is_refused_as_for_one_process(tmp_path):
     given = ("--state", tmp_path, "--port", "0", "--host", "0.0.0.0", "--auth", "none")
     ran = sluice("serve", *given, "--workers", "2")

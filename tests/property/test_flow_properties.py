@@ -91,10 +91,17 @@ KINDS = [(50, 1), (50, 2), (200, 2), (400, 3), (50, 1)]  # contexts and prices
 FLEETS = [fleet(f"f{i}", *kind) for i, kind in enumerate(KINDS)]
 
 
+SMALL = [each for each in FLEETS if each.context_tokens == 50]
+LARGE = [each for each in FLEETS if each not in SMALL]
+SMALL_FIRST = st.tuples(st.permutations(SMALL), st.permutations(LARGE)).map(
+    lambda both: both[0] + both[1]
+)
+
+
 @st.composite
-def plans(draw):
+def plans(draw, order=st.permutations(FLEETS)):  # noqa: B008  (a strategy is a value)
     """Return a plan as the decision may make it, over few fleets, times and tries."""
-    ranked = draw(st.permutations(FLEETS))
+    ranked = draw(order)
     tries = draw(st.integers(0, 4))
     planned = draw(st.integers(min(tries, 1), min(tries, len(ranked))))
     made = [
@@ -197,6 +204,16 @@ def test_for_any_script_the_bounds_hold(plan, pool, data, money_binds):
     paid_for(plan, played, money_binds=money_binds)
 
 
+@settings(max_examples=400)
+@given(plans(SMALL_FIRST), st.data())
+def test_what_takes_the_places_of_others_is_paid_for_and_no_more_than_they(plan, data):
+    pool = ["too long for 50", "timed_out", ANSWER]
+    played = play(plan, pool, data.draw, money_binds=True)
+    few_enough(plan, played)
+    in_order(plan, played)
+    paid_for(plan, played, money_binds=True)
+
+
 def in_time(plan, played):
     assert played.spent_ms <= plan.limits.deadline_ms + SLACK_MS
     if isinstance(played.outcome, Failed):
@@ -272,9 +289,9 @@ def paid_for(plan, played, *, money_binds):
     reserved += plan.retries * max(prompts, default=0)
     charged = sum(attempt.candidate.nano_at_most(attempt.max_tokens) for attempt in played.beaten)
     for attempt, _, key in played.tries:
-        full = key in (ANSWER, "not kept") or bool(attempt.accept_if)
-        error = OUTCOMES[key]
-        if full or error.may_have_worked:
+        whole = key in (ANSWER, "not kept")
+        full = whole or bool(attempt.accept_if)  # a tested one may break off in its answer
+        if whole or OUTCOMES[key].may_have_worked:
             charged += attempt.candidate.nano_at_most(attempt.max_tokens if full else 0)
     if money_binds:
         assert charged <= reserved

@@ -257,9 +257,10 @@ def test_a_place_that_comes_free_without_a_request_s_end_is_given_out_soon():
         task = asyncio.create_task(crowd.come(1, "standard", frozenset("a")))
         await _settled()
         assert not task.done()
+        ((_, sent),) = crowd.running
         crowd.running.clear()
         crowd.tracker.freed = lambda _fleet: None
-        crowd.tracker.ended("a", 1)
+        crowd.tracker.ended("a", sent)
         await asyncio.wait_for(task, 20)
         assert crowd.served == [0, 1]
 

@@ -43,7 +43,7 @@ def of(board, *names):
         SimpleNamespace(
             fleet=SimpleNamespace(
                 id=name,
-                replicas=SimpleNamespace(min=1),
+                replicas=SimpleNamespace(min=1, max=1, concurrency_each=8),
                 urls=("u",),
                 tariff=SimpleNamespace(committed=lambda *_: 1),
                 profile=None,

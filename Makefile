@@ -1,6 +1,6 @@
 # What people type. `make up` and `make test` install what is missing by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup up test contract check format bench prove-ledger coverage eval train train-tiny \
+.PHONY: help setup up test contract matrix soak check format bench prove-ledger coverage eval train train-tiny \
 	replay-day validate-focus recipes clean
 BIN := .venv/bin
 
@@ -20,6 +20,9 @@ test: setup ## Run the tests, on real model servers, and print the core's covera
 
 contract: setup ## Hold every backend kind against every case, and print the table
 	@$(BIN)/pytest -q tests/contract/test_backend_kinds.py --table
+
+matrix: setup ## Play every fault of a fleet against every way of asking, and print the table
+	@$(BIN)/pytest -q tests/integration/test_fault_matrix.py --matrix
 
 check: setup ## Lint, types, arrows, policies and their cases
 	$(BIN)/ruff check .

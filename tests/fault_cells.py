@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import re
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -293,6 +294,19 @@ class Played:
 
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208  (a name may go while it is listed)
+
+
+def connections(pid, port):
+    """Count this process's open connections to a port of the loopback."""
+    own = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            own.add(str(path.readlink()))
+        except FileNotFoundError:
+            continue
+    address = f"{int.from_bytes(socket.inet_aton('127.0.0.1'), 'little'):08X}:{port:04X}"
+    lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return sum(line[2] == address and f"socket:[{line[9]}]" in own for line in lines)
 
 
 def resident_kb(pid):

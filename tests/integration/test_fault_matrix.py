@@ -7,13 +7,12 @@ Real emulators, a real router, the official SDK; each cell has fleets and a budg
 
 import asyncio
 import json
-import socket
 import sys
 from pathlib import Path
 
 import openai
 import pytest
-from fault_cells import SPARE, Cell, Played, descriptors, error_in, in_flight, play
+from fault_cells import SPARE, Cell, Played, connections, descriptors, error_in, in_flight, play
 from support import process, wait_until
 
 # The fault as `POST /<fleet>/faults` takes it | when it strikes: before the first content token, or
@@ -314,16 +313,3 @@ def test_the_docs_have_every_fault_of_an_emulated_fleet():
     from backends.engines.emulated_fault import FAULTS
 
     assert {cell.fault.split()[0] for cell in CELLS} == set(FAULTS)
-
-
-def connections(pid, port):
-    """Count this process's open connections to a port of the loopback."""
-    own = set()
-    for path in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            own.add(str(path.readlink()))
-        except FileNotFoundError:
-            continue
-    address = f"{int.from_bytes(socket.inet_aton('127.0.0.1'), 'little'):08X}:{port:04X}"
-    lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-    return sum(line[2] == address and f"socket:[{line[9]}]" in own for line in lines)

@@ -24,6 +24,9 @@ contract: setup ## Hold every backend kind against every case, and print the tab
 matrix: setup ## Play every fault of a fleet against every way of asking, and print the table
 	@$(BIN)/pytest -q tests/integration/test_fault_matrix.py --matrix
 
+soak: setup ## Kill model servers and workers under load for MINUTES (10), and audit what is left
+	@$(BIN)/python tools/soak.py --minutes $(or $(MINUTES),10) $(ARGS)
+
 check: setup ## Lint, types, arrows, policies and their cases
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -43,6 +43,7 @@ bench: setup ## Print where the microseconds go, and the ratio to a direct call
 	@$(BIN)/python tools/bench.py
 	@$(BIN)/python tools/bench_client.py
 	@$(BIN)/python tools/bench_ledger.py
+	@$(BIN)/python tools/bench_streams.py
 
 prove-ledger: setup ## Try to make the ledger wrong: storms, kills, full disks; print violations
 	@$(BIN)/python tools/prove_ledger.py

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -44,6 +45,7 @@ defaults: {quality_floor: 0, slo: {ttft_p95_ms: null, e2e_p95_ms: null}}
 rules: [{id: all, use: cpu}]
 """
 SETTLE_S = 1.0  # from the first chunk on: all streams are being opened
+TICKS = os.sysconf("SC_CLK_TCK")  # a second, of a process's times
 STAMP = b'"at":'  # what it stands behind, and its end
 END = b"}"
 
@@ -168,9 +170,7 @@ async def round_of(port: int, key: str, given: argparse.Namespace) -> Delays:
     for _ in range(given.streams):
         over = loop.create_future()
         overs.append(over)
-        await loop.create_connection(
-            lambda over=over: Caller(request, delays, over), "127.0.0.1", port
-        )
+        await loop.create_connection(partial(Caller, request, delays, over), "127.0.0.1", port)
         await asyncio.sleep(SETTLE_S / given.streams)  # their chunks lie evenly apart
     await asyncio.gather(*overs)
     if delays.ended != given.streams:
@@ -206,9 +206,10 @@ def router_on(core: int | None, port: int, profile: Path | None) -> Iterator[tup
             running.wait(30)
 
 
-def cpu_s(pid: int) -> float:
-    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+def cpu_s(pid: int) -> tuple[float, float]:
+    """Return the seconds of processor that the process took, by itself and in the kernel."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) / TICKS, int(fields[12]) / TICKS
 
 
 def shown(found: list[float]) -> str:
@@ -232,16 +233,19 @@ async def compare(given: argparse.Namespace, cores: list[int]) -> None:
         await round_of(routed_port, key, argparse.Namespace(streams=20))
         direct: list[float] = []
         routed: list[float] = []
-        spent_s = 0.0
+        spent_s = [0.0, 0.0]
         for _ in range(given.rounds):
             direct += (await round_of(port, key, given)).found
             before_s = cpu_s(pid)
             routed += (await round_of(routed_port, key, given)).found
-            spent_s += cpu_s(pid) - before_s
+            spent_s = [s + a - b for s, a, b in zip(spent_s, cpu_s(pid), before_s, strict=True)]
         print(f"  {'direct':<30}{shown(direct)}")
         print(f"  {'through the router':<30}{shown(routed)}")
         chunks = given.rounds * given.streams * Upstream.chunks
-        print(f"router: {spent_s / chunks * 1e6:.0f} us of CPU a chunk, opening and end included")
+        own, kernel = (seconds / chunks * 1e6 for seconds in spent_s)
+        print(
+            f"router: {own:.0f} us a chunk and {kernel:.0f} in the kernel, opening and end included"
+        )
     server.close()
     if profile is not None:
         print(f"its profile: python -m pstats {profile}")

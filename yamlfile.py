@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import yaml
@@ -132,8 +133,9 @@ def parse(text: str, name: str) -> Document:
 def suggest(word: object, known: Iterable[str]) -> str:
     """Return ``(known: a, b)``, with the likely one first where a word was mistyped."""
     known = sorted(known)
-    close = difflib.get_close_matches(str(word)[:SHOWN], known, n=1)
-    start = f"did you mean `{close[0]}`? " if close else ""
+    spelt = {name.lower(): name for name in known}  # `vLLM` is near to `vllm`
+    close = difflib.get_close_matches(str(word)[:SHOWN].lower(), spelt, n=1)
+    start = f"did you mean `{spelt[close[0]]}`? " if close else ""
     return f"({start}known: {', '.join(known) or 'none'})"
 
 
@@ -256,7 +258,18 @@ def _matches(validator: Value, pattern: str, got: Value, _: Value) -> Iterator[E
         yield ValidationError(f"is not of the form {pattern}")
 
 
-_VALIDATOR: Any = extend(Draft202012Validator, {"pattern": _matches})  # type: ignore[no-untyped-call]
+def _is_real(validator: Value, form: str, got: Value, _: Value) -> Iterator[Error]:
+    """Check what a pattern can't: that the day of a date exists."""
+    if form == "date" and validator.is_type(got, "string"):
+        try:
+            date.fromisoformat(got)
+        except ValueError:
+            yield ValidationError(f"is no {form}")
+
+
+_VALIDATOR: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"pattern": _matches, "format": _is_real}
+)
 
 
 def _branches(error: Error) -> Iterator[Error]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from backends.base import SageMakerTarget
 from backends.prices import Price, PriceBook
@@ -35,13 +36,24 @@ class Replicas:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRef:
+    """Where a fleet's key is: in an environment variable, or in a secret of AWS Secrets Manager
+    (of one that is JSON: in one of its fields). `at` is the `file:line` that says so.
+    """
+
+    source: Literal["env", "secret"]
+    name: str
+    json_field: str | None
+    at: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """A model on an instance type with an engine, and how it is called.
 
     `price` None: unknown, then `fallback_usd_per_mtok` bounds what a request may cost. Of several
     tranches, `purchase` and `price` are the first one's.
-    `api_key_env` names the environment variable that holds the key, `api_key_at` the `file:line`
-    that says so; the key is never here.
+    `api_key` says where its key is; the key is never here.
     """
 
     id: str
@@ -59,8 +71,7 @@ class Fleet:
     profile: Profile | None
     host_share: float = 1.0
     fallback_usd_per_mtok: float | None = None
-    api_key_env: str | None = field(default=None, repr=False)
-    api_key_at: str = field(default="", repr=False, compare=False)
+    api_key: KeyRef | None = None
     context_tokens: int = 0  # of one request on this fleet: the model's, or less by launch settings
     marks: tuple[str, ...] = ()
     wake_seconds: int | None = None

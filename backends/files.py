@@ -1,5 +1,6 @@
 """The packaged reference files, read where they are installed, and the user's files beside them."""
 
+import codecs
 from importlib import resources
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from backends.library import Library
 from backends.parse import Source
 from backends.router_cost import LOCAL, RouterCost
 from yamlfile import Invalid, Problem
+
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # how its files begin, as those of PowerShell
 
 
 def packaged(package: str, *path: str) -> Source:
@@ -22,8 +25,11 @@ def on_disk(path: Path) -> Source:
     try:
         return Source(str(path), path.read_text("utf-8"))
     except UnicodeDecodeError as exc:
+        line = exc.object[: exc.start].count(b"\n") + 1
         said = f"not UTF-8: {exc.reason} at byte {exc.start}"
-        raise Invalid([Problem(f"{path}:1", said)]) from None
+        if exc.object.startswith(UTF_16):
+            line, said = 1, "not UTF-8 but UTF-16: save it as UTF-8"
+        raise Invalid([Problem(f"{path}:{line}", said)]) from None
 
 
 def library(state: Path | None = None) -> Library:

@@ -11,7 +11,17 @@ _ABOVE_ZERO = {"type": "number", "exclusiveMinimum": 0}
 _COUNT = {"type": "integer", "minimum": 0}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _MARK = {"enum": ["measured", "stated", "estimated", "assumed"]}
-_DATE = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$", "description": "a date (YYYY-MM-DD)"}
+USD_MOST = 1_000_000  # an hour; sums of charges must fit an integer of SQLite, in nano-dollars
+_USD = {**_ABOVE_ZERO, "maximum": USD_MOST}
+_DATE = {
+    "type": "string",
+    "pattern": r"^\d{4}-\d{2}-\d{2}$",
+    "format": "date",
+    "description": "a date (YYYY-MM-DD)",
+}
+API_KEY = (  # a variable, or a secret and its field
+    r"^\$\{(?:env:([A-Za-z_][A-Za-z0-9_]*)|secret:([A-Za-z0-9/_+=.@:-]+)(?:#([!-|~]+))?)\}$"
+)
 _CURRENCY = {"type": "string", "pattern": "^[A-Z]{3}$", "description": "a currency as CNY"}
 ENGINES = ["llama.cpp", "ollama", "vllm", "vllm-neuron", "sglang", "sagemaker", "emulated"]
 KINDS = ["openai_http", "sagemaker", "emulated"]
@@ -75,8 +85,9 @@ _FLEET = _object(
     api_key={
         "type": "string",
         "writeOnly": True,  # a key that stands here in clear is not repeated in the message
-        "pattern": r"^\$\{env:[A-Za-z_][A-Za-z0-9_]*\}$",
-        "description": "a reference of the form ${env:NAME} (keys don't belong in this file)",
+        "pattern": API_KEY,
+        "description": "${env:NAME}, ${secret:NAME} or ${secret:NAME#field} of AWS Secrets "
+        "Manager (keys don't belong in this file)",
     },
     instance=_NAME,
     region=_NAME,
@@ -87,9 +98,9 @@ _FLEET = _object(
         ],
         "description": "a purchase option or a list of {option, replicas}",
     },
-    usd_per_hour=_ABOVE_ZERO,
+    usd_per_hour=_USD,
     price_source=_TEXT,
-    fallback_usd_per_mtok=_ABOVE_ZERO,
+    fallback_usd_per_mtok=_USD,
     replicas=_REPLICAS,
     wake=_object(["seconds", "min_run_seconds"], seconds=_COUNT, min_run_seconds=_COUNT),
     profile=_NAME,
@@ -188,7 +199,7 @@ PRICES = _object(
         _object(
             ["id", "usd_per_hour", "families"],
             id=_NAME,
-            usd_per_hour=_ABOVE_ZERO,
+            usd_per_hour=_USD,
             families={**_list(_NAME), "minItems": 1},
             regions=_list(_NAME),
         )
@@ -199,7 +210,7 @@ PRICES = _object(
             instance=_NAME,
             region=_NAME,
             purchase={"enum": PURCHASES},
-            usd_per_hour=_ABOVE_ZERO,
+            usd_per_hour=_USD,
             per_hour=_ABOVE_ZERO,
             currency=_CURRENCY,
             as_of=_DATE,

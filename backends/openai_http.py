@@ -12,7 +12,7 @@ from backends.dialects import DIALECTS
 from backends.openai_answers import answer, is_ok, plain_objection, stream_objection
 from backends.pool import Pool
 from backends.probe import Probe
-from backends.upstream_errors import error_for
+from backends.upstream_errors import ANOTHERS_TURN, error_for
 
 
 class OpenAIHTTP:
@@ -33,7 +33,7 @@ class OpenAIHTTP:
         probes: Sequence[Probe] = (),
     ) -> None:
         headers = {"content-type": "application/json", **bearer(api_key)}
-        self._pool = Pool(urls, headers, tls=tls, places=places)
+        self._pool = Pool(urls, headers, tls=tls, places=places, another=ANOTHERS_TURN)
         self._probes = probes
         self._now_s = now_s
 

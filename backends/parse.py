@@ -18,15 +18,17 @@ from backends import (
     parse_sagemaker,
     router_cost,
 )
-from backends.catalogue import Catalogue, Fleet, Model, Replicas
+from backends.catalogue import Catalogue, Fleet, KeyRef, Model, Replicas
 from backends.content_hash import content_hash
 from backends.library import Library
 from backends.prices import Price, PriceBook
 from backends.profiles import Profile
 from backends.router_cost import LOCAL, RouterCost
 from backends.tariff import Tranche
-from backends.urls import check_url
+from backends.urls import Target, check_url, target
 from yamlfile import Document, Invalid, Path, Problem, suggest
+
+ASKED = ("/chat/completions", "/completions", "/models")  # what is put behind a url
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +186,28 @@ def _wrong_urls(row: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
         yield ("url",), "needs either `url` or `urls`"
         return
     urls: list[tuple[Path, str]] = [(("urls", i), url) for i, url in enumerate(row.get("urls", ()))]
+    seen: set[Target] = set()
     for at, url in urls or [(("url",), row["url"])]:
-        objection = check_url(url)
+        objection = check_url(url) or _not_its_root(row["kind"], url)
         if objection is not None:
             yield at, objection
+            continue
+        if (where := target(url)) in seen:
+            yield at, f"`{url}` stands here twice: every url is a replica of its own"
+        seen.add(where)
+
+
+def _not_its_root(kind: str, url: str) -> str | None:
+    """Return why paths can't be put behind this url, or None."""
+    path = url.rstrip("/")
+    if kind == parse_sagemaker.KIND:
+        if "/endpoints/" in path:
+            return "the path of an endpoint doesn't belong into the url (its name is `endpoint`)"
+        return None
+    for asked in ASKED:
+        if path.endswith(asked):
+            return f"a url ends before `{asked}` (valid: `http://host:port/v1`)"
+    return None
 
 
 def _contradictions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -239,7 +259,6 @@ def _fleet(
     replicas = row["replicas"]
     least = replicas.get("min", 0)
     wake = row.get("wake", {})
-    key = re.fullmatch(r"\$\{env:(\w+)\}", row.get("api_key", ""))
     return Fleet(
         id=row["id"],
         model=model,
@@ -261,14 +280,23 @@ def _fleet(
         profile=shelf.profiles[row["profile"]] if "profile" in row else None,
         host_share=row.get("host_share", 1.0),
         fallback_usd_per_mtok=row.get("fallback_usd_per_mtok"),
-        api_key_env=key[1] if key else None,
-        api_key_at=f"{document.name}:{document.line('fleets', i, 'api_key')}",
+        api_key=_key(row, f"{document.name}:{document.line('fleets', i, 'api_key')}"),
         context_tokens=min(row.get("context_tokens", model.context_tokens), model.context_tokens),
         marks=(*row.get("marks", ()), *(("emulated",) if row["kind"] == "emulated" else ())),
         wake_seconds=wake.get("seconds"),
         min_run_seconds=wake.get("min_run_seconds"),
         tranches=tranches,
         sagemaker=parse_sagemaker.target(row),
+    )
+
+
+def _key(row: Mapping[str, Any], at: str) -> KeyRef | None:
+    found = re.match(forms.API_KEY, row.get("api_key", ""))
+    if found is None:
+        return None
+    variable, secret, json_field = found.groups()
+    return (
+        KeyRef("env", variable, None, at) if variable else KeyRef("secret", secret, json_field, at)
     )
 
 

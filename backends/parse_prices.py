@@ -54,6 +54,7 @@ def _rows(book: PriceBook, part: str) -> list[Mapping[str, Any]]:
 
 def _problems(document: Document) -> Iterator[tuple[Path, str]]:
     value = document.value
+    usd = {row["currency"]: row["usd"] for row in value.get("exchange", ())}
     rates = [row["currency"] for row in value.get("exchange", ())]
     for i, currency in enumerate(rates):
         if currency in rates[:i]:
@@ -73,6 +74,11 @@ def _problems(document: Document) -> Iterator[tuple[Path, str]]:
         elif "currency" in row and row["currency"] not in rates:
             known = f" (known: {', '.join(rates)})" if rates else ""
             yield (*at, "currency"), f"no `exchange` rate of `{row['currency']}`{known}"
+        elif "currency" in row and row["per_hour"] * usd[row["currency"]] > forms.USD_MOST:
+            said = (
+                f"{row['per_hour']:g} {row['currency']} are more than ${forms.USD_MOST:,} an hour"
+            )
+            yield (*at, "per_hour"), said
     yield from _wrong_pools(value)
 
 

@@ -1,6 +1,7 @@
 """A row of a profile file -> its profile, or every mistake with its file:line."""
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from backends.points import Point, Quantiles, little_consistent
@@ -50,6 +51,16 @@ def _incomplete_points(row: Mapping[str, Any], *, little: bool) -> Iterator[tupl
             for length in ("tokens_in", "tokens_out"):
                 if length not in point and length not in row:
                     yield at, f"`mix_tok_s` needs `{length}`"
+        for name in ("ttft_ms", "itl_ms", "e2e_ms"):
+            if isinstance(point.get(name), Mapping):
+                yield from (((*at, name), said) for said in _falling(name, point[name]))
+
+
+def _falling(name: str, latency: Mapping[str, float]) -> Iterator[str]:
+    given = [(key, latency[key]) for key in ("p50", "p90", "p95", "p99") if key in latency]
+    for (lower, low), (higher, high) in pairwise(given):
+        if low > high:
+            yield f"`{name}`: {lower} ({low:g}) is above {higher} ({high:g})"
 
 
 def _wrong_profile(row: Mapping[str, Any], *, little: bool) -> Iterator[tuple[Path, str]]:

@@ -17,7 +17,8 @@ Lines = Callable[[Target], bytes]
 class Pool:
     """One client for each url; one that can't be reached leaves the request to the next.
 
-    `places` are the streams that one url carries at once; None: nobody knows.
+    `places` are the streams that one url carries at once; None: nobody knows. An answer with one of
+    the statuses of `another` does the same, where another url is left.
     """
 
     def __init__(
@@ -27,9 +28,11 @@ class Pool:
         *,
         tls: ssl.SSLContext | None = None,
         places: int | None = None,
+        another: frozenset[int] = frozenset(),
     ) -> None:
         self._clients = [Client(url, headers, tls=tls) for url in urls]
         self.replicas = Replicas(urls, places)
+        self._another = another
 
     async def post(
         self,
@@ -49,7 +52,8 @@ class Pool:
         loop = asyncio.get_running_loop()
         began = loop.time()
         failure = Unreachable("no url")
-        for i in self.replicas.in_order(prefix, began):
+        order = self.replicas.in_order(prefix, began)
+        for i in order:
             client = self._clients[i]
             self.replicas.started(i)
             try:
@@ -71,7 +75,10 @@ class Pool:
             else:
                 self.replicas.reached(i)
                 response.then(partial(self.replicas.ended, i))
-                return response
+                if response.status not in self._another or i == order[-1]:
+                    return response
+                response.close()
+                self.replicas.unreachable(i, loop.time())
         raise failure
 
     async def aclose(self) -> None:

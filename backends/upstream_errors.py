@@ -29,6 +29,9 @@ _TIMED_OUT = frozenset({408})
 _TOO_LONG = frozenset({413})
 # Not the caller's doing: key, quota, URL, method, content type, or a model that isn't there.
 _MISCONFIGURED = frozenset({401, 402, 403, 404, 405, 406, 407, 410, 415, 421, 426})
+_REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
+ANOTHERS_TURN = _MISCONFIGURED | _REDIRECTS
+"""Statuses of a server that is set up wrongly: nothing was worked on, an equal one may serve."""
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
 
@@ -84,7 +87,8 @@ def _error(
     if status in _TIMED_OUT:
         return TimedOut(said)
     if status in _MISCONFIGURED or status < 400:  # noqa: PLR2004 (3xx: the URL has moved)
-        return Misconfigured(said)
+        redirect = ": a redirect, which is not followed" if status in _REDIRECTS else ""
+        return Misconfigured(f"{said}{redirect}")
     fields = error or {}
     if status in _TOO_LONG or _is_context(fields):
         return ContextExceeded(

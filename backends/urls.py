@@ -9,7 +9,7 @@ import ipaddress
 import re
 import socket
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -69,9 +69,10 @@ def target(url: str) -> Target:
         raise ValueError("a url has no spaces or control characters")
     try:
         parts = urlsplit(url)
-        port = parts.port
     except ValueError:
         raise ValueError("this is no url (valid: `http://host:port/v1`)") from None
+    if "://" not in url:
+        raise ValueError("a url begins with `http://` or `https://`")
     if parts.username is not None or parts.password is not None:
         raise ValueError("a url carries no credentials (put the key in `api_key: ${env:NAME}`)")
     if parts.scheme not in _USUAL_PORT:
@@ -80,8 +81,7 @@ def target(url: str) -> Target:
         raise ValueError("a url ends with its path: no `?` and no `#`")
     if not _PATH.fullmatch(parts.path):
         raise ValueError("the path of a url is ASCII (percent-encode the rest)")
-    if port == 0:
-        raise ValueError("port `0` can't be called (valid: 1 to 65535)")
+    port = _port(parts)
     host = _host(parts.hostname or "")
     usual = _USUAL_PORT[parts.scheme]
     shown = f"[{host}]" if ":" in host else host
@@ -101,6 +101,16 @@ def address_objection(address: str) -> str | None:
         if parsed.version == network.version and parsed in network:
             return f"is {what}"
     return None
+
+
+def _port(parts: SplitResult) -> int | None:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError("the port of this url can't be called (valid: 1 to 65535)")
+    return port
 
 
 def _host(name: str) -> str:

@@ -20,6 +20,7 @@ from router.auth.rules import AuthConfig
 from router.classify import judge_by
 from router.faults import CannotListen, MissingPart, Unsafe
 from router.feedback import Feedback
+from router.fleet_keys import fleet_keys
 from router.keeper import Keeper
 from router.keys import KeyStore
 from router.labels import Labels
@@ -53,9 +54,10 @@ def build(settings: Settings) -> App:
         settings.state, settings.fleets, settings.policy, settings.router_on, bool(counts)
     )
     world = sources.load()
+    keys = fleet_keys([on.fleet for on in world.fleets], settings.environment)
     keep_versions(settings.state, world)
     runtime = Runtime(
-        generation=generation(world, settings.environment),
+        generation=generation(world, keys),
         metrics=Metrics(),
         receipts=Receipts(settings.state),
         clock=time.monotonic,

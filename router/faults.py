@@ -1,7 +1,7 @@
 """What keeps a router from starting or adopting a change; the message says what to do.
 
 * the operator's files and settings
-  + MissingKey     a fleet refers to an environment variable that is not set
+  + MissingKey     a fleet's key is not where the catalogue says
   + NoSuchLedger   the setting of the ledger names no store that can be used
   + MissingPart    a setting needs a package that is not installed
   + Unsafe         the settings would open the router to others without a key

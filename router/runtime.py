@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from backends.base import Backend, Endpoint, MissingPackage
 from backends.catalogue import Fleet, ready
 from backends.kinds import KINDS
-from router.faults import MissingKey, MissingPart
+from router.faults import MissingPart
+from router.fleet_keys import Keys
 from router.metrics import Metrics
 from router.record import Receipts
 from router.tracker import Tracker
@@ -33,7 +34,7 @@ class Generation:
 
 @dataclass(slots=True)
 class Runtime:
-    """`clock` is monotonic, in seconds; `environment` gives the API keys that fleets refer to."""
+    """`clock` is monotonic, in seconds; `environment` is where keys of fleets are."""
 
     generation: Generation
     metrics: Metrics
@@ -51,10 +52,10 @@ class Runtime:
             self.metrics.receipts_lost.inc()
             LOG.error("a receipt could not be written: %s", exc.strerror)  # noqa: TRY400  (one line)
 
-    def adopt(self, world: World) -> None:
+    def adopt(self, world: World, keys: Keys) -> None:
         """Go on with this world; connections to fleets that stay as they are stay open."""
         old = self.generation
-        self.generation = generation(world, self.environment, old)
+        self.generation = generation(world, keys, old)
         kept = set(map(id, self.generation.backends.values()))
         gone = [b for b in old.backends.values() if id(b) not in kept]
         if gone:
@@ -72,15 +73,13 @@ class Runtime:
         self.receipts.close()
 
 
-def generation(
-    world: World, environment: Mapping[str, str], old: Generation | None = None
-) -> Generation:
+def generation(world: World, keys: Keys, old: Generation | None = None) -> Generation:
     """Open what the world's fleets are called through; take over what the old generation has."""
     backends: dict[str, Backend] = {}
     endpoints: dict[str, tuple[str, Endpoint]] = {}
     for on in world.fleets:
         fleet = on.fleet
-        endpoints[fleet.id] = (fleet.kind, endpoint(fleet, environment))
+        endpoints[fleet.id] = (fleet.kind, endpoint(fleet, keys.get(fleet.id)))
         if old is not None and old.endpoints.get(fleet.id) == endpoints[fleet.id]:
             backends[fleet.id] = old.backends[fleet.id]
         else:
@@ -99,16 +98,8 @@ def opened(fleet: Fleet, at: Endpoint) -> Backend:
         raise MissingPart(f"fleet {fleet.id}: {exc}") from None
 
 
-def endpoint(fleet: Fleet, environment: Mapping[str, str]) -> Endpoint:
-    """Return where the fleet is called, with its key. Raises MissingKey."""
-    key = None
-    if fleet.api_key_env is not None:
-        key = environment.get(fleet.api_key_env)
-        if not key:
-            raise MissingKey(
-                f"{fleet.api_key_at}: fleet {fleet.id}: "
-                f"the environment variable `{fleet.api_key_env}` is not set"
-            )
+def endpoint(fleet: Fleet, key: str | None) -> Endpoint:
+    """Return where the fleet is called, and with which key."""
     each = max(1, ready(fleet) // max(1, len(fleet.urls)))  # replicas behind one url
     places = each * fleet.replicas.concurrency_each
     return Endpoint(fleet.urls, key, fleet.engine, fleet.upstream_model, places, fleet.sagemaker)

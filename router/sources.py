@@ -24,12 +24,15 @@ from policies.parse import parse
 from router.classify import Calibration
 from router.classify.calibration import from_json
 from router.faults import MissingKey, MissingPart
+from router.fleet_keys import Keys, fleet_keys
 from router.ledger.port import LedgerUnavailable
 from router.record import keep_versions
 from router.runtime import LOG, Runtime
 from router.world import World, world
 
 LOOK_EVERY_S = 1.0
+DEMO_FLEETS = "fleets.yaml"  # in the state folder: the catalogue that `sluice up` writes
+SECRETS_EVERY_S = 300.0  # a rotation has to leave the old key good for as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,31 +129,61 @@ Publish = Callable[[Policy], Awaitable[None]]
 
 
 async def watch(sources: Sources, runtime: Runtime, publish: Publish) -> None:
-    """Look every second whether a file changed; never ends by itself."""
-    seen = sources.stamp()
+    """Look every second whether a file changed, and every few minutes whether a secret did; never
+    ends by itself.
+    """
+    seen, read_s = sources.stamp(), runtime.clock()
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
-        now = sources.stamp()
-        if now != seen:
-            seen = now
-            try:
+        now, now_s = sources.stamp(), runtime.clock()
+        try:
+            if now != seen:
+                seen, read_s = now, now_s
                 await reload(sources, runtime, publish)
-            except Exception:  # noqa: BLE001  (a bug of ours must not end the watching)
-                LOG.error("the files could not be read again: %s", traceback.format_exc(limit=3))
+            elif now_s - read_s >= SECRETS_EVERY_S:
+                read_s = now_s
+                await read_secrets(runtime)
+        except Exception:  # noqa: BLE001  (a bug of ours must not end the watching)
+            LOG.error("the files could not be read again: %s", traceback.format_exc(limit=3))
+
+
+async def read_secrets(runtime: Runtime) -> None:
+    """Go on with the keys that Secrets Manager has now; with the old ones if it can't be asked."""
+    world, old = runtime.generation.world, runtime.generation.endpoints
+    if not any(on.fleet.api_key and on.fleet.api_key.source == "secret" for on in world.fleets):
+        return
+    try:
+        keys = await _keys(runtime, world)
+    except (MissingKey, MissingPart) as exc:
+        LOG.error("the keys of fleets stay as they are: %s", exc)
+        return
+    rotated = [name for name, key in keys.items() if old[name][1].api_key != key]
+    if rotated:
+        runtime.adopt(world, keys)
+        LOG.warning("the key of %s is another now", ", ".join(rotated))
+
+
+async def _keys(runtime: Runtime, world: World) -> Keys:
+    fleets = [on.fleet for on in world.fleets]
+    return await asyncio.to_thread(fleet_keys, fleets, runtime.environment)
 
 
 async def reload(sources: Sources, runtime: Runtime, publish: Publish) -> None:
     """Adopt what the files say now, or say what is wrong with them and go on as before."""
     try:
         old, new = runtime.generation.world, sources.load()
+        keys = await _keys(runtime, new)
         keep_versions(sources.state, new)
         await publish(new.policy)
-        runtime.adopt(new)
+        runtime.adopt(new, keys)
     except (yamlfile.Invalid, MissingKey, MissingPart, OSError, LedgerUnavailable) as exc:
         runtime.stale = True
         runtime.metrics.stale.set(1)
         runtime.metrics.reloads.labels("refused").inc()
-        LOG.error("the change is refused, policy %s goes on:\n%s", _running(runtime), exc)
+        said = str(exc)
+        if isinstance(exc, OSError) and exc.filename is not None:
+            said = f"{exc.filename}: {exc.strerror}"  # as at start
+        LOG.error("the change is refused, policy %s goes on:\n%s", _running(runtime), said)
         return
     runtime.stale = False
     runtime.metrics.stale.set(0)

@@ -69,12 +69,14 @@ class Emulator:
             if fleet.emulated
         }
         if not self.fleets:
-            raise Unfit("no fleet of kind `emulated` in the catalogue")
+            raise Unfit("the catalogue has no fleet of `kind: emulated`")
         self._desk = Desk(clock, lambda fleet_id: self.fleets[fleet_id].cut())
         for fleet_id, text in faults.items():
             if fleet_id not in self.fleets:
                 known = ", ".join(self.fleets)
-                raise Unfit(f"a fault for `{_shown(fleet_id)}`: no such fleet (known: {known})")
+                raise Unfit(
+                    f"a fault for `{_shown(fleet_id)}`: no such emulated fleet (known: {known})"
+                )
             try:
                 self._desk.start(fleet_id, text)
             except NoFault as exc:

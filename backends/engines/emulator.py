@@ -89,7 +89,10 @@ def main(
     """Emulate the fleets of kind `emulated`: they answer in the time their profiles predict."""
     try:
         emulator = app(files.catalogue(fleets, state), time_scale, faults=_by_fleet(faults))
-    except (OSError, UnicodeDecodeError, Invalid, Unfit) as exc:
+    except OSError as exc:
+        click.echo(f"{exc.filename}: {exc.strerror}", err=True)
+        raise SystemExit(3) from None
+    except (Invalid, Unfit) as exc:
         click.echo(str(exc), err=True)
         raise SystemExit(3) from None
     try:

@@ -3,7 +3,7 @@
 import asyncio
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -24,21 +24,19 @@ from backends.catalogue import Fleet
 from backends.engines import EngineError, llama_cpp
 from backends.openai_http import bearer
 from router.cli import options
+from router.cli.advice import of_invoked
 from router.cli.errors import FAILED
 from router.cli.finding import Finding
 from router.cli.found import objections, server_of, summary
-from router.faults import MissingPart
+from router.faults import MissingKey, MissingPart
+from router.fleet_keys import fleet_keys
 from router.runtime import endpoint, opened
 from router.settings import cache_dir, environment
-from router.sources import Sources, unproved
+from router.sources import DEMO_FLEETS, Sources, unproved
 from router.sources import calibration as calibration_of
 from router.world import World
 
 INVOKE_S = 10.0  # with the time that credentials take to be found
-INVOKE_ADVICE = (
-    "check the endpoint's name and region, and that who asks may `sagemaker:InvokeEndpoint` and, "
-    "on the OpenAI path, `sagemaker:CallWithBearerToken`"
-)
 
 
 @click.command("doctor")
@@ -78,13 +76,15 @@ def _findings(sources: Sources, calibration: Path | None) -> Iterator[Finding]:
         yield Finding("policy and fleets", "failed", str(exc), "mend the lines named above")
         return
     said = f"policy {world.policy.name} ({world.policy.hash}), {len(world.fleets)} fleets"
+    if sources.policy is None and world.policy.name == "fitted":
+        said += "; made for these fleets, as the packaged policy names others (docs/policies.md)"
     yield Finding("policy and fleets", "ok", said)
     lacking = unproved(replace(sources, labelled=bool(learnt and learnt.counts)), world)
     if lacking is not None:
         advice = "give its labels with `--calibration`, here and to `sluice serve`"
         yield Finding("labels", "warning", lacking, advice)
     yield from _prices(world)
-    yield from asyncio.run(_fleets(world, embedded=sources.fleets is None))
+    yield from asyncio.run(_fleets(world, _to_start(sources)))
 
 
 def _engine() -> Finding:
@@ -126,27 +126,37 @@ def _prices(world: World) -> Iterator[Finding]:
             yield Finding(f"cost of {fleet.id}", "warning", said, advice)
 
 
-async def _fleets(world: World, *, embedded: bool) -> list[Finding]:
+def _to_start(sources: Sources) -> str:
+    """Return what to do about a fleet that doesn't answer."""
+    if sources.fleets is not None:
+        return "start it, or mend its url in the fleet catalogue"
+    started = sources.state / DEMO_FLEETS
+    if started.exists():
+        return f"`--fleets {started}` checks what `sluice up` started, `--fleets FILE` checks yours"
+    return "`sluice up` starts the embedded fleets; `--fleets FILE` checks yours"
+
+
+async def _fleets(world: World, advice: str) -> list[Finding]:
     env = environment()
-    advice = "start it, or mend its url in the fleet catalogue"
-    if embedded:
-        advice = "`sluice up` starts the embedded fleets; `--fleets FILE` checks yours"
     probes = [
         _invoked(on.fleet, on.fleet.sagemaker)
         if on.fleet.sagemaker is not None
-        else _fleet(on.fleet, env.get(on.fleet.api_key_env or ""), advice)
+        else _fleet(on.fleet, env, advice)
         for on in world.fleets
     ]
     return [finding for found in await asyncio.gather(*probes) for finding in found]
 
 
-async def _fleet(fleet: Fleet, key: str | None, advice: str) -> list[Finding]:
+async def _fleet(fleet: Fleet, env: Mapping[str, str], advice: str) -> list[Finding]:
     """Ask every url of the fleet what it is. `advice`: what to do where one doesn't answer."""
     what = f"fleet {fleet.id}"
-    if fleet.api_key_env and not key:
-        said = f"the environment variable `{fleet.api_key_env}` is not set"
-        return [Finding(what, "failed", said, "set it to the fleet's API key")]
-    headers = bearer(key or None)
+    try:
+        keys = await asyncio.to_thread(fleet_keys, [fleet], env)
+    except (MissingKey, MissingPart) as exc:
+        return [
+            Finding(what, "failed", str(exc), "put the fleet's API key there, and nothing else")
+        ]
+    headers = bearer(keys.get(fleet.id))
     found = await asyncio.gather(*(server_of(fleet, url, headers) for url in fleet.urls))
     findings: list[Finding] = []
     for each in found:
@@ -164,7 +174,7 @@ async def _invoked(fleet: Fleet, target: SageMakerTarget) -> list[Finding]:
     """
     what, where = f"fleet {fleet.id}", f"{fleet.urls[0]}, endpoint {target.endpoint}"
     try:
-        backend = opened(fleet, endpoint(fleet, {}))
+        backend = opened(fleet, endpoint(fleet, None))
     except MissingPart as exc:
         return [Finding(what, "failed", str(exc))]
     try:
@@ -178,7 +188,7 @@ async def _invoked(fleet: Fleet, target: SageMakerTarget) -> list[Finding]:
     except (Rejected, Garbled):
         pass  # the container's own no to an empty request: so it answers
     except BackendError as exc:
-        return [Finding(what, "failed", f"{where}: {exc.detail}", INVOKE_ADVICE)]
+        return [Finding(what, "failed", f"{where}: {exc.detail}", of_invoked(fleet.urls[0], exc))]
     finally:
         await backend.aclose()
     return [Finding(what, "ok", where)]

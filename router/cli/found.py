@@ -13,11 +13,13 @@ from backends.dialects import DIALECTS, Dialect, engine_of
 from backends.http1 import Client
 from backends.probe import page, root_of
 from backends.signals import NOTHING, read
+from router.cli import advice
 from router.cli.finding import Finding
 
 PROBE_S = 3.0  # for all pages of one url
 OK = 200
 NAMES_SHOWN = 5
+ROUTERS_OWN = "sluice"  # who owns the models that a router of ours lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,10 @@ async def server_of(fleet: Fleet, url: str, headers: Mapping[str, str]) -> Serve
         status, body = await page(client, "/models", ends_s)
         if status != OK:
             said = f"{url}/models answered {status}"
-            return Finding(what, "failed", said, "check its key and that the url ends with /v1")
+            return Finding(what, "failed", said, advice.of_status(fleet, status))
         return await _server(fleet, url, _rows(body), root, ends_s)
     except BackendError as exc:
-        return Finding(what, "failed", f"{url}: {exc.detail}")
+        return Finding(what, "failed", f"{url}: {exc.detail}", advice.of_error(url, exc) or "")
     finally:
         await client.aclose()
         await root.aclose()
@@ -56,21 +58,28 @@ async def server_of(fleet: Fleet, url: str, headers: Mapping[str, str]) -> Serve
 
 def objections(fleet: Fleet, server: Server) -> Iterator[Finding]:
     """Yield what the server says otherwise than the catalogue, worst first."""
-    dialect = DIALECTS[fleet.engine]
+    written = DIALECTS[fleet.engine]
+    dialect = written  # whose flags it takes
+    if server.owned_by not in written.owned_by:
+        dialect = DIALECTS[engine_of(server.owned_by or "") or fleet.engine]
     yield from _name(fleet, server)
-    yield from _engine(fleet, server, dialect)
+    yield from _engine(fleet, server, written)
+    if server.owned_by == ROUTERS_OWN:
+        said = f"{server.url} is a Sluice router, which sends on what it gets"
+        mend = "if it can lead back to the router of these fleets, requests go round: mend the url"
+        yield Finding(f"engine of {fleet.id}", "warning", said, mend)
     tokens = server.context_tokens
     if tokens is not None and tokens < fleet.context_tokens:
         said = f"{server.url} takes {tokens} tokens, the catalogue says {fleet.context_tokens}"
-        advice = f"write `context_tokens: {tokens}` for the fleet, or give its server more"
-        yield Finding(f"context of {fleet.id}", "warning", said, advice)
+        mend = f"write `context_tokens: {tokens}` for the fleet, or give its server more"
+        yield Finding(f"context of {fleet.id}", "warning", said, mend)
     places = places_of(fleet)
     if server.slots is not None and server.slots < places:
         said = f"{server.url} carries {server.slots} streams at once, the catalogue says {places}"
         flag = f", or start it with `{dialect.slots_flag} {places}`" if dialect.slots_flag else ""
-        advice = f"write `concurrency_each: {server.slots}`{flag}: the rest waits in its queue"
-        yield Finding(f"slots of {fleet.id}", "warning", said, advice)
-    if dialect.status and server.status_page is None and not fleet.emulated:
+        mend = f"write `concurrency_each: {server.slots}`{flag}: the rest waits in its queue"
+        yield Finding(f"slots of {fleet.id}", "warning", said, mend)
+    if dialect is written and written.status and server.status_page is None and not fleet.emulated:
         said = f"{server.url} doesn't say what it is doing: its load is known by our requests alone"
         flag = f"start it with `{dialect.metrics_flag}`" if dialect.metrics_flag else ""
         yield Finding(f"metrics of {fleet.id}", "warning", said, flag)
@@ -133,8 +142,10 @@ def _name(fleet: Fleet, server: Server) -> Iterator[Finding]:
         return
     said = f"{server.url} serves {_shown(server.names)}, not `{fleet.upstream_model}`"
     any_name = server.owned_by in DIALECTS["llama.cpp"].owned_by  # it answers under any
-    advice = "mend `upstream_model`, or the url"
-    yield Finding(f"model of {fleet.id}", "warning" if any_name else "failed", said, advice)
+    mend = "mend `upstream_model`, or the url"
+    if any_name:
+        mend = f"start it with `--alias {fleet.upstream_model}`, or {mend}: it answers to any name"
+    yield Finding(f"model of {fleet.id}", "warning" if any_name else "failed", said, mend)
 
 
 def _engine(fleet: Fleet, server: Server, dialect: Dialect) -> Iterator[Finding]:
@@ -142,8 +153,8 @@ def _engine(fleet: Fleet, server: Server, dialect: Dialect) -> Iterator[Finding]
     if known is None or fleet.emulated or server.owned_by in dialect.owned_by:
         return
     said = f"{server.url} is {known}, the catalogue says {fleet.engine}"
-    advice = f"write `engine: {known}`: how thinking is switched and load is read depends on it"
-    yield Finding(f"engine of {fleet.id}", "warning", said, advice)
+    mend = f"write `engine: {known}`: how thinking is switched and load is read depends on it"
+    yield Finding(f"engine of {fleet.id}", "warning", said, mend)
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -7,8 +7,8 @@ import click
 
 from backends.urls import check_url
 from router import entry, sns
-from router.cli import options
-from router.cli.errors import told
+from router.cli import options, own_address
+from router.cli.errors import INVALID, Ends, told
 from router.settings import DEFAULT_PORT, Settings, environment
 from router.sources import unproved
 
@@ -88,6 +88,9 @@ def command(
         app = entry.build(settings)
         sock = entry.listen(host, port)
     world = app.runtime.generation.world
+    own = own_address.objection((on.fleet for on in world.fleets), sock)
+    if own is not None:
+        raise Ends(own, INVALID)
     running, lacking = world.policy, unproved(app.sources, world)
     if lacking is not None:
         click.echo(f"warning: {lacking}", err=True)

@@ -23,6 +23,7 @@ from router.cli.errors import FAILED, INVALID, Ends, told
 from router.identity import RIGHTS, Key
 from router.keys import KeyStore
 from router.settings import DEFAULT_PORT, Settings, cores, environment
+from router.sources import DEMO_FLEETS
 
 DRAIN_S = 3  # a demo ends quickly
 PORT = click.IntRange(1, 65535)
@@ -64,7 +65,7 @@ def command(
             running.enter_context(lock.held(state))
         sock = running.enter_context(entry.listen("127.0.0.1", port, _another("--port")))
         if fleets is None:
-            fleets = state / "fleets.yaml"
+            fleets = state / DEMO_FLEETS
             started = _start_lanes(running, fleets, cpu_port, accelerator_port, threads, state)
             stopped = threading.Event()
             running.callback(stopped.set)

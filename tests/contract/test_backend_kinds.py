@@ -770,6 +770,67 @@ def test_urls_that_all_refuse_are_unreachable(run, opened, ask):
     run(main())
 
 
+WRONG = [b"401 X", b"404 X", b"301 X"]
+replicas = pytest.mark.parametrize(  # doors lead to one endpoint, which says the same behind all
+    "way", [name for name, way in WAYS.items() if way.target is None], indirect=True
+)
+
+
+@replicas
+@either
+@pytest.mark.parametrize("status", WRONG)
+def test_a_replica_that_is_set_up_wrongly_gives_its_turn_away(run, opened, way, ask, status):
+    async def main():
+        raw = answer() if ask is send else way.stream()
+        async with (
+            playing(saying(answer(b"{}", status))) as wrong,
+            playing(saying(raw)) as right,
+            opened(wrong.url, right.url) as backend,
+        ):
+            for _ in range(4):
+                await ask(backend)
+            assert len(right.requests) == 4
+            assert 1 <= len(wrong.requests) < 4  # it rests, and is looked at again
+            in_flight = [backend._pool.replicas.in_flight(i) for i in range(2)]
+            assert in_flight[0] == 0  # what was given away counts no more
+
+    run(main())
+
+
+@either
+@pytest.mark.parametrize("status", WRONG)
+def test_replicas_that_are_all_set_up_wrongly_say_so(run, opened, ask, status):
+    async def main():
+        async with (
+            playing(saying(answer(b"{}", status))) as one,
+            playing(saying(answer(b"{}", status))) as two,
+            opened(one.url, two.url) as backend,
+        ):
+            with pytest.raises(Misconfigured, match=status[:3].decode()):
+                await ask(backend)
+
+    run(main())
+
+
+@replicas
+@either
+def test_a_replica_that_is_busy_or_broke_keeps_its_turn(run, opened, way, ask):
+    """What it did not refuse outright may have been worked on, or is asked too much as it is."""
+
+    async def main():
+        for status, kind in ((b"429 X", Overloaded), (b"500 X", ServerFailed)):
+            async with (
+                playing(saying(answer(b"{}", status))) as one,
+                playing(saying(answer(b"{}", status))) as two,
+                opened(one.url, two.url) as backend,
+            ):
+                with pytest.raises(kind):
+                    await ask(backend)
+                assert len(one.requests) + len(two.requests) == 1
+
+    run(main())
+
+
 @either
 def test_only_what_was_not_sent_is_sent_to_the_next_url(run, opened, ask):
     async def main():

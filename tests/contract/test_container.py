@@ -217,6 +217,16 @@ def test_what_is_no_json_object_is_the_callers_fault_and_is_not_repeated(contain
     assert answer.json()["error"]["message"].startswith("the body is no")
 
 
+def test_where_a_body_stops_being_json_is_told(container):
+    answer = container.http.post("/invocations", content=b'{"messages": [],\n "a": nope}')
+    said = answer.json()["error"]["message"]
+    assert said == "the body is not JSON in UTF-8 (line 2, column 7)"
+    assert (
+        '`{"messages": [...]}`'
+        in (container.http.post("/invocations", content=b"[]").json()["error"]["message"])
+    )
+
+
 def test_the_engines_own_refusals_are_handed_back(start):
     container = start(SLUICE_CONTEXT_TOKENS="512")
     for stream in (False, True):
@@ -409,8 +419,41 @@ def test_after_the_drain_a_stream_is_broken_off_with_an_error(start):
         came = [line for line in lines if line]
     broken = json.loads(came[-1].removeprefix("data: "))["error"]
     assert (broken["code"], broken["type"]) == ("stream_broken", "upstream_error")
+    assert broken["message"] == "this replica ends"  # the engine did nothing wrong
     assert "data: [DONE]" not in came
     assert container.ends() == 0
+    assert "ends; answers that may run on for 0 s: 1\n" in container.said()
+    assert "answers that are broken off: 1\n" in container.said()
+
+
+def ended(*arguments, **environment):
+    """Run a container that can't even listen; return its exit code and what it said."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "backends.engines.container", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return ran.returncode, ran.stderr
+
+
+def test_a_port_in_use_and_an_address_that_is_none_end_it_as_a_failure():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, said = ended(SLUICE_HOST="127.0.0.1", SAGEMAKER_BIND_TO_PORT=port)
+    assert code == 1
+    assert f"can't listen on 127.0.0.1, port {port}: Address already in use" in said
+    assert "SAGEMAKER_BIND_TO_PORT" in said
+    code, said = ended(SLUICE_HOST="no-such-host.invalid", SAGEMAKER_BIND_TO_PORT="0")
+    assert (code, "can't listen on no-such-host.invalid" in said) == (1, True)
+
+
+@pytest.mark.parametrize("argument", ["train", "--port=80"])
+def test_an_argument_that_would_do_nothing_is_refused(argument):
+    code, said = ended(argument)
+    assert (code, "the only argument is `serve`" in said) == (3, True)
 
 
 def test_the_engine_ends_with_its_container(start):

@@ -1,6 +1,8 @@
 """The command line as a user types it."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 
@@ -179,6 +181,18 @@ def test_a_port_in_use_is_told(start_router, upstream, tmp_path):
     assert "Traceback" not in ran.stderr
 
 
+def test_a_router_that_would_call_itself_doesn_t_start(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    (tmp_path / "fleets.yaml").write_text(catalogue(fleet("one", f"http://localhost:{port}/v1")))
+    (tmp_path / "policy.yaml").write_text(policy())
+    options = ["--fleets", tmp_path / "fleets.yaml", "--policy", tmp_path / "policy.yaml"]
+    ran = sluice("serve", *options, "--port", port, "--state", tmp_path)
+    assert ran.returncode == 3
+    said = f"fleet one: `http://localhost:{port}/v1` is where this router listens"
+    assert said in ran.stderr
+
+
 def test_a_missing_key_of_a_fleet_is_told(tmp_path, upstream):
     more = ", api_key: '${env:NO_SUCH_KEY}'"
     (tmp_path / "fleets.yaml").write_text(catalogue(fleet("one", upstream.url, more=more)))
@@ -188,6 +202,24 @@ def test_a_missing_key_of_a_fleet_is_told(tmp_path, upstream):
     assert ran.returncode == 3
     said = "fleet one: the environment variable `NO_SUCH_KEY` is not set"
     assert f"{tmp_path / 'fleets.yaml'}:4: {said}" in ran.stderr
+
+
+@pytest.mark.parametrize("key", ["sk-secret\n", "Bearer sk-secret"])
+@pytest.mark.parametrize("command", ["serve", "doctor"])
+def test_a_variable_that_holds_no_key_is_told_and_its_value_isn_t(tmp_path, command, key):
+    more = ", api_key: '${env:ODD_KEY}'"
+    (tmp_path / "fleets.yaml").write_text(
+        catalogue(fleet("one", "http://127.0.0.1:9/v1", more=more))
+    )
+    (tmp_path / "policy.yaml").write_text(policy())
+    options = ["--fleets", tmp_path / "fleets.yaml", "--policy", tmp_path / "policy.yaml"]
+    port = ["--port", "0"] if command == "serve" else []
+    ran = sluice(command, *options, *port, "--state", tmp_path, env={**os.environ, "ODD_KEY": key})
+    assert ran.returncode == (3 if command == "serve" else 1)
+    said = "fleet one: the environment variable `ODD_KEY` has characters that no header may have"
+    assert f"{tmp_path / 'fleets.yaml'}:4: {said}" in ran.stdout + ran.stderr
+    assert "secret" not in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 @pytest.mark.parametrize(

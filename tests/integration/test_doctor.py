@@ -60,6 +60,49 @@ def test_another_engine_and_another_name_than_the_catalogue_s_are_told(doctor, t
     assert "`engine: llama.cpp`" in found["engine of one"]["advice"]
     assert "serves `qwen3-tiny`, not `m`" in found["model of one"]["detail"]
     assert found["model of one"]["verdict"] == "warning"  # it answers under any name
+    assert "`--alias m`" in found["model of one"]["advice"]
+    # the flags are those of the engine that runs there, and its load can't be read as another's
+    assert "`-np 8`" in found["slots of one"]["advice"]
+    assert "metrics of one" not in found
+
+
+def test_a_url_that_redirects_is_told_to_be_no_matter_of_keys(doctor, upstream):
+    upstream.pages = {"/v1/models": plain({}, 301, "location: http://127.0.0.1:9/v1/models\r\n")}
+    code, found = doctor(fleet("one", upstream.url))
+    assert (code, found["fleet one"]["verdict"]) == (1, "failed")
+    assert found["fleet one"]["detail"] == f"{upstream.url}/models answered 301"
+    assert "redirects are not followed" in found["fleet one"]["advice"]
+
+
+def test_tls_spoken_to_a_server_without_it_names_the_other_scheme(doctor, upstream):
+    _, found = doctor(fleet("one", upstream.url.replace("http:", "https:")))
+    assert "write `http://`" in found["fleet one"]["advice"]
+
+
+def test_a_router_of_ours_behind_a_fleet_is_told_to_be_one(doctor, upstream):
+    said = {"data": [{"id": "auto", "owned_by": "sluice"}, {"id": "m", "owned_by": "sluice"}]}
+    upstream.pages = {"/v1/models": plain(said)}
+    code, found = doctor(fleet("one", upstream.url))
+    assert (code, found["engine of one"]["verdict"]) == (0, "warning")
+    assert "is a Sluice router" in found["engine of one"]["detail"]
+    assert "requests go round" in found["engine of one"]["advice"]
+
+
+def test_a_policy_that_was_made_for_the_fleets_is_told_to_be(tmp_path, closed_port):
+    fleets = tmp_path / "fleets.yaml"
+    fleets.write_text(catalogue(fleet("one", f"http://127.0.0.1:{closed_port}/v1")), "utf-8")
+    ran = sluice("doctor", "--fleets", fleets, "--state", tmp_path)
+    assert "policy fitted (" in ran.stdout
+    assert "1 fleets; made for these fleets, as the packaged policy names others" in ran.stdout
+
+
+def test_beside_a_demo_its_catalogue_is_named(tmp_path):
+    state = tmp_path / "demo"
+    state.mkdir()
+    (state / "fleets.yaml").write_text("")
+    ran = sluice("doctor", "--state", state, "--json")
+    advice = {found["advice"] for found in json.loads(ran.stdout) if found["verdict"] == "failed"}
+    assert all(f"`--fleets {state / 'fleets.yaml'}`" in each for each in advice)
 
 
 def test_a_model_that_the_server_has_not_fails(doctor, upstream):

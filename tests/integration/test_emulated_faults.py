@@ -368,7 +368,7 @@ def test_a_fault_from_the_start_and_a_stop_in_the_midst_of_it(tmp_path):
     [
         (["a rest"], "a fault for `a`: unknown fault `rest` (did you mean `reset`?"),
         (["a"], "a fault for `a`: unknown fault `` (known:"),
-        (["c reset"], "a fault for `c`: no such fleet (known: a, b)"),
+        (["c reset"], "a fault for `c`: no such emulated fleet (known: a, b)"),
         (["a reset", "a hang"], "two faults for `a`: one fleet has one at a time"),
     ],
 )

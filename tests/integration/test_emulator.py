@@ -460,7 +460,7 @@ def test_a_port_in_use_is_one_clear_line_and_exit_1():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "No such file"),
+        (None, "fleets.yaml: No such file or directory"),
         ("fleets: [", "fleets.yaml:2: not YAML"),
         (fleets_text(fleet_line("odd", 4, profile=None)), "fleet odd: an emulated fleet needs"),
     ],

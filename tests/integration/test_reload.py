@@ -93,6 +93,12 @@ def test_a_policy_that_is_not_utf_8_is_told_and_the_files_are_watched_on(router,
     wait_until(lambda: ready(router)["policy"]["hash"] != before["hash"])
 
 
+def test_a_file_that_went_away_is_told_as_at_start(router, tmp_path):
+    (tmp_path / "policy.yaml").unlink()
+    wait_until(lambda: ready(router)["policy"]["stale"])
+    assert f"\n{tmp_path / 'policy.yaml'}: No such file or directory\n" in router.log()
+
+
 def test_a_refused_change_leaves_the_loads_as_they_were(router, upstream, tmp_path):
     more = ", api_key: '${env:NO_SUCH_KEY}'"
     fleets = catalogue(fleet("one", upstream.url), fleet("two", upstream.url, more=more))

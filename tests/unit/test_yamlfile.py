@@ -277,6 +277,8 @@ def test_a_pattern_without_an_end_may_go_on():
 
 def test_suggestions_list_what_is_known():
     assert suggest("cup", {"cpu", "accelerator"}) == "(did you mean `cpu`? known: accelerator, cpu)"
+    assert suggest("vLLM", ["ollama", "vllm"]) == "(did you mean `vllm`? known: ollama, vllm)"
+    assert suggest("scout", ["Scout"]) == "(did you mean `Scout`? known: Scout)"
     assert suggest("x", []) == "(known: none)"
     assert suggest(5, ["5"]) == "(did you mean `5`? known: 5)"
 

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 
@@ -59,7 +60,11 @@ class Run:
 
     async def __call__(self) -> int:
         """Serve until SIGTERM, or until the engine ends; return the exit code."""
-        sock = self._server.config.bind_socket()  # before anything is started that would linger
+        try:
+            sock = _bound(self._settings)  # before anything is started that would linger
+        except CannotServe as exc:
+            _say(str(exc))
+            return 1
         _say(f"listens on port {sock.getsockname()[1]}")
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -105,12 +110,37 @@ class Run:
             return
         self._adapter.draining = True
         self._server.should_exit = True
+        most_s, running = self._settings.drain_s, self._adapter.running
+        _say(f"ends; answers that may run on for {most_s} s: {running}")
         loop = asyncio.get_running_loop()
-        loop.call_later(self._settings.drain_s, self._engine.kill)
+        loop.call_later(self._settings.drain_s, self._break_off)
+
+    def _break_off(self) -> None:
+        if self._adapter.running:
+            _say(f"answers that are broken off: {self._adapter.running}")
+        self._engine.kill()
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """Return a socket that is bound; raise CannotServe."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((settings.host, settings.port))
+    except OSError as exc:
+        sock.close()
+        where = f"{settings.host}, port {settings.port}"
+        names = "SLUICE_HOST and SAGEMAKER_BIND_TO_PORT say where"
+        raise CannotServe(f"can't listen on {where}: {exc.strerror} ({names})") from None
+    return sock
 
 
 def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    if sys.argv[1:] not in ([], ["serve"]):  # SageMaker appends `serve`, or `train` to a training
+        _say("this image serves a model and does nothing else: the only argument is `serve`")
+        return 3
     environment = dict(os.environ)  # noqa: TID251 (the container's own entry, without a router)
     try:
         settings = read(environment, KINDS)

@@ -49,7 +49,7 @@ class Adapter:
         self._engine = engine
         self._settings = settings
         self._at_most = settings.parallel + settings.queue
-        self._running = 0
+        self.running = 0  # requests that the engine answers, or holds in its queue
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http", "websockets and lifespan are switched off"
@@ -95,18 +95,18 @@ class Adapter:
         if self.draining or not self._engine.loaded:
             why = "ends" if self.draining else "has not loaded its model"
             raise _Refused(503, "not_ready", f"this replica {why}", RETRY_AFTER)
-        if self._running >= self._at_most:
-            said = f"{self._running} requests run or wait here already"
+        if self.running >= self._at_most:
+            said = f"{self.running} requests run or wait here already"
             raise _Refused(429, "overloaded", said, RETRY_AFTER)
         try:
             body = self._engine.kind.body(body, self._settings)
         except BadBody as exc:
             raise _Refused(400, "bad_body", str(exc)) from None
-        self._running += 1
+        self.running += 1
         try:
             await _unless_hung_up(self._hand_on(body, send), receive)
         finally:
-            self._running -= 1
+            self.running -= 1
 
     async def _hand_on(self, body: bytes, send: Send) -> None:
         try:
@@ -117,14 +117,17 @@ class Adapter:
             raise _failed(exc) from None
         try:
             if _is_stream(response):
-                await _stream(response, send)
+                await _stream(response, send, self._broken)
             else:
                 await _whole(response, send)
         finally:
             response.close()
 
+    def _broken(self) -> str:
+        return "this replica ends" if self.draining else "the engine broke off its answer"
 
-async def _stream(response: Response, send: Send) -> None:
+
+async def _stream(response: Response, send: Send, broken: Callable[[], str]) -> None:
     headers = [*_handed_back(response), (b"cache-control", b"no-cache")]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     try:
@@ -132,7 +135,7 @@ async def _stream(response: Response, send: Send) -> None:
             await send({"type": "http.response.body", "body": data, "more_body": True})
     except BackendError:
         # no [DONE] and no finish_reason: nobody takes the beginning for the whole
-        event = b"data: %b\n\n" % _error("stream_broken", "the engine broke off its answer", 502)
+        event = b"data: %b\n\n" % _error("stream_broken", broken(), 502)
         await send({"type": "http.response.body", "body": event, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 

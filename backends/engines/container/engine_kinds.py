@@ -90,10 +90,11 @@ def _ollama_steps(settings: Settings) -> tuple[Step, ...]:
 def _parsed(body: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise BadBody("the body is not JSON") from None
+    except orjson.JSONDecodeError as exc:
+        where = f"line {exc.lineno}, column {exc.colno}"
+        raise BadBody(f"the body is not JSON in UTF-8 ({where})") from None
     if not isinstance(value, dict):
-        raise BadBody("the body is no JSON object")
+        raise BadBody('the body is no JSON object (valid: `{"messages": [...]}`)')
     return value
 
 

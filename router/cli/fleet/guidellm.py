@@ -32,7 +32,7 @@ class Failed(Exception):  # noqa: N818  (it reads as what it says)
 
 def find(fleet: Fleet) -> str:
     """Return the program, if it may be used on this fleet; raise NotUsable."""
-    if fleet.api_key_env is not None:
+    if fleet.api_key is not None:
         said = f"{fleet.id} needs an API key, and guidellm would show it to everybody in `ps`"
         raise NotUsable(f"{said}: leave `--with` out")
     if fleet.sagemaker is not None:

@@ -24,6 +24,7 @@ from router.cli.errors import INVALID, REFUSED, Ends, told
 from router.cli.fleet import guidellm
 from router.cli.fleet.lengths import LENGTHS
 from router.faults import MissingPart
+from router.fleet_keys import fleet_keys
 from router.runtime import opened
 from router.settings import cores, environment, is_loopback
 from yamlfile import suggest
@@ -119,10 +120,8 @@ def command(
         for streams in concurrency
     ]
     _fits(fleet, loads)
-    key = environment().get(fleet.api_key_env) if fleet.api_key_env else None
-    if fleet.api_key_env and not key:
-        said = f"{fleet.api_key_at}: the environment variable `{fleet.api_key_env}` is not set"
-        raise Ends(said, INVALID)
+    with told():
+        key = fleet_keys([fleet], environment()).get(fleet.id)
     most_s = len(loads) * max_seconds
     click.echo(
         f"{len(loads)} loads on {fleet.id} ({fleet.urls[0]}): up to {most_s:.0f} s "

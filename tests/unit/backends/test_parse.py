@@ -9,7 +9,7 @@ import yaml
 import yamlfile
 from backends import files, parse, parse_sagemaker
 from backends.base import SageMakerTarget
-from backends.catalogue import ready
+from backends.catalogue import KeyRef, ready
 from backends.parse import Source
 from backends.points import Quantiles
 
@@ -72,7 +72,7 @@ def test_a_machine_that_is_in_no_book_has_an_unknown_price():
 
 def test_a_key_is_a_reference_and_never_a_value():
     fleet = read(GOOD + "    api_key: ${env:VLLM_KEY}\n").fleets[0]
-    assert fleet.api_key_env == "VLLM_KEY"
+    assert fleet.api_key == KeyRef("env", "VLLM_KEY", None, "f.yaml:15")
     (said,) = problems(GOOD + "    api_key: sk-secret-value\n")
     assert "${env:NAME}" in said
     assert said.startswith("f.yaml:15:")
@@ -169,8 +169,33 @@ def test_a_wrong_url_of_several_is_told_with_its_own_line():
     assert "secret" not in credentials
 
 
+@pytest.mark.parametrize("again", ["http://a/v1", "http://a:80/v1", "HTTP://A/v1/"])
+def test_a_url_that_stands_twice_is_no_second_replica(again):
+    text = GOOD.replace(
+        "    url: http://127.0.0.1:8000/v1\n",
+        f"    urls:\n      - http://a/v1\n      - http://a/v2\n      - {again}\n",
+    )
+    (said,) = problems(text)
+    assert said == (
+        f"f.yaml:13: fleet a: `{again}` stands here twice: every url is a replica of its own"
+    )
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/v1/completions/"])
+def test_a_url_with_the_path_of_a_call_is_refused(path):
+    (said,) = problems(GOOD.replace("8000/v1", f"8000{path}"))
+    assert "a url ends before `/" in said
+    assert "(valid: `http://host:port/v1`)" in said
+
+
+def test_a_door_to_sagemaker_has_no_endpoints_path():
+    door = "    url: https://vpce-1.example.com/endpoints/chat-1/invocations\n"
+    (said,) = problems(SAGEMAKER + door)
+    assert "the path of an endpoint doesn't belong into the url" in said
+
+
 def test_a_key_is_told_with_its_line_where_it_is_missing():
-    assert read(GOOD + "    api_key: ${env:VLLM_KEY}\n").fleets[0].api_key_at == "f.yaml:15"
+    assert read(GOOD + "    api_key: ${env:VLLM_KEY}\n").fleets[0].api_key.at == "f.yaml:15"
 
 
 def test_emulated_fleets_are_marked():
@@ -203,6 +228,12 @@ def test_a_smaller_context_of_the_fleet_counts_a_larger_one_does_not():
         ("min: 1, max: 2", "min: 3, max: 2", "f.yaml:13: fleet a: `min` is above `max`"),
         ("concurrency_each: 4", "concurrency_each: 0", "f.yaml:13:"),
         ("scale_out_at: 0.5", "scale_out_at: 1.5", "`1.5` is above 1"),
+        (
+            "lane: cpu",
+            "lane: cpu\n    usd_per_hour: 1e30",
+            "usd_per_hour: `1e+30` is above 1000000",
+        ),
+        ("lane: cpu", "lane: cpu\n    fallback_usd_per_mtok: 2e6", "is above 1000000"),
         ("version: 1", "version: 2", "the only version of this form"),
         ("abilities: [json]", "abilities: [sing]", "unknown value `sing`"),
     ],
@@ -317,6 +348,10 @@ def test_a_point_may_give_its_own_lengths_and_percentiles():
         ({"points": [{"concurrency": 1, "mix_tok_s": 1}]}, "`mix_tok_s` needs `tokens_in`"),
         ({"points": [{"concurrency": 1, "mix_tok_s": 1}]}, "`mix_tok_s` needs `tokens_out`"),
         ({"points": [{"concurrency": 1, "tok_s": 9, "ttft_ms": {"p95": 3}}]}, "`p50` is missing"),
+        (
+            {"points": [{"concurrency": 1, "tok_s": 9, "itl_ms": {"p50": 9, "p99": 5}}]},
+            "`itl_ms`: p50 (9) is above p99 (5)",
+        ),
         ({"itl_ms": 9}, "goes with `reading: little_consistent`"),
         ({"reading": "little_consistent", "points": [{"column": 1}]}, "needs `tok_s`"),
         ({"reading": "little_consistent"}, "`column` is missing"),
@@ -324,6 +359,7 @@ def test_a_point_may_give_its_own_lengths_and_percentiles():
         ({"ttft_ms": 10}, "`ttft_ms` needs `tokens_in`"),
         ({"mark": "guessed"}, "unknown value `guessed`"),
         ({"date": "yesterday"}, "is not a date"),
+        ({"date": "2026-02-30"}, "`2026-02-30` is not a date (YYYY-MM-DD)"),
     ],
 )
 def test_a_profile_that_cant_be_right_is_told(changes, said):

@@ -47,6 +47,20 @@ def test_a_price_in_yuan_is_turned_into_dollars_by_the_dated_rate():
     assert price.source == "a list; CNY at 0.14 (the central bank)"
 
 
+@pytest.mark.parametrize("day", ["2026-13-45", "2026-02-30", "0000-01-01", "2026-1-1"])
+def test_a_day_that_does_not_exist_is_refused_once(day):
+    with pytest.raises(yamlfile.Invalid) as caught:
+        book({**ROW, "as_of": day})
+    assert str(caught.value) == f"p.yaml:1: prices[0].as_of: `{day}` is not a date (YYYY-MM-DD)"
+
+
+def test_a_price_that_no_ledger_could_hold_is_refused():
+    with pytest.raises(yamlfile.Invalid, match=r"prices\[0\].usd_per_hour: .* is above 1000000"):
+        book({**ROW, "usd_per_hour": 1e30})
+    with pytest.raises(yamlfile.Invalid, match="1e\\+30 CNY are more than \\$1,000,000 an hour"):
+        book({**CNY, "per_hour": 1e30}, exchange=[RATE])
+
+
 def test_a_price_is_as_old_as_the_older_of_price_and_rate():
     today = date(2026, 1, 11)
     yuan = book(CNY, exchange=[RATE]).find("c8g.xlarge", "cn-north-1", "on_demand")

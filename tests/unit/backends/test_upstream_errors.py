@@ -53,6 +53,13 @@ def error(status, body=b"", **headers):
     return error_for(status, named, body, now_s=NOW_S)
 
 
+def test_a_redirect_is_told_to_be_one_and_to_where_is_not_repeated():
+    told = error(302, b"", location=b"https://elsewhere/?token=secret")
+    assert told.detail == "status 302: a redirect, which is not followed"
+    assert error(304).detail == "status 304"
+    assert error(401).detail == "status 401"
+
+
 @pytest.mark.parametrize(("status", "kind"), KIND_OF.items())
 def test_a_status_says_whose_fault_it_was(status, kind):
     told = error(status, b'{"error":{"message":"no"}}')

@@ -226,6 +226,7 @@ def test_a_caller_behind_a_bad_wire_gets_all_of_it_where_it(router, upstream, na
 
 
 ENDS = {
+    "resets at the first byte of the answer": (WELL, Fault(after=1, then="reset")),
     "resets the caller's side": (WELL, Fault(after=2000, then="reset")),
     "half-closes what the caller sends": (Fault(after=400, then="half-close"), WELL),
     "drops what is sent to the caller": (WELL, Fault(after=2000, then="drop")),
@@ -250,6 +251,16 @@ def test_a_fleet_is_freed_and_charged_once_where_the_wire_to_the_caller(router, 
         wait_until(lambda: upstream.hung_up == 1)
     upstream.script = answering("one")
     assert router.chat().status_code == 200
+
+
+def test_a_caller_who_half_closes_after_the_request_has_gone(router, upstream):
+    upstream.script = endless
+    with proxying(router.url) as wire, through(wire, router, stream=True) as caller:
+        wait_until(lambda: upstream.bodies)
+        caller.shutdown(socket.SHUT_WR)
+        wait_until(lambda: upstream.hung_up == 1)
+        (row,) = books(router)
+    assert row.outcome == "client_closed"
 
 
 def test_half_a_request_that_never_goes_on_blocks_nobody(router, upstream):

@@ -200,7 +200,7 @@ def test_one_dead_backend_hangs_nobody_else(start_router, second_upstream):
     fleets = catalogue(
         fleet("one", dead.url), fleet("two", second_upstream.url, lane="accelerator")
     )
-    limits = LIMITS.replace("700", "9000").replace("failures: 3", "failures: 10")
+    limits = LIMITS.replace("700", "9000")
     router = start_router(fleets, policy(rules=rules, defaults=limits), allowed_tags=("to",))
 
     def took_s(**headers):
@@ -219,7 +219,7 @@ def test_one_dead_backend_hangs_nobody_else(start_router, second_upstream):
         callers = [threading.Thread(target=stuck) for _ in range(40)]
         for caller in callers:
             caller.start()
-        wait_until(lambda: bodies(dead) == 40)
+        wait_until(lambda: bodies(dead) >= 8)  # its places; others may wait for one
         during = statistics.median(took_s() for _ in range(30))
         assert any(caller.is_alive() for caller in callers)
         assert during < 4 * before + 0.05

@@ -30,8 +30,9 @@ _TOO_LONG = frozenset({413})
 # Not the caller's doing: key, quota, URL, method, content type, or a model that isn't there.
 _MISCONFIGURED = frozenset({401, 402, 403, 404, 405, 406, 407, 410, 415, 421, 426})
 _REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
-ANOTHERS_TURN = _MISCONFIGURED | _REDIRECTS
-"""Statuses of a server that is set up wrongly: nothing was worked on, an equal one may serve."""
+ANOTHERS_TURN = _MISCONFIGURED | _REDIRECTS | OVERLOADED
+"""Statuses of a server that is set up wrongly, loads or is full: it worked on nothing, and an equal
+one may have a place."""
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
 

@@ -771,6 +771,7 @@ def test_urls_that_all_refuse_are_unreachable(run, opened, ask):
 
 
 WRONG = [b"401 X", b"404 X", b"301 X"]
+FULL = [b"429 X", b"503 X", b"529 X"]
 replicas = pytest.mark.parametrize(  # doors lead to one endpoint, which says the same behind all
     "way", [name for name, way in WAYS.items() if way.target is None], indirect=True
 )
@@ -778,8 +779,10 @@ replicas = pytest.mark.parametrize(  # doors lead to one endpoint, which says th
 
 @replicas
 @either
-@pytest.mark.parametrize("status", WRONG)
-def test_a_replica_that_is_set_up_wrongly_gives_its_turn_away(run, opened, way, ask, status):
+@pytest.mark.parametrize("status", WRONG + FULL)
+def test_a_replica_that_is_set_up_wrongly_loads_or_is_full_gives_its_turn_away(
+    run, opened, way, ask, status
+):
     async def main():
         raw = answer() if ask is send else way.stream()
         async with (
@@ -798,15 +801,16 @@ def test_a_replica_that_is_set_up_wrongly_gives_its_turn_away(run, opened, way, 
 
 
 @either
-@pytest.mark.parametrize("status", WRONG)
-def test_replicas_that_are_all_set_up_wrongly_say_so(run, opened, ask, status):
+@pytest.mark.parametrize("status", WRONG + FULL)
+def test_replicas_that_all_give_their_turn_away_say_so(run, opened, ask, status):
     async def main():
         async with (
             playing(saying(answer(b"{}", status))) as one,
             playing(saying(answer(b"{}", status))) as two,
             opened(one.url, two.url) as backend,
         ):
-            with pytest.raises(Misconfigured, match=status[:3].decode()):
+            kind = Misconfigured if status in WRONG else Overloaded
+            with pytest.raises(kind, match=status[:3].decode()):
                 await ask(backend)
 
     run(main())
@@ -814,11 +818,11 @@ def test_replicas_that_are_all_set_up_wrongly_say_so(run, opened, ask, status):
 
 @replicas
 @either
-def test_a_replica_that_is_busy_or_broke_keeps_its_turn(run, opened, way, ask):
-    """What it did not refuse outright may have been worked on, or is asked too much as it is."""
+def test_a_replica_that_broke_keeps_its_turn(run, opened, way, ask):
+    """What it did not refuse outright may have been worked on."""
 
     async def main():
-        for status, kind in ((b"429 X", Overloaded), (b"500 X", ServerFailed)):
+        for status, kind in ((b"500 X", ServerFailed), (b"504 X", ServerFailed)):
             async with (
                 playing(saying(answer(b"{}", status))) as one,
                 playing(saying(answer(b"{}", status))) as two,

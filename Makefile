@@ -1,6 +1,6 @@
 # What people type. `make up` and `make test` install what is missing by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup up test contract check format bench prove-ledger coverage eval train train-tiny \
+.PHONY: help setup up test contract matrix soak check format bench prove-ledger coverage eval train train-tiny \
 	replay-day validate-focus recipes clean
 BIN := .venv/bin
 
@@ -21,6 +21,12 @@ test: setup ## Run the tests, on real model servers, and print the core's covera
 contract: setup ## Hold every backend kind against every case, and print the table
 	@$(BIN)/pytest -q tests/contract/test_backend_kinds.py --table
 
+matrix: setup ## Play every fault of a fleet against every way of asking, and print the table
+	@$(BIN)/pytest -q tests/integration/test_fault_matrix.py --matrix
+
+soak: setup ## Kill model servers and workers under load for MINUTES (10), and audit what is left
+	@$(BIN)/python tools/soak.py --minutes $(or $(MINUTES),10) $(ARGS)
+
 check: setup ## Lint, types, arrows, policies and their cases
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,6 +45,7 @@ bench: setup ## Print where the microseconds go, and the ratio to a direct call
 	@$(BIN)/python tools/bench_ledger.py
 	@$(BIN)/python tools/bench_failover.py
 	@$(BIN)/python tools/bench_workers.py
+	@$(BIN)/python tools/bench_streams.py
 
 prove-ledger: setup ## Try to make the ledger wrong: storms, kills, full disks; print violations
 	@$(BIN)/python tools/prove_ledger.py

@@ -16,7 +16,7 @@ from backends.base import BackendError, Garbled, TimedOut
 
 HEAD_BYTES = 65_536  # in a row that are no body: headers, trailers (nginx stops at 8 kB)
 BODY_BYTES = 64 * 1024 * 1024  # of a plain answer: 20 times the longest completion
-HIGH_WATER_BYTES = 262_144  # unread bytes of a stream, above which the peer has to wait
+HIGH_WATER_BYTES = 65_536  # unread bytes of a stream, above which the peer has to wait
 PARTS = 1024  # of a body that are kept apart: one of 2 bytes takes 56 of memory
 END_S = 0.05  # servers write the last chunk's end on its own, right behind it
 

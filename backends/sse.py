@@ -120,6 +120,14 @@ def object_of(event: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def is_whole(rest: bytes) -> bool:
+    """Return whether the last bytes of a stream are an event, which lacks but its empty line."""
+    try:
+        return is_done(rest) or bool(object_of(rest))
+    except Garbled:
+        return False
+
+
 def speaks(event: bytes) -> bool:
     """Return whether this event carries output, judged by its bytes: quicker than `has_content`."""
     return _SPEAKS.search(event) is not None

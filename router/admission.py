@@ -72,6 +72,9 @@ class Admission:
         self._line = Line(self.most)
         self._show()
 
+    def waiting(self, urgency: int) -> int:
+        return self._line.waiting(urgency)
+
     def freed(self, fleet: str) -> None:
         """Call those whose turn it is, as many as there are places."""
         while (one := self._line.first(fleet)) is not None:
@@ -180,7 +183,7 @@ class Admission:
 
     def _show(self) -> None:
         for name, urgency in URGENCY.items():
-            self.metrics.waiting.labels(name).set(self._line.waiting(urgency))
+            self.metrics.waiting.labels(name).set(self.waiting(urgency))
 
     def _turned_away(self, why: str) -> None:
         self.metrics.turned_away.labels(why).inc()

@@ -22,7 +22,7 @@ from backends.base import (
     Reply,
     TimedOut,
 )
-from backends.sse import usage_in
+from backends.sse import is_whole, usage_in
 from policies.acceptance import reads_logprobs
 from router import wire
 from router.accept import HELD, failed_test
@@ -205,8 +205,8 @@ class Exchange:
             chunk = await opened.stream.read(left_s)
             if chunk:
                 events = opened.scanner.feed(chunk)
-            elif rest := opened.scanner.rest():
-                events = [rest]  # the last event may lack its empty line
+            elif (rest := opened.scanner.rest()) and is_whole(rest):
+                events = [rest + b"\n\n"]  # what follows may be an event of ours
             elif gate.finish_seen:
                 return  # some servers leave [DONE] out
             else:

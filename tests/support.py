@@ -143,6 +143,7 @@ class Upstream:
             def handle(self):
                 held = b""
                 while True:
+                    data = b""
                     with contextlib.suppress(ConnectionError):
                         data = self.request.recv(65536)
                     if not data:
@@ -177,6 +178,8 @@ class Upstream:
                         return False
                     except ConnectionError:
                         closed = True
+                    finally:
+                        self.request.settimeout(None)
                     upstream.hung_up += closed
                     return closed
 

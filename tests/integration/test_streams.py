@@ -112,6 +112,44 @@ def test_a_server_that_leaves_done_out_has_still_answered(router, upstream):
     assert router.receipt(response)["attempts"][0]["outcome"] == "ok"
 
 
+TORN = chunk("llo")[:-20]
+
+
+def test_an_event_that_is_torn_off_does_not_reach_the_caller(router, upstream):
+    def script(body, send, gone):
+        send(stream_head() + ROLE + chunk("he"))
+        gone(0.1)
+        send(TORN)
+        return "close"
+
+    upstream.script = script
+    _, content = streamed(router)
+    *before, last = [e for e in content.split(b"\n\n") if e]
+    assert b"".join(e + b"\n\n" for e in before) == ROLE + chunk("he")
+    assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "stream_broken"
+
+
+def test_what_is_torn_off_behind_a_whole_answer_is_left_out(router, upstream):
+    upstream.streams(*EVENTS, TORN)
+    response, content = streamed(router)
+    assert content == b"".join(EVENTS)
+    assert router.receipt(response)["attempts"][0]["outcome"] == "ok"
+
+
+def test_a_last_event_that_lacks_its_empty_line_is_an_event(router, upstream):
+    def script(body, send, gone):
+        send(stream_head() + ROLE + chunk("he"))
+        gone(0.1)
+        send(chunk("llo")[:-2])
+        return "close"
+
+    upstream.script = script
+    _, content = streamed(router)
+    *before, last = [e for e in content.split(b"\n\n") if e]
+    assert b"".join(e + b"\n\n" for e in before) == ROLE + chunk("he") + chunk("llo")
+    assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "stream_broken"
+
+
 def test_a_stream_is_cut_at_the_limit_that_the_fleet_does_not_keep(router, upstream):
     upstream.streams(ROLE, *[chunk("x")] * 500, DONE)
     response, content = streamed(router, max_tokens=5)

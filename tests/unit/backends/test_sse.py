@@ -13,6 +13,7 @@ from backends.sse import (
     has_content,
     has_finish_reason,
     is_done,
+    is_whole,
     only_usage,
     usage_of,
     usage_of_body,
@@ -108,6 +109,23 @@ def test_a_recorded_stream_comes_out_event_by_event(events, cuts):
 
 def test_a_part_that_is_one_event_is_passed_on_as_it_is():
     assert Events().feed(TOKEN)[0] is TOKEN
+
+
+@pytest.mark.parametrize(
+    ("rest", "whole"),
+    [
+        (b'data: {"choices": []}', True),
+        (b'data: {"choices": []}\n', True),
+        (b"data: [DONE]", True),
+        (b'data: {"choices": [', False),
+        (b"data: [DO", False),
+        (b"da", False),
+        (b": a comm", False),
+        (b"", False),
+    ],
+)
+def test_a_rest_is_an_event_or_torn_off(rest, whole):
+    assert is_whole(rest) == whole
 
 
 def test_the_rest_is_given_once():

@@ -62,7 +62,6 @@ MATRIX = """
 """  # noqa: E501  (a table is read as one)
 
 ATTEMPTS = 3  # `limits.attempts` of the policy here
-SAME_FLEET = False  # whether a fleet is tried again where no other is left
 # A long answer takes seconds, so that a fault can begin in its middle, and a slow one its deadline.
 SHORT, LONG = 12, 900
 DOUBLED = 2
@@ -212,7 +211,7 @@ def test_the_receipt_names_every_attempt(played, asked, cell):
     assert attempts[len(failed) :] == served
     assert set(failed) == {(cell.fleet, cell.outcome)}
     alone = cell.expected[0].isdigit()  # nobody else was left, and no content had been sent
-    assert len(failed) <= (ATTEMPTS if SAME_FLEET and alone else 1)
+    assert len(failed) <= (ATTEMPTS if alone else 1)
     if asked.struck is not None:  # the emulator's own count
         assert len(failed) == asked.struck
 

@@ -164,6 +164,7 @@ def test_the_key_of_another_is_answered_as_if_there_were_no_such_request(router)
         request_id(time.time() + 3600, "0" * 12),
         "../../etc/passwd",
     ],
+    ids=["empty", "nonsense", "of an older form", "too old", "to come", "a path"],
 )
 def test_what_is_unknown_too_old_or_to_come_is_not_found(router, name):
     response = give(router, name)

@@ -13,37 +13,14 @@ from backends.load import Load
 from router.decide import Decision
 from router.line import CLASSES, Line
 from router.metrics import Metrics
+from router.place import Place
 from router.refusals import no_candidate, overloaded, shutting_down
-from router.tracker import Tracker
 
 LOOK_S: Final = 0.25  # places also come free without a request's end: a probe sees others go
+TRIES: Final = 8  # to take a place before another worker does; then it is sent, if it still can be
 URGENCY: Final = {name: urgency for urgency, name in enumerate(CLASSES)}
 Decided = Callable[[Sequence[Load]], Decision]
 """What decides one request at these loads."""
-
-
-@dataclass(slots=True)
-class Place:
-    """A place that is held on a fleet for a request. Let go where it is sent or given up."""
-
-    tracker: Tracker
-    fleet: str | None = None
-
-    def take(self, decision: Decision) -> None:
-        """Hold the place of the plan's first attempt, in exchange for what was held."""
-        self.let_go()
-        self.hold(decision.plan.attempts[0].candidate.fleet)
-
-    def hold(self, fleet: str) -> None:
-        self.fleet = fleet
-        self.tracker.hold(fleet)
-
-    def let_go(self) -> str | None:
-        """Return the fleet on which a place was held."""
-        fleet, self.fleet = self.fleet, None
-        if fleet is not None:
-            self.tracker.let_go(fleet)
-        return fleet
 
 
 @dataclass(slots=True, eq=False)
@@ -78,16 +55,16 @@ class Admission:
     def freed(self, fleet: str) -> None:
         """Call those whose turn it is, as many as there are places."""
         while (one := self._line.first(fleet)) is not None:
-            if not one.place.tracker.has_place(fleet, self.clock()):
+            now_s = self.clock()
+            if not (one.place.tracker.has_place(fleet, now_s) and one.place.hold(fleet, now_s)):
                 return
             self._line.leave(one)
-            one.place.hold(fleet)
             one.called.set_result(True)
 
     def move(self, place: Place, decision: Decision) -> None:
         """Hold the place that another decision takes."""
         fleet = place.fleet
-        place.take(decision)
+        place.take(decision, self.clock())
         self._unless_taken(fleet, place)
 
     def give_up(self, place: Place) -> None:
@@ -107,6 +84,16 @@ class Admission:
                 self._line.leave(one)
                 one.called.set_result(False)
 
+    def placed(self, place: Place, decided: Decided) -> Decision:
+        """Decide anew, and hold the place that is decided on. Without one it has no attempts,
+        unless other workers were quicker again and again.
+        """
+        for _ in range(TRIES):
+            decision = decided(place.tracker.loads(self.clock()))
+            if not decision.plan.attempts or place.take(decision, self.clock()):
+                break
+        return decision
+
     async def wait(
         self, place: Place, decision: Decision, hoped: Decision, decided: Decided
     ) -> Decision:
@@ -122,9 +109,7 @@ class Admission:
                 while True:
                     await self._turn(number, place, decision, hoped)
                     fleet = place.let_go()
-                    decision = decided(place.tracker.loads(self.clock()))
-                    if decision.plan.attempts:
-                        place.take(decision)
+                    decision = self.placed(place, decided)
                     self._unless_taken(fleet, place)
                     if decision.plan.attempts:
                         return decision

@@ -17,7 +17,7 @@ import orjson
 from backends.base import Reply
 from backends.load import Load
 from router import refusals, wire
-from router.admission import Admission, Place, hope
+from router.admission import Admission, hope
 from router.alerts import Alerts
 from router.auth import Auth
 from router.charge import usd_text
@@ -39,6 +39,7 @@ from router.identity import NOBODY, Key
 from router.keeper import Keeper
 from router.ledger.port import Once
 from router.metrics import CONTENT_TYPE
+from router.place import Place
 from router.prober import Prober
 from router.rates import Limit, Rates, expected_tokens, limits_of
 from router.receipt import Outcome, receipt
@@ -203,13 +204,12 @@ class App:
                 self.treasury.settle(held, (request_id, generation.world, decision), spent, line)
 
             exchange = Exchange(
-                self.runtime, generation, request, decision, request_id, heard, settle
+                self.runtime, generation, request, decision, request_id, heard, settle, place
             )
             exchange.reservation, exchange.meter.most_nano = held.json(), held.most_nano
             exchange.headers = admitted.headers
             answer = self._stream if request.stream else self._plain
             delivered = False
-            place.let_go()  # nothing else runs until the first attempt takes it
             try:
                 await _unless_hung_up(http, answer(http, exchange))
                 delivered = True
@@ -226,11 +226,18 @@ class App:
         self, http: Http, request_id: str, asked: Asked, hoped: Decision, place: Place
     ) -> Asked:
         """Take a place on a fleet, and wait for it where all are full; decided anew then."""
-        if asked.decision.plan.attempts:
-            place.take(asked.decision)
-            return asked
         began_s = self.runtime.clock()
         decision = asked.decision
+        if decision.plan.attempts:
+            if place.take(decision, began_s):
+                return asked
+            decision = self.admission.placed(place, asked.decided)  # another worker was quicker
+            if decision.plan.attempts:
+                return replace(asked, decision=decision)
+            hoped = hope(decision, asked.decided)
+            if not hoped.plan.attempts:
+                self._record_refusal(request_id, asked.generation, decision)
+                raise refusals.no_candidate(hoped, asked.generation.tracker.reopens_in_s(began_s))
         waiting = self.admission.wait(place, decision, hoped, asked.decided)
         try:
             decision = await _unless_hung_up(http, waiting)

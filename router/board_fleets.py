@@ -61,7 +61,7 @@ class _BoardCircuit:
     def __enter__(self) -> None:
         self._board.lock(FLEET_LOCK)
         self._read()
-        self._was = self._known.in_flight, self._known.trial
+        self._was = self._known.in_flight + self._known.held, self._known.trial
 
     def __exit__(
         self,
@@ -70,11 +70,12 @@ class _BoardCircuit:
         trace: TracebackType | None,
     ) -> None:
         board, place, known = self._board, self._place, self._known
-        in_flight, trial = self._was
-        if known.in_flight != in_flight:
+        was, trial = self._was
+        more = known.in_flight + known.held - was
+        if more:
             # Its own first: the sum is made anew from these when a worker has died.
-            board.own_in_flight[self._column] += known.in_flight - in_flight
-            board.in_flight[place] += known.in_flight - in_flight
+            board.own_in_flight[self._column] += more
+            board.in_flight[place] += more
         if known.trial != trial:
             board.trials[place] = self._me if known.trial else 0
         board.failures[place] = known.failures

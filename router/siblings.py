@@ -11,11 +11,12 @@ from backends.load import Load
 
 
 class Known(Protocol):
-    """What one worker knows of a fleet. `in_flight` is its own, `siblings` that of all others;
-    `load` None: something changed since it was made.
+    """What one worker knows of a fleet. `in_flight` and `held` places are its own, `siblings` those
+    of all others; `load` None: something changed since it was made.
     """
 
     in_flight: int
+    held: int
     siblings: int
     failures: int
     closed_until_s: float

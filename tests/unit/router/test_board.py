@@ -71,6 +71,21 @@ def test_requests_in_flight_are_those_of_all(parent):
     assert in_flight(one) == in_flight(two) == [1, 1]
 
 
+def test_the_last_place_is_held_by_one_worker_until_its_request_has_ended(parent):
+    one, two = map(of, workers(parent))
+    for _ in range(7):
+        one.started("a")
+    assert one.hold("a", 0.0)
+    assert not two.hold("a", 0.0)
+    assert two.is_full("a", 0.0)
+    sent = one.started("a", held=True)
+    assert in_flight(one) == in_flight(two) == [8, 0]
+    one.ended("a", sent)
+    assert two.hold("a", 0.0)
+    two.let_go("a")
+    assert in_flight(one) == in_flight(two) == [7, 0]
+
+
 def test_fleets_are_found_by_name_whatever_their_order(parent):
     first, second = workers(parent)
     one, two = of(first, "a", "b", "c"), of(second, "c", "a")

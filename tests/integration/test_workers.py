@@ -246,18 +246,6 @@ def test_every_worker_decides_by_the_requests_of_all(start_router, upstream):
     wait_until(lambda: {in_flight() for _ in range(12)} == {0})
 
 
-def test_who_finds_its_place_taken_by_another_worker_waits_for_the_next(start_router, upstream):
-    def script(body, send, gone):
-        gone(0.01)
-        send(plain())
-
-    upstream.script = script
-    fleets = one(upstream).replace("concurrency_each: 8", "concurrency_each: 2")
-    router = start_router(fleets, budgeted(1000), "--workers", "2", "--queue-s", "60")
-    assert set(codes(ask_many(router, 300, at_once=12))) == {200}
-    wait_until(lambda: figure(router, "sluice_in_flight", fleet="one") == 0)
-
-
 def test_requests_of_sibling_workers_are_not_taken_for_another_routers(start_router, upstream):
     """The engine counts all of them; each worker knows which are its router's."""
     held = Held(upstream)

@@ -17,7 +17,7 @@ import orjson
 from backends.base import Reply
 from backends.load import Load
 from router import refusals, wire
-from router.admission import Admission, hope
+from router.admission import URGENCY, Admission, hope, rank_of
 from router.alerts import Alerts
 from router.auth import Auth
 from router.charge import usd_text
@@ -66,6 +66,7 @@ class Asked:
     body_hash: str  # where it has an idempotency key
     decision: Decision
     generation: Generation
+    rank: float  # among all requests that wait
 
     def decided(self, loads: Sequence[Load]) -> Decision:
         """Decide the same request at other loads."""
@@ -231,14 +232,15 @@ class App:
         if decision.plan.attempts:
             if place.take(decision, began_s):
                 return asked
-            decision = self.admission.placed(place, asked.decided)  # another worker was quicker
+            # Another worker was quicker.
+            decision = self.admission.placed(place, asked.rank, asked.decided)
             if decision.plan.attempts:
                 return replace(asked, decision=decision)
             hoped = hope(decision, asked.decided)
             if not hoped.plan.attempts:
                 self._record_refusal(request_id, asked.generation, decision)
                 raise refusals.no_candidate(hoped, asked.generation.tracker.reopens_in_s(began_s))
-        waiting = self.admission.wait(place, decision, hoped, asked.decided)
+        waiting = self.admission.wait(place, asked.rank, decision, hoped, asked.decided)
         try:
             decision = await _unless_hung_up(http, waiting)
         except (Refusal, HungUp) as exc:
@@ -288,10 +290,12 @@ class App:
         counted = self.counts.get(judged.task, (0, 0))
         facts = facts_of(request, reading.features, judged, key, hints, at, counted)
         self.admission.look()  # who waits goes first
-        loads = generation.tracker.loads(self.runtime.clock())
+        now_s = self.runtime.clock()
+        rank = rank_of(URGENCY[facts.service_class], now_s)
+        loads = generation.tracker.loads(now_s, rank)
         decision = decide(generation.world, facts, loads, stream=request.stream)
         body_hash = "" if hints.idempotency_key is None else hashlib.sha256(raw).hexdigest()
-        return Asked(key, hints, request, body_hash, decision, generation)
+        return Asked(key, hints, request, body_hash, decision, generation, rank)
 
     async def _plain(self, http: Http, exchange: Exchange) -> None:
         outcome = await exchange.plain()

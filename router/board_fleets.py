@@ -1,9 +1,10 @@
 """Fleets on the board: requests in flight, the circuit, and who was asked to wake one."""
 
+import math
 from types import TracebackType
 
 from router.board import FLEET_LOCK, FLEETS, Board
-from router.siblings import ALONE, Circuit, Known, Missed
+from router.siblings import ALONE, TOLD_FOR_S, Circuit, Known, Missed
 
 
 class BoardFleets:
@@ -87,6 +88,21 @@ class _BoardCircuit:
     def look(self) -> None:
         if self._board.versions[self._place] != self._version:
             self._read()
+
+    def waits(self, rank: float, now_s: float) -> None:
+        board, column = self._board, self._column
+        with board.held(FLEET_LOCK):
+            board.lines[self._place] += bool(rank) - bool(board.rank[column])
+            board.rank[column], board.told_s[column] = rank, now_s
+
+    def first(self, now_s: float) -> float:
+        board = self._board
+        if not board.lines[self._place]:
+            return math.inf
+        begin = self._place * board.workers
+        others = [i for i in range(begin, begin + board.workers) if i != self._column]
+        fresh = [i for i in others if now_s - board.told_s[i] < TOLD_FOR_S]
+        return min((rank for i in fresh if (rank := board.rank[i])), default=math.inf)
 
     def _read(self) -> None:
         board, place, known = self._board, self._place, self._known

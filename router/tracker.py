@@ -98,9 +98,15 @@ class Tracker:
                 fleet.circuit = circuits.of(fleet_id, fleet)
         self.freed: Callable[[str], None] = _nobody_waits  # is told of a fleet that lost a request
 
-    def loads(self, now_s: float) -> tuple[Load, ...]:
-        """Return every fleet's load at this moment."""
-        return tuple([self._at(fleet, now_s) for fleet in self._fleets.values()])
+    def loads(self, now_s: float, rank: float = 0.0) -> tuple[Load, ...]:
+        """Return every fleet's load at this moment, as it is for who has this rank: where somebody
+        before it waits in another worker, the free places are that one's.
+        """
+        return tuple([self._left(fleet, now_s, rank) for fleet in self._fleets.values()])
+
+    def waits(self, fleet_id: str, rank: float, now_s: float) -> None:
+        """Tell the other workers the rank of the first who waits for the fleet; 0: nobody does."""
+        self._fleets[fleet_id].circuit.waits(rank, now_s)
 
     def is_open(self, fleet_id: str, now_s: float, *, held: bool = False) -> bool:
         """Return whether the fleet is to be left alone; `held`: by who has no place there."""
@@ -115,9 +121,9 @@ class Tracker:
         view = self._view(fleet, now_s)
         return _requests(fleet, view) >= _limit(fleet, view)
 
-    def has_place(self, fleet_id: str, now_s: float) -> bool:
-        """Return whether a request may be sent there at this moment."""
-        load = self._at(self._fleets[fleet_id], now_s)
+    def has_place(self, fleet_id: str, now_s: float, rank: float = 0.0) -> bool:
+        """Return whether a request of this rank may be sent there at this moment."""
+        load = self._left(self._fleets[fleet_id], now_s, rank)
         return load.state == "ready" and not is_full(load)
 
     def hold(self, fleet_id: str, now_s: float) -> bool:
@@ -280,6 +286,12 @@ class Tracker:
             view = fleet.view = _view(fleet, now_s)
             fleet.load = None
         return view
+
+    def _left(self, fleet: _Fleet, now_s: float, rank: float) -> Load:
+        load = self._at(fleet, now_s)
+        if load.limit is None or fleet.circuit.first(now_s) >= rank:
+            return load
+        return replace(load, in_flight=max(load.in_flight, load.limit))
 
     def _at(self, fleet: _Fleet, now_s: float) -> Load:
         fleet.circuit.look()

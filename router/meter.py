@@ -47,7 +47,7 @@ class Meter:
     unknown: bool = False  # an attempt whose price nobody knows
     most_nano: int | None = None  # that a hard budget lets the request be charged
 
-    def begin(self, attempt: Attempt, *, held: bool) -> Live:
+    def begin(self, attempt: Attempt, *, held: bool = False) -> Live:
         sent = self.generation.tracker.started(attempt.candidate.fleet, held=held)
         live = Live(attempt, self.runtime.clock(), sent)
         self.lives.append(live)

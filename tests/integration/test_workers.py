@@ -299,7 +299,7 @@ def test_requests_of_sibling_workers_are_not_taken_for_another_routers(start_rou
 
 def test_a_storm_over_all_workers_leaves_exact_books_and_whole_receipts(start_router, upstream):
     probe = start_router(one(upstream), policy())
-    usd = probe.receipt(probe.chat("hi", max_tokens=10))["reservation"]["usd"]
+    usd = probe.receipt(probe.chat("hi", max_tokens=10))["charge"]["usd"]
     router = start_router(one(upstream), budgeted(f"{usd * 60.5:.12f}"), "--workers", "2")
     answers = ask_many(router, 300, at_once=24)
     assert set(codes(answers)) == {200, 402}

@@ -106,7 +106,7 @@ def starting_routers(folder):
             served = running.enter_context(process(*command, log=log))
             assert "listens on" in served.first_line, served.first_line + log.read_text()
             router = Router(served.first_line.split()[3], key, state, log)
-            running.callback(router.http.close)
+            running.callback(lambda: router.http.close())  # a test may have another one
             router.process = served
             return router
 

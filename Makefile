@@ -3,6 +3,8 @@
 .PHONY: help setup up test contract matrix soak check format bench prove-ledger coverage eval train train-tiny \
 	replay-day validate-focus recipes clean
 BIN := .venv/bin
+# Test files at a time: they wait more than they compute.
+JOBS := 3
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,8 +16,7 @@ up: setup ## Start local model servers and the router, and print what to try
 	@exec $(BIN)/sluice up $(ARGS)
 
 test: setup ## Run the tests, on real model servers, and print the core's coverage
-	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile --cov --cov-report= $(ARGS)
 	@$(BIN)/coverage report --include='$(CORE)' --fail-under=95
 
 contract: setup ## Hold every backend kind against every case, and print the table
@@ -76,4 +77,4 @@ clean: ## Remove the environment, caches and local state
 TINY := backends/engines/tiny
 
 # The pure core: no I/O, no clock.
-CORE := policies/*,backends/cost.py,backends/fleet_model.py,backends/profiles.py,backends/quality.py,backends/catalogue.py,backends/prices.py,backends/parse.py,backends/parse_profile.py,backends/parse_quality.py,backends/points.py,backends/surface.py,backends/surface_fit.py,backends/queueing.py,backends/bill.py,backends/audit.py,backends/break_even.py,backends/tariff.py,backends/memory.py,backends/memory_ways.py,backends/launch.py,backends/importers/*,backends/profile_file.py,backends/router_cost.py,backends/load.py,router/charge.py,router/decide.py,router/estimate.py,router/facts.py,router/features/*,router/finops/*,router/classify/*,router/flow.py,router/hedging.py,router/overflow.py,router/receipt.py,router/retry_budget.py,router/wire.py,router/world.py,yamlfile.py
+CORE := policies/*,backends/cost.py,backends/fleet_model.py,backends/profiles.py,backends/quality.py,backends/catalogue.py,backends/prices.py,backends/parse.py,backends/parse_profile.py,backends/parse_quality.py,backends/points.py,backends/surface.py,backends/surface_fit.py,backends/queueing.py,backends/bill.py,backends/audit.py,backends/break_even.py,backends/tariff.py,backends/memory.py,backends/memory_ways.py,backends/launch.py,backends/importers/*,backends/profile_file.py,backends/router_cost.py,backends/load.py,router/charge.py,router/decide.py,router/estimate.py,router/facts.py,router/features/*,router/hedging.py,router/limiter.py,router/line.py,router/overflow.py,router/retry_budget.py,router/finops/*,router/classify/*,router/flow.py,router/hedging.py,router/overflow.py,router/receipt.py,router/retry_budget.py,router/wire.py,router/world.py,yamlfile.py

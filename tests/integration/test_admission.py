@@ -74,7 +74,8 @@ def figure(router, name, **labels):
 
 
 def waiting(router):
-    return sum(figure(router, "sluice_waiting", service_class=each) for each in CLASSES)
+    lines = router.http.get("/metrics").text.splitlines()  # one page: between two somebody moves
+    return sum(float(x.rpartition(" ")[2]) for x in lines if x.startswith("sluice_waiting{"))
 
 
 def ask(pool, router, text, service_class="standard", **more):

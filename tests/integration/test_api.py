@@ -65,7 +65,7 @@ def test_the_receipt_has_the_contracts_fields_in_its_order(router):
     receipt = router.receipt(router.chat())
     assert list(receipt) == [
         "id", "at", "policy", "catalogue_hash", "prices_version", "facts", "rule", "minimize",
-        "candidates", "load", "plan", "edits", "attempts", "reservation", "charge",
+        "candidates", "load", "plan", "waited_ms", "edits", "attempts", "reservation", "charge",
     ]  # fmt: skip
     assert list(receipt["candidates"][0]) == [
         "fleet", "model", "state", "in_flight", "ttft_ms", "e2e_ms", "usd_marginal",
@@ -73,7 +73,7 @@ def test_the_receipt_has_the_contracts_fields_in_its_order(router):
     ]  # fmt: skip
     assert list(receipt["load"]["one"]) == [
         "state", "in_flight", "queued", "replicas", "committed", "ewma_ttft", "ewma_itl",
-        "expected_rph", "stale",
+        "expected_rph", "stale", "limit",
     ]  # fmt: skip
 
 

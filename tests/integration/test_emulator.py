@@ -411,7 +411,7 @@ def test_metrics_count_tokens_and_ends_under_the_names_of_vllm(client):
     [
         (fleet_line("odd", 4, profile=None), "fleet odd: an emulated fleet needs a `profile`"),
         (fleet_line("odd", 4, profile="no-prefill"), "fleet odd: its profile `no-prefill` says"),
-        (fleet_line("odd", 4, kind="openai_http"), "no fleet of kind `emulated`"),
+        (fleet_line("odd", 4, kind="openai_http"), "no fleet of `kind: emulated`"),
     ],
 )
 def test_a_fleet_that_cannot_be_emulated_is_told_at_the_start(line, words):

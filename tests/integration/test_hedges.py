@@ -33,11 +33,13 @@ def hedged(start_router, upstream, second_upstream):
     upstream.script = late
     second_upstream.streams(*EVENTS, USAGE_EVENT, DONE)
 
-    def start(spend=1, more="", **rights):
+    def start(spend=1, more="", after_ms=300, **rights):
         fleets = catalogue(
             fleet("one", upstream.url), fleet("two", second_upstream.url, lane="accelerator")
         )
-        text = policy(rules=RULE.replace("SPEND", str(spend))) + more
+        rule = RULE.replace("SPEND", str(spend))
+        rule = rule.replace("310", str(after_ms + 10)).replace("300,", f"{after_ms},")
+        text = policy(rules=rule) + more
         return start_router(fleets, text, **rights)
 
     return start
@@ -98,7 +100,7 @@ def test_a_late_stream_is_overtaken_and_both_attempts_are_paid(hedged, upstream)
 
 
 def test_a_stream_in_time_is_alone(hedged, upstream, second_upstream):
-    router = hedged()
+    router = hedged(after_ms=4000)  # on a busy machine 300 are not many
     upstream.streams(*EVENTS, DONE)
     assert outcomes(router.receipt(router.chat(stream=True))) == [("one", "ok")]
     assert second_upstream.bodies == []

@@ -30,6 +30,8 @@ MINIMIZE = tuple(name for name in get_args(Minimize) if name != "best")  # `auto
 SOFT: tuple[str, ...] = get_args(Soft)
 DAY_MS = 86_400_000
 MOST_TOKENS = 10_000_000  # above every context; a slip of the finger otherwise
+MOST_ATTEMPTS = 100  # a prompt of each is set aside
+MOST_FAILURES = 1_000_000  # no breaker any more
 MOST_A_MINUTE = 10**12  # as for keys
 
 _TEXT = {"type": "string", "minLength": 1}
@@ -64,12 +66,20 @@ _WAITS = {
     "deadline_ms": {**_MILLISECONDS, "title": "One deadline for all attempts of a request"},
     "ttft_timeout_ms": {**_MILLISECONDS, "title": "From sending to the first content token"},
     "inter_chunk_timeout_ms": {**_MILLISECONDS, "title": "Between two chunks of a stream"},
-    "attempts": {**_COUNT, "title": "Attempts of one request, the first one included"},
+    "attempts": {
+        **_COUNT,
+        "maximum": MOST_ATTEMPTS,
+        "title": "Attempts of one request, the first one included",
+    },
 }
 _BREAKER = _object(
     "When a fleet is left alone after failures",
     {
-        "failures": {**_COUNT, "title": "Failures in a row that open the circuit"},
+        "failures": {
+            **_COUNT,
+            "maximum": MOST_FAILURES,
+            "title": "Failures in a row that open the circuit",
+        },
         "open_ms": {**_MILLISECONDS, "title": "How long the circuit stays open"},
     },
 )

@@ -13,43 +13,28 @@ from backends.load import Load
 from router.decide import Decision
 from router.line import CLASSES, Line
 from router.metrics import Metrics
+from router.place import Place
 from router.refusals import no_candidate, overloaded, shutting_down
 from router.tracker import Tracker
 
-LOOK_S: Final = 0.25  # places also come free without a request's end: a probe sees others go
+LOOK_S: Final = 0.02  # places also come free where no request of ours ends: in another worker
+TRIES: Final = 8  # to take a place before another worker does; then it is sent, if it still can be
 URGENCY: Final = {name: urgency for urgency, name in enumerate(CLASSES)}
 Decided = Callable[[Sequence[Load]], Decision]
 """What decides one request at these loads."""
+A_CLASS_S: Final = 1e10  # more than any clock shows
 
 
-@dataclass(slots=True)
-class Place:
-    """A place that is held on a fleet for a request. Let go where it is sent or given up."""
-
-    tracker: Tracker
-    fleet: str | None = None
-
-    def take(self, decision: Decision) -> None:
-        """Hold the place of the plan's first attempt, in exchange for what was held."""
-        self.let_go()
-        self.hold(decision.plan.attempts[0].candidate.fleet)
-
-    def hold(self, fleet: str) -> None:
-        self.fleet = fleet
-        self.tracker.hold(fleet)
-
-    def let_go(self) -> str | None:
-        """Return the fleet on which a place was held."""
-        fleet, self.fleet = self.fleet, None
-        if fleet is not None:
-            self.tracker.let_go(fleet)
-        return fleet
+def rank_of(urgency: int, came_s: float) -> float:
+    """Return who goes first among all workers' requests: the least. Above 0."""
+    return (1 + urgency) * A_CLASS_S + came_s
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
     urgency: int
     number: int
+    rank: float
     fleets: frozenset[str]
     place: Place
     called: asyncio.Future[bool]  # True: a place is held for it; False: it has to go
@@ -67,6 +52,7 @@ class Admission:
     _line: Line[_Waiter] = field(init=False)
     _looking: asyncio.TimerHandle | None = None
     _closed: bool = False
+    _told: dict[str, Tracker] = field(default_factory=dict)  # fleets that others know we wait for
 
     def __post_init__(self) -> None:
         self._line = Line(self.most)
@@ -78,16 +64,17 @@ class Admission:
     def freed(self, fleet: str) -> None:
         """Call those whose turn it is, as many as there are places."""
         while (one := self._line.first(fleet)) is not None:
-            if not one.place.tracker.has_place(fleet, self.clock()):
+            now_s = self.clock()
+            tracker = one.place.tracker
+            if not tracker.has_place(fleet, now_s, one.rank) or not one.place.hold(fleet, now_s):
                 return
             self._line.leave(one)
-            one.place.hold(fleet)
             one.called.set_result(True)
 
     def move(self, place: Place, decision: Decision) -> None:
         """Hold the place that another decision takes."""
         fleet = place.fleet
-        place.take(decision)
+        place.take(decision, self.clock())
         self._unless_taken(fleet, place)
 
     def give_up(self, place: Place) -> None:
@@ -98,6 +85,18 @@ class Admission:
         """Give out every free place, so that nobody who comes now takes it from who waits."""
         for fleet in self._line.wanted():
             self.freed(fleet)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Let the other workers know who is first here, of each fleet."""
+        now_s, told = self.clock(), self._told
+        self._told = {}
+        for fleet in self._line.wanted():
+            if (one := self._line.first(fleet)) is not None:
+                self._told[fleet] = one.place.tracker
+                one.place.tracker.waits(fleet, one.rank, now_s)
+        for fleet in told.keys() - self._told.keys():
+            told[fleet].waits(fleet, 0.0, now_s)
 
     def close(self) -> None:
         """Send away all who wait, and who comes to wait from now on."""
@@ -107,8 +106,18 @@ class Admission:
                 self._line.leave(one)
                 one.called.set_result(False)
 
+    def placed(self, place: Place, rank: float, decided: Decided) -> Decision:
+        """Decide anew, and hold the place that is decided on. Without one it has no attempts,
+        unless other workers were quicker again and again.
+        """
+        for _ in range(TRIES):
+            decision = decided(place.tracker.loads(self.clock(), rank))
+            if not decision.plan.attempts or place.take(decision, self.clock()):
+                break
+        return decision
+
     async def wait(
-        self, place: Place, decision: Decision, hoped: Decision, decided: Decided
+        self, place: Place, rank: float, decision: Decision, hoped: Decision, decided: Decided
     ) -> Decision:
         """Return what is decided once a place is free; it is held then. Raises Refusal.
 
@@ -120,11 +129,9 @@ class Admission:
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    await self._turn(number, place, decision, hoped)
+                    await self._turn(number, place, rank, decision, hoped)
                     fleet = place.let_go()
-                    decision = decided(place.tracker.loads(self.clock()))
-                    if decision.plan.attempts:
-                        place.take(decision)
+                    decision = self.placed(place, rank, decided)
                     self._unless_taken(fleet, place)
                     if decision.plan.attempts:
                         return decision
@@ -139,13 +146,15 @@ class Admission:
             self._turned_away("left")
             raise
 
-    async def _turn(self, number: int, place: Place, decision: Decision, hoped: Decision) -> None:
+    async def _turn(
+        self, number: int, place: Place, rank: float, decision: Decision, hoped: Decision
+    ) -> None:
         """Wait until a place is held. Raises Refusal where others go first, or nobody any more."""
         full = at_limit(decision)
         fleets = frozenset(c.fleet for c in hoped.verdict.ranked if c.fleet in full)
         urgency = URGENCY[decision.facts.service_class]
         called = asyncio.get_running_loop().create_future()
-        one = _Waiter(urgency, number, fleets, place, called)
+        one = _Waiter(urgency, number, rank, fleets, place, called)
         last = one if self._closed else self._line.join(one)
         if last is not None:
             last.called.set_result(False)
@@ -182,6 +191,7 @@ class Admission:
         self._look_later()
 
     def _show(self) -> None:
+        self._tell()
         for name, urgency in URGENCY.items():
             self.metrics.waiting.labels(name).set(self.waiting(urgency))
 

@@ -17,7 +17,7 @@ import orjson
 from backends.base import Reply
 from backends.load import Load
 from router import refusals, wire
-from router.admission import Admission, Place, hope
+from router.admission import URGENCY, Admission, hope, rank_of
 from router.alerts import Alerts
 from router.auth import Auth
 from router.charge import usd_text
@@ -39,6 +39,7 @@ from router.identity import NOBODY, Key
 from router.keeper import Keeper
 from router.ledger.port import Once
 from router.metrics import CONTENT_TYPE
+from router.place import Place
 from router.prober import Prober
 from router.rates import Limit, Rates, expected_tokens, limits_of
 from router.receipt import Outcome, receipt
@@ -65,6 +66,7 @@ class Asked:
     body_hash: str  # where it has an idempotency key
     decision: Decision
     generation: Generation
+    rank: float  # among all requests that wait
 
     def decided(self, loads: Sequence[Load]) -> Decision:
         """Decide the same request at other loads."""
@@ -203,13 +205,12 @@ class App:
                 self.treasury.settle(held, (request_id, generation.world, decision), spent, line)
 
             exchange = Exchange(
-                self.runtime, generation, request, decision, request_id, heard, settle
+                self.runtime, generation, request, decision, request_id, heard, settle, place
             )
             exchange.reservation, exchange.meter.most_nano = held.json(), held.most_nano
             exchange.headers = admitted.headers
             answer = self._stream if request.stream else self._plain
             delivered = False
-            place.let_go()  # nothing else runs until the first attempt takes it
             try:
                 await _unless_hung_up(http, answer(http, exchange))
                 delivered = True
@@ -226,12 +227,20 @@ class App:
         self, http: Http, request_id: str, asked: Asked, hoped: Decision, place: Place
     ) -> Asked:
         """Take a place on a fleet, and wait for it where all are full; decided anew then."""
-        if asked.decision.plan.attempts:
-            place.take(asked.decision)
-            return asked
         began_s = self.runtime.clock()
         decision = asked.decision
-        waiting = self.admission.wait(place, decision, hoped, asked.decided)
+        if decision.plan.attempts:
+            if place.take(decision, began_s):
+                return asked
+            # Another worker was quicker.
+            decision = self.admission.placed(place, asked.rank, asked.decided)
+            if decision.plan.attempts:
+                return replace(asked, decision=decision)
+            hoped = hope(decision, asked.decided)
+            if not hoped.plan.attempts:
+                self._record_refusal(request_id, asked.generation, decision)
+                raise refusals.no_candidate(hoped, asked.generation.tracker.reopens_in_s(began_s))
+        waiting = self.admission.wait(place, asked.rank, decision, hoped, asked.decided)
         try:
             decision = await _unless_hung_up(http, waiting)
         except (Refusal, HungUp) as exc:
@@ -281,10 +290,12 @@ class App:
         counted = self.counts.get(judged.task, (0, 0))
         facts = facts_of(request, reading.features, judged, key, hints, at, counted)
         self.admission.look()  # who waits goes first
-        loads = generation.tracker.loads(self.runtime.clock())
+        now_s = self.runtime.clock()
+        rank = rank_of(URGENCY[facts.service_class], now_s)
+        loads = generation.tracker.loads(now_s, rank)
         decision = decide(generation.world, facts, loads, stream=request.stream)
         body_hash = "" if hints.idempotency_key is None else hashlib.sha256(raw).hexdigest()
-        return Asked(key, hints, request, body_hash, decision, generation)
+        return Asked(key, hints, request, body_hash, decision, generation, rank)
 
     async def _plain(self, http: Http, exchange: Exchange) -> None:
         outcome = await exchange.plain()

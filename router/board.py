@@ -56,6 +56,9 @@ class Board:
         self.missed = self._region(FLEETS).cast("q")
         self.asked_s = self._region(FLEETS).cast("d")
         self.own_in_flight = self._region(FLEETS * workers).cast("q")  # [fleet][worker]
+        self.lines = self._region(FLEETS).cast("q")  # workers in which somebody waits for a place
+        self.rank = self._region(FLEETS * workers).cast("d")  # [fleet][worker]: of the first there
+        self.told_s = self._region(FLEETS * workers).cast("d")  # when that was said
         self.bucket_keys = self._region(BUCKETS).cast("Q")
         self.taken = self._region(BUCKETS).cast("d")
         self.at_s = self._region(BUCKETS).cast("d")
@@ -119,6 +122,8 @@ class Board:
         self.own_in_flight[mine + slot] = 0
         # It may have died between its own count and the sum.
         self.in_flight[i] = sum(self.own_in_flight[mine : mine + self.workers])
+        self.rank[mine + slot] = 0.0
+        self.lines[i] = sum(map(bool, self.rank[mine : mine + self.workers]))
         if self.trials[i] == slot + 1:
             self.trials[i] = 0
         self.versions[i] += 1
@@ -137,6 +142,6 @@ def create(workers: int) -> Board:
 
 
 def _size(workers: int) -> int:
-    fleets = FLEETS * (9 + workers)
+    fleets = FLEETS * (10 + 3 * workers)
     rates = BUCKETS * 4 + RUNNING * (1 + workers)
     return SALT_BYTES + WORD * (1 + fleets + rates)

@@ -1,9 +1,10 @@
 """Fleets on the board: requests in flight, the circuit, and who was asked to wake one."""
 
+import math
 from types import TracebackType
 
 from router.board import FLEET_LOCK, FLEETS, Board
-from router.siblings import ALONE, Circuit, Known, Missed
+from router.siblings import ALONE, TOLD_FOR_S, Circuit, Known, Missed
 
 
 class BoardFleets:
@@ -61,7 +62,7 @@ class _BoardCircuit:
     def __enter__(self) -> None:
         self._board.lock(FLEET_LOCK)
         self._read()
-        self._was = self._known.in_flight, self._known.trial
+        self._was = self._known.in_flight + self._known.held, self._known.trial
 
     def __exit__(
         self,
@@ -70,11 +71,12 @@ class _BoardCircuit:
         trace: TracebackType | None,
     ) -> None:
         board, place, known = self._board, self._place, self._known
-        in_flight, trial = self._was
-        if known.in_flight != in_flight:
+        was, trial = self._was
+        more = known.in_flight + known.held - was
+        if more:
             # Its own first: the sum is made anew from these when a worker has died.
-            board.own_in_flight[self._column] += known.in_flight - in_flight
-            board.in_flight[place] += known.in_flight - in_flight
+            board.own_in_flight[self._column] += more
+            board.in_flight[place] += more
         if known.trial != trial:
             board.trials[place] = self._me if known.trial else 0
         board.failures[place] = known.failures
@@ -86,6 +88,21 @@ class _BoardCircuit:
     def look(self) -> None:
         if self._board.versions[self._place] != self._version:
             self._read()
+
+    def waits(self, rank: float, now_s: float) -> None:
+        board, column = self._board, self._column
+        with board.held(FLEET_LOCK):
+            board.lines[self._place] += bool(rank) - bool(board.rank[column])
+            board.rank[column], board.told_s[column] = rank, now_s
+
+    def first(self, now_s: float) -> float:
+        board = self._board
+        if not board.lines[self._place]:
+            return math.inf
+        begin = self._place * board.workers
+        others = [i for i in range(begin, begin + board.workers) if i != self._column]
+        fresh = [i for i in others if now_s - board.told_s[i] < TOLD_FOR_S]
+        return min((rank for i in fresh if (rank := board.rank[i])), default=math.inf)
 
     def _read(self) -> None:
         board, place, known = self._board, self._place, self._known

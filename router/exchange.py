@@ -35,6 +35,7 @@ from router.entries import Spent
 from router.flow import Failed, NotAccepted, PassedOver, Pause, Served, Try
 from router.gate import Gate
 from router.meter import Live, Meter
+from router.place import Place
 from router.receipt import Json, Outcome, receipt
 from router.runtime import Generation, Runtime
 
@@ -57,7 +58,8 @@ class Exchange:
     """One request from its decision to its receipt.
 
     `heard` hears the answer as it goes out. Afterwards `outcome` is the receipt's, and `served`
-    the attempt whose answer it was. `reservation` is what was set aside for it.
+    the attempt whose answer it was. `reservation` is what was set aside for it. `place` is let go
+    when the first attempt begins, or can't.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Exchange:
         request_id: str,
         heard: Heard | None = None,
         settle: Settle | None = None,
+        place: Place | None = None,
     ) -> None:
         self.runtime = runtime
         self.generation = generation
@@ -77,6 +80,7 @@ class Exchange:
         self.request_id = request_id
         self.heard = heard
         self._settle = settle
+        self._place = place or Place(generation.tracker)
         self.served: Attempt | None = None
         self.outcome: str | None = None
         self.reservation: Json = {}
@@ -302,18 +306,22 @@ class Exchange:
 
     def _begin(self, step: Try) -> tuple[Backend, Call, Live]:
         fleet = step.attempt.candidate.on.fleet
-        now_s = self.runtime.clock()
-        if self.generation.tracker.is_open(fleet.id, now_s):
-            raise CircuitOpen("it failed since this request was planned")
-        if self.generation.tracker.is_full(fleet.id, now_s):
-            raise AtLimit("it was filled since this request was planned")
+        held = self._place.fleet == fleet.id
+        try:
+            self._may_begin(fleet.id, held=held)
+            live = self.meter.begin(step.attempt, held=held)
+        except BackendError:
+            self._place.let_go()
+            raise
+        if held:
+            self._place.sent()
+        self._place.let_go()
         rule = self.decision.verdict.rule
         thinking = rule.settings.thinking if rule else None
         tests = step.attempt.accept_if
         logprobs = reads_logprobs(tests)
         edit = wire.Edit(self.request, fleet, step.attempt.max_tokens, thinking, logprobs)
         body, self._edits = wire.upstream_body(edit)
-        live = self.meter.begin(step.attempt)
         if not step.again:
             self.runtime.retries.tried(fleet.id)
         timeout_ms = step.timeout_ms
@@ -322,6 +330,13 @@ class Exchange:
         prefix = prefix_of(self.request.body) if len(fleet.urls) > 1 else b""
         call = Call(body, timeout_s=timeout_ms / 1000, prefix=prefix)
         return self.generation.backends[fleet.id], call, live
+
+    def _may_begin(self, fleet_id: str, *, held: bool) -> None:
+        tracker, now_s = self.generation.tracker, self.runtime.clock()
+        if tracker.is_open(fleet_id, now_s, held=held):
+            raise CircuitOpen("it failed since this request was planned")
+        if not held and tracker.is_full(fleet_id, now_s):
+            raise AtLimit("it was filled since this request was planned")
 
     def _served(self) -> Live:
         assert self._live is not None

@@ -47,8 +47,8 @@ class Meter:
     unknown: bool = False  # an attempt whose price nobody knows
     most_nano: int | None = None  # that a hard budget lets the request be charged
 
-    def begin(self, attempt: Attempt) -> Live:
-        sent = self.generation.tracker.started(attempt.candidate.fleet)
+    def begin(self, attempt: Attempt, *, held: bool = False) -> Live:
+        sent = self.generation.tracker.started(attempt.candidate.fleet, held=held)
         live = Live(attempt, self.runtime.clock(), sent)
         self.lives.append(live)
         return live

@@ -2,8 +2,8 @@
 
 * a verdict without candidates   400 too long or asks for what no model has; 402 over the caller's
                                  cap; 403 the key or the policy forbids it; 503 + Retry-After else
-* attempts that all failed       the upstream's own 4xx; 400 too long; 503 all overloaded; 504 out
-                                 of time; 502 else
+* attempts that all failed       the upstream's own 4xx; 400 too long; 503 all overloaded, or closed
+                                 before anything was sent; 504 out of time; 502 else
 """
 
 import math
@@ -127,9 +127,13 @@ def all_failed(failed: Failed) -> Refusal:
     found = [failure.error for failure in failed.failures]
     # Nor does a circuit that others opened while this request waited.
     errors = [error for error in found if not isinstance(error, NotAccepted)]
+    closed = bool(errors) and all(isinstance(error, CircuitOpen) for error in errors)
     errors = [error for error in errors if not isinstance(error, CircuitOpen)] or errors
     told = "; ".join(f"{r['fleet']}: {r['code']} ({r['detail']})" for r in reasons)
     extra: dict[str, object] = {"reasons": reasons}
+    if closed and not failed.out_of_time:  # as if it were decided a moment later
+        said = f"no fleet is feasible any more: {told}"
+        return Refusal(503, said, "no_fleet", headers=_retry_after(None), extra=extra)
     if errors and all(isinstance(error, ContextExceeded) for error in errors):
         said = f"the request is longer than every context that was tried: {told}"
         return Refusal(400, said, "context_length_exceeded", "messages", extra=extra)

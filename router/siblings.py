@@ -3,19 +3,23 @@
 In-flight requests and the circuit are one for all workers: what one finds out holds for all.
 """
 
+import math
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Protocol
 
 from backends.load import Load
 
+TOLD_FOR_S: Final = 1.0  # a worker that hangs must not keep places from the others
+
 
 class Known(Protocol):
-    """What one worker knows of a fleet. `in_flight` is its own, `siblings` that of all others;
-    `load` None: something changed since it was made.
+    """What one worker knows of a fleet. `in_flight` and `held` places are its own, `siblings` those
+    of all others; `load` None: something changed since it was made.
     """
 
     in_flight: int
+    held: int
     siblings: int
     failures: int
     closed_until_s: float
@@ -38,6 +42,14 @@ class Circuit(Protocol):
 
     def look(self) -> None:
         """Bring `Known` up to date without holding it."""
+
+    def waits(self, rank: float, now_s: float) -> None:
+        """Say the rank of the first who waits here for a place: the least goes first, 0 is nobody.
+        It is to be said again within `TOLD_FOR_S`, and else forgotten.
+        """
+
+    def first(self, now_s: float) -> float:
+        """Return the rank of the first who waits in another worker; infinite: nobody does."""
 
 
 class Circuits(Protocol):
@@ -73,6 +85,12 @@ class _AloneCircuit:
 
     def look(self) -> None:
         pass
+
+    def waits(self, rank: float, now_s: float) -> None:
+        pass
+
+    def first(self, now_s: float) -> float:  # noqa: ARG002  (of the port)
+        return math.inf
 
 
 ALONE: Final[Circuit] = _AloneCircuit()

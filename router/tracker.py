@@ -1,6 +1,6 @@
 """What this process knows of each fleet's load: in-flight requests and their limit, breaker,
 learned corrections, and what probes saw. In-flight requests and the breaker are shared with the
-router's other workers; what is held or learnt is a worker's own.
+router's other workers, and so are places that are held; what is learnt is a worker's own.
 
 Time is an argument (seconds of any monotonic clock). Three things can come of an attempt:
 answered (teaches latency and limit, closes the breaker), failed (counts against the fleet), or
@@ -55,8 +55,8 @@ class Sent(NamedTuple):
 
 @dataclass(slots=True)
 class _Fleet:
-    """`load`, `view` None: something changed since they were made last. `siblings`: requests of the
-    other workers; `siblings_seen` those at the last probe.
+    """`load`, `view` None: something changed since they were made last. `siblings`: requests and
+    held places of the other workers; `siblings_seen` those at the last probe.
 
     `committed`, `replicas`, `each`, `most` are the catalogue's. `seen`: of each url what a probe
     saw, and when. `sent` counts this worker's requests.
@@ -98,15 +98,21 @@ class Tracker:
                 fleet.circuit = circuits.of(fleet_id, fleet)
         self.freed: Callable[[str], None] = _nobody_waits  # is told of a fleet that lost a request
 
-    def loads(self, now_s: float) -> tuple[Load, ...]:
-        """Return every fleet's load at this moment."""
-        return tuple([self._at(fleet, now_s) for fleet in self._fleets.values()])
+    def loads(self, now_s: float, rank: float = 0.0) -> tuple[Load, ...]:
+        """Return every fleet's load at this moment, as it is for who has this rank: where somebody
+        before it waits in another worker, the free places are that one's.
+        """
+        return tuple([self._left(fleet, now_s, rank) for fleet in self._fleets.values()])
 
-    def is_open(self, fleet_id: str, now_s: float) -> bool:
-        """Return whether the fleet is to be left alone at this moment."""
+    def waits(self, fleet_id: str, rank: float, now_s: float) -> None:
+        """Tell the other workers the rank of the first who waits for the fleet; 0: nobody does."""
+        self._fleets[fleet_id].circuit.waits(rank, now_s)
+
+    def is_open(self, fleet_id: str, now_s: float, *, held: bool = False) -> bool:
+        """Return whether the fleet is to be left alone; `held`: by who has no place there."""
         fleet = self._fleets[fleet_id]
         fleet.circuit.look()
-        return _is_open(fleet, now_s)
+        return _is_open(fleet, now_s, fleet.held - held)
 
     def is_full(self, fleet_id: str, now_s: float) -> bool:
         """Return whether the fleet has no place for one more request."""
@@ -115,20 +121,31 @@ class Tracker:
         view = self._view(fleet, now_s)
         return _requests(fleet, view) >= _limit(fleet, view)
 
-    def has_place(self, fleet_id: str, now_s: float) -> bool:
-        """Return whether a request may be sent there at this moment."""
-        load = self._at(self._fleets[fleet_id], now_s)
+    def has_place(self, fleet_id: str, now_s: float, rank: float = 0.0) -> bool:
+        """Return whether a request of this rank may be sent there at this moment."""
+        load = self._left(self._fleets[fleet_id], now_s, rank)
         return load.state == "ready" and not is_full(load)
 
-    def hold(self, fleet_id: str) -> None:
-        """Take a place for a request that is sent later: it counts as in flight."""
-        self._fleets[fleet_id].held += 1
-        self._fleets[fleet_id].load = None
+    def hold(self, fleet_id: str, now_s: float) -> bool:
+        """Take a place for a request that is sent later: it counts as in flight, for all workers.
+
+        False: there is none, because another worker took it since this one looked.
+        """
+        fleet = self._fleets[fleet_id]
+        with fleet.circuit:
+            view = self._view(fleet, now_s)
+            if _requests(fleet, view) >= _limit(fleet, view) or _is_open(fleet, now_s, fleet.held):
+                return False
+            fleet.held += 1
+            fleet.load = None
+            return True
 
     def let_go(self, fleet_id: str) -> None:
         """Give a place back that was held."""
-        self._fleets[fleet_id].held -= 1
-        self._fleets[fleet_id].load = None
+        fleet = self._fleets[fleet_id]
+        with fleet.circuit:
+            fleet.held -= 1
+            fleet.load = None
 
     def in_flight(self, fleet_id: str) -> int:
         """Return the requests of this router that were sent and aren't finished."""
@@ -155,8 +172,9 @@ class Tracker:
         fleet = self._fleets[fleet_id]
         return len(fleet.names) >= fleet.replicas and len(_fresh(fleet, now_s)) == len(fleet.names)
 
-    def started(self, fleet_id: str) -> Sent:
-        """Count a request in; return what it is to be ended by.
+    def started(self, fleet_id: str, *, held: bool = False) -> Sent:
+        """Count a request in, in exchange for the place that was `held` for it, if one was; return
+        what it is to be ended by.
 
         Raises CircuitOpen: another worker's request tries the fleet since this one looked.
         """
@@ -166,6 +184,7 @@ class Tracker:
                 if fleet.trial and fleet.circuit is not ALONE:
                     raise CircuitOpen("another request tries it")
                 fleet.trial = True
+            fleet.held -= held
             fleet.in_flight += 1
             fleet.sent += 1
             fleet.load = None
@@ -239,7 +258,7 @@ class Tracker:
         for fleet in self._fleets.values():
             if self._at(fleet, now_s).state in ("cold", "waking"):
                 waits.append(float(fleet.wake_s or 0))
-            elif _is_open(fleet, now_s):
+            elif _is_open(fleet, now_s, fleet.held):
                 waits.append(max(0.0, fleet.closed_until_s - now_s))
         return min(waits) if waits else None
 
@@ -268,6 +287,12 @@ class Tracker:
             fleet.load = None
         return view
 
+    def _left(self, fleet: _Fleet, now_s: float, rank: float) -> Load:
+        load = self._at(fleet, now_s)
+        if load.limit is None or fleet.circuit.first(now_s) >= rank:
+            return load
+        return replace(load, in_flight=max(load.in_flight, load.limit))
+
     def _at(self, fleet: _Fleet, now_s: float) -> Load:
         fleet.circuit.look()
         view = fleet.view
@@ -286,7 +311,7 @@ class Tracker:
                 stale=view.stale,
                 limit=_limit(fleet, view),
             )
-        if fleet.closed_until_s and load.state == "ready" and _is_open(fleet, now_s):
+        if fleet.closed_until_s and load.state == "ready" and _is_open(fleet, now_s, fleet.held):
             return replace(load, state="open-circuit")
         return load
 
@@ -341,11 +366,14 @@ def _fresh(fleet: _Fleet, now_s: float) -> list[Seen]:
     return [seen for at_s, seen in fleet.seen.values() if now_s - at_s < SEEN_FOR_S]
 
 
-def _is_open(fleet: _Fleet, now_s: float) -> bool:
-    """Half open, it is so for all but one: the request that holds its place, or was sent."""
+def _is_open(fleet: _Fleet, now_s: float, held: int) -> bool:
+    """Half open, it is so for all but one: the request that holds its place, or was sent.
+
+    `held`: places that are held by others than who asks.
+    """
     if not fleet.closed_until_s:
         return False
-    return now_s < fleet.closed_until_s or fleet.trial or fleet.held > 0
+    return now_s < fleet.closed_until_s or fleet.trial or held > 0
 
 
 def _nobody_waits(_fleet_id: str) -> None:

@@ -14,11 +14,8 @@ from yamlfile import suggest
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Share(click.FloatRange):
-    """A number from 0 to 1. FloatRange alone takes "nan", which is neither below nor above."""
-
-    def __init__(self, *, min_open: bool = False) -> None:
-        super().__init__(0, 1, min_open=min_open)
+class Number(click.FloatRange):
+    """FloatRange alone takes "nan", which is neither below nor above."""
 
     def convert(
         self, value: float, param: click.Parameter | None, ctx: click.Context | None
@@ -27,6 +24,13 @@ class Share(click.FloatRange):
         if isnan(found):
             self.fail(f"{value} is no number", param, ctx)
         return found
+
+
+class Share(Number):
+    """A number from 0 to 1."""
+
+    def __init__(self, *, min_open: bool = False) -> None:
+        super().__init__(0, 1, min_open=min_open)
 
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

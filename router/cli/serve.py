@@ -90,7 +90,7 @@ class Workers(click.IntRange):
 )
 @click.option(
     "--queue-s",
-    type=click.FloatRange(0, 600),
+    type=options.Number(0, 600),
     default=DEFAULT_QUEUE_S,
     show_default=True,
     help="Seconds that each of them waits at the most.",

@@ -246,6 +246,35 @@ def test_every_worker_decides_by_the_requests_of_all(start_router, upstream):
     wait_until(lambda: {in_flight() for _ in range(12)} == {0})
 
 
+def test_a_line_is_one_for_all_workers(start_router, upstream):
+    """With one place, or two after the first answer, nobody is overtaken by more than another."""
+    texts, go = [], threading.Semaphore(0)
+
+    def script(body, send, gone):
+        texts.append(body["messages"][-1]["content"])
+        go.acquire()
+        send(plain())
+
+    upstream.script = script
+    fleets = one(upstream).replace("concurrency_each: 8", "concurrency_each: 1")
+    router = start_router(fleets, policy(), "--workers", "2", "--queue-s", "60")
+    came = [f"s{n}" for n in range(12)]
+    with ThreadPoolExecutor(20) as pool:
+        asked = []
+        for n, text in enumerate([*came, "urgent"]):
+            said = {"messages": [{"role": "user", "content": text}]}
+            service_class = "interactive" if text == "urgent" else "standard"
+            headers = {"x-sluice-service-class": service_class}
+            asked.append(pool.submit(ask, router, headers=headers, **said))
+            wait_until(lambda n=n: len(texts) == 1 and figure(router, "sluice_waiting") == n)
+        for n in range(13):
+            wait_until(lambda n=n: len(texts) > n)
+            go.release()
+        assert codes(a.result() for a in asked) == [200] * 13
+    expected = ["s0", "urgent", *came[1:]]
+    assert [abs(texts.index(text) - n) <= 1 for n, text in enumerate(expected)] == [True] * 13
+
+
 def test_requests_of_sibling_workers_are_not_taken_for_another_routers(start_router, upstream):
     """The engine counts all of them; each worker knows which are its router's."""
     held = Held(upstream)

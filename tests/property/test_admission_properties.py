@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from backends.base import Seen
 from backends.load import is_full
 from backends.tariff import single
-from router.admission import Admission, Place, hope
+from router.admission import URGENCY, Admission, hope, rank_of
 from router.errors import Refusal
 from router.line import CLASSES
 from router.metrics import Metrics
+from router.place import Place
 from router.tracker import Tracker
 
 FLEETS = ("a", "b")
@@ -83,11 +84,12 @@ class Crowd:
         self.admission.look()
         decision = decided(self.tracker.loads(0.0))
         if decision.plan.attempts:
-            place.take(decision)
+            assert place.take(decision, 0.0)
             passed = [n for n, (wants, held) in self.lined.items() if held.fleet is None]
             assert not any(place.fleet in self.lined[n][0] for n in passed)
         else:
-            waiting = self.admission.wait(place, decision, hope(decision, decided), decided)
+            rank, hoped = rank_of(URGENCY[service_class], 0.0), hope(decision, decided)
+            waiting = self.admission.wait(place, rank, decision, hoped, decided)
             self.lined[number] = may, place
             try:
                 await waiting

@@ -70,7 +70,7 @@ class _Ladder(click.ParamType[tuple[int, ...]]):
 )
 @click.option(
     "--max-seconds",
-    type=click.FloatRange(0.1),
+    type=options.Number(0.1),
     default=30.0,
     show_default=True,
     help="No request of a load begins later.",

@@ -28,7 +28,7 @@ Rates = Mapping[str, tuple[Decimal, str]]  # USD for one unit, and the day of th
               help="CSV (.gz too) or Parquet, FOCUS or CUR 2.0; repeat for parts.")  # fmt: skip
 @click.option("--cost", type=click.Choice(["effective", "list"]), default="effective",
               show_default=True, help="Amortised costs, or list prices.")  # fmt: skip
-@click.option("--tolerance", type=click.FloatRange(0, 1), default=0.05, show_default=True,
+@click.option("--tolerance", type=options.Share(), default=0.05, show_default=True,
               help="Share of a fleet's day by which the bill may differ.")  # fmt: skip
 @click.option("--from", "start", metavar="DAY", help="From this day (UTC) on; without: the bill's.")
 @click.option("--to", "end", metavar="DAY", help="Up to and without this day (UTC).")

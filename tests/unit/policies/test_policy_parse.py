@@ -20,6 +20,11 @@ NAMES = Names(
 )
 HEAD = "version: 1\nname: prod\nbaseline: llama-4-scout@p5-scout\n"  # three lines
 REST = "  - {id: rest, use: cpu}\n"
+LARGE = f"""defaults:
+  limits:
+    attempts: {10**20}
+    breaker: {{failures: {10**20}, open_ms: 1}}
+"""
 
 
 def read(text: str) -> Policy:
@@ -246,6 +251,13 @@ MISTAKES = [
     (
         f"{HEAD}defaults:\n  limits: {{attempts: 0}}\nrules:\n{REST}",
         ["5: defaults.limits.attempts: `0` is below 1"],
+    ),
+    (
+        f"{HEAD}{LARGE}rules:\n{REST}",
+        [
+            f"6: defaults.limits.attempts: `{10**20}` is above 100",
+            f"7: defaults.limits.breaker.failures: `{10**20}` is above 1000000",
+        ],
     ),
     (
         f"{HEAD}defaults:\n  limits: {{deadline_ms: 1.5}}\nrules:\n{REST}",

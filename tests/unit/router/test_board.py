@@ -71,6 +71,44 @@ def test_requests_in_flight_are_those_of_all(parent):
     assert in_flight(one) == in_flight(two) == [1, 1]
 
 
+def test_the_last_place_is_held_by_one_worker_until_its_request_has_ended(parent):
+    one, two = map(of, workers(parent))
+    for _ in range(7):
+        one.started("a")
+    assert one.hold("a", 0.0)
+    assert not two.hold("a", 0.0)
+    assert two.is_full("a", 0.0)
+    sent = one.started("a", held=True)
+    assert in_flight(one) == in_flight(two) == [8, 0]
+    one.ended("a", sent)
+    assert two.hold("a", 0.0)
+    two.let_go("a")
+    assert in_flight(one) == in_flight(two) == [7, 0]
+
+
+def test_free_places_are_left_to_who_waits_before_one_in_another_worker(parent):
+    one, two = map(of, workers(parent))
+    one.waits("a", 5.0, 100.0)
+
+    def full(tracker, rank, now_s=100.0):
+        return [load.in_flight == load.limit for load in tracker.loads(now_s, rank)]
+
+    assert full(two, 6.0) == [True, False]
+    assert not two.has_place("a", 100.0, 6.0)
+    assert full(two, 4.0) == full(two, 5.0) == [False, False]  # it goes first itself
+    assert full(one, 6.0) == [False, False]  # its own line is another matter
+    assert full(two, 6.0, 101.0) == [False, False]  # who hangs keeps nothing from others
+    one.waits("a", 0.0, 100.0)
+    assert full(two, 6.0) == [False, False]
+
+
+def test_who_waited_in_a_worker_that_has_ended_is_waited_for_no_more(parent):
+    one, two = map(of, workers(parent))
+    one.waits("a", 5.0, 100.0)
+    parent.clear(0)
+    assert two.has_place("a", 100.0, 6.0)
+
+
 def test_fleets_are_found_by_name_whatever_their_order(parent):
     first, second = workers(parent)
     one, two = of(first, "a", "b", "c"), of(second, "c", "a")

@@ -355,7 +355,7 @@ def test_a_fleet_is_full_at_its_replicas_places_and_has_one_again_when_a_request
 
 def test_a_place_that_is_held_is_taken():
     t = tracker("a", each=1)
-    t.hold("a")
+    t.hold("a", 100.0)
     assert (full(t), load_of(t).in_flight, t.in_flight("a")) == ([True], 1, 0)
     t.let_go("a")
     assert (full(t), load_of(t).in_flight) == ([False], 0)
@@ -426,7 +426,9 @@ def test_a_new_catalogue_s_places_count_at_once():
 def test_half_open_only_one_place_is_given_out():
     t = tracker("a")
     fail(t, 100, times=2)
-    t.hold("a")
+    assert not t.hold("a", 109)
+    assert [t.hold("a", 110) for _ in range(2)] == [True, False]
+    assert not t.is_open("a", 110, held=True)  # of who holds it
     assert (states(t, 110), t.is_open("a", 110)) == (["open-circuit"], True)
     t.let_go("a")
     assert not t.is_open("a", 110)

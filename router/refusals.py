@@ -140,10 +140,10 @@ def all_failed(failed: Failed) -> Refusal:
     if failed.out_of_time or (errors and all(isinstance(error, TimedOut) for error in errors)):
         said = f"no fleet answered in time: {told}"
         return Refusal(504, said, "upstream_timed_out", extra=extra)
-    if errors and all(isinstance(error, Overloaded | AtLimit | CircuitOpen) for error in errors):
+    if errors and all(isinstance(error, Overloaded | AtLimit) for error in errors):
         waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
         wait_s = min(waits) if waits else None
-        said = f"every fleet is overloaded or left alone: {told}"
+        said = f"every fleet is overloaded: {told}"
         return Refusal(503, said, "overloaded", headers=_retry_after(wait_s), extra=extra)
     return Refusal(502, f"no fleet answered: {told}", "upstream_failed", extra=extra)
 

@@ -33,7 +33,7 @@ def check(text: str, name: str, names: Names, *, labelled: bool = True) -> Repor
         document, policy = load(text, name, names)
     except Invalid as exc:
         return Report(None, problems=exc.problems)
-    odd = [*_odd(policy), *(() if labelled else _unproved(document))]
+    odd = [*_odd(policy), *_alone(policy, names), *(() if labelled else _unproved(document))]
     return Report(policy, warnings=document.invalid(odd).problems)
 
 
@@ -46,6 +46,18 @@ def _unproved(document: Document) -> Iterator[Fault]:
     for path in document.lines:
         if path[-2:] == ("quality_floor", "confidence"):
             yield path, f"{yamlfile.dotted(path)}: {UNPROVED}"
+
+
+def _alone(policy: Policy, names: Names) -> Iterator[Fault]:
+    """Yield the hedges that have nobody to start beside the first; more fleets may come to be."""
+    for i, rule in enumerate(policy.rules):
+        if rule.hedge is None:
+            continue
+        used = frozenset[str]().union(*rule.use)
+        fleets = [name for name, lane in names.lane_of.items() if used & {name, lane}]
+        if len(fleets) == 1:
+            said = f"rule {rule.id}: hedge: it uses the fleet `{fleets[0]}` alone, so none is sent"
+            yield ("rules", i, "hedge"), said
 
 
 def _odd(policy: Policy) -> Iterator[Fault]:

@@ -71,6 +71,7 @@ def names_of(catalogue: Catalogue) -> Names:
         models=frozenset(catalogue.models),
         regions=frozenset(fleet.region for fleet in catalogue.fleets),
         model_of={fleet.id: fleet.model.id for fleet in catalogue.fleets},
+        lane_of={fleet.id: fleet.lane for fleet in catalogue.fleets},
         judged=judged,
     )
 

@@ -1,5 +1,7 @@
 """What `policy check` says of a text."""
 
+from dataclasses import replace
+
 from policies.check import check
 from policies.names import Names
 
@@ -32,6 +34,16 @@ def test_a_floor_with_confidence_is_warned_of_where_no_labels_are():
     (warning,) = check(text, "p.yaml", NAMES, labelled=False).warnings
     assert str(warning).startswith("p.yaml:5: rules[0].quality_floor.confidence: without labels")
     assert check(text.replace(sure, "relax: []"), "p.yaml", NAMES, labelled=False).warnings == ()
+
+
+def test_a_hedge_with_nobody_beside_the_first_fleet_is_warned_of():
+    hedge = "slo: {ttft_p95_ms: 300}, hedge: {after: 100, spend_up_to_usd: 1}"
+    text = f"{HEAD}  - {{id: a, use: cpu, {hedge}}}\n"
+    alone, two = replace(NAMES, lane_of={"f": "cpu", "g": "gpu"}), {"f": "cpu", "g": "cpu"}
+    (warning,) = check(text, "p.yaml", alone).warnings
+    said = "p.yaml:5: rule a: hedge: it uses the fleet `f` alone, so none is sent"
+    assert str(warning) == said
+    assert check(text, "p.yaml", replace(NAMES, lane_of=two)).warnings == ()
 
 
 def test_a_bad_policy_has_its_problems_and_nothing_else():

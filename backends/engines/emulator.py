@@ -8,6 +8,7 @@ No model runs, and every answer says so. Each fleet of kind `emulated` is one re
 """
 
 import errno
+import math
 import signal
 import socket
 import time
@@ -87,6 +88,8 @@ def main(
     faults: tuple[str, ...],
 ) -> None:
     """Emulate the fleets of kind `emulated`: they answer in the time their profiles predict."""
+    if not math.isfinite(time_scale):  # which the range doesn't see
+        raise click.BadParameter(f"{time_scale} is no number", param_hint="'--time-scale'")
     try:
         emulator = app(files.catalogue(fleets, state), time_scale, faults=_by_fleet(faults))
     except OSError as exc:

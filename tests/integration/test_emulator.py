@@ -485,3 +485,12 @@ def test_profiles_of_the_state_folder_are_known(tmp_path):
             assert program.stdout.readline().startswith("emulating mine on http://127.0.0.1:")
         finally:
             program.kill()
+
+
+@pytest.mark.parametrize("scale", ["0", "nan", "inf", "fast"])
+def test_a_time_scale_that_is_no_factor_is_refused(scale):
+    with start("--port", 0, "--time-scale", scale) as program:
+        said = program.stdout.read()
+        assert program.wait(EVENTUALLY_S) == 2
+    assert "--time-scale" in said
+    assert "Traceback" not in said

@@ -2,19 +2,15 @@
 
 import asyncio
 import contextlib
-import functools
 import hashlib
 import math
 import secrets
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import TypeVar
 
 import orjson
 
-from backends.base import Reply
 from backends.load import Load
 from router import refusals, wire
 from router.admission import URGENCY, Admission, hope, rank_of
@@ -25,16 +21,15 @@ from router.classify import Judge
 from router.classify.calibration import Counts
 from router.decide import Decision, decide
 from router.doors import Doors
-from router.drive import Opened
 from router.entries import Spent
 from router.errors import Refusal, envelope
-from router.exchange import Exchange, broken_event
+from router.exchange import Exchange
 from router.facts import facts_of
 from router.features import read
 from router.feedback import Feedback
 from router.feedback import parse as parse_feedback
-from router.flow import Failed, Served
-from router.http import Headers, Http, HungUp, Receive, Scope, Send
+from router.flow import Failed
+from router.http import Http, HungUp, Receive, Scope, Send
 from router.identity import NOBODY, Key
 from router.keeper import Keeper
 from router.ledger.port import Once
@@ -43,6 +38,7 @@ from router.place import Place
 from router.prober import Prober
 from router.rates import Limit, Rates, expected_tokens, limits_of
 from router.receipt import Outcome, receipt
+from router.replies import WRITE_S, cut_off, headers_of, relay_rejection, rfc3339, unless_hung_up
 from router.request_id import CHANCE_BYTES
 from router.request_id import request_id as new_request_id
 from router.requested import check_model, known_models
@@ -51,9 +47,6 @@ from router.shadow import Shadow
 from router.sources import Sources, watch
 from router.treasury import Held, Treasury, decided_by
 from router.waking import Wakes
-
-WRITE_S = 1.0  # what a caller has beyond the deadline to read what was written
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +147,7 @@ class App:
         except asyncio.CancelledError:
             if not self.runtime.ending:
                 raise
-            await _cut_off(http, request_id)
+            await cut_off(http, request_id)
         except Exception as exc:  # noqa: BLE001  (the one place where a bug of ours is told)
             # Its place and type, not its message: that may quote the request.
             where = "".join(traceback.format_tb(exc.__traceback__))
@@ -212,7 +205,7 @@ class App:
             answer = self._stream if request.stream else self._plain
             delivered = False
             try:
-                await _unless_hung_up(http, answer(http, exchange))
+                await unless_hung_up(http, answer(http, exchange))
                 delivered = True
             finally:
                 # Unless it is finished; else it never began.
@@ -242,7 +235,7 @@ class App:
                 raise refusals.no_candidate(hoped, asked.generation.tracker.reopens_in_s(began_s))
         waiting = self.admission.wait(place, asked.rank, decision, hoped, asked.decided)
         try:
-            decision = await _unless_hung_up(http, waiting)
+            decision = await unless_hung_up(http, waiting)
         except (Refusal, HungUp) as exc:
             late = replace(decision, waited_ms=(self.runtime.clock() - began_s) * 1000)
             outcome = "refused" if isinstance(exc, Refusal) else "client_closed"
@@ -276,7 +269,7 @@ class App:
         await http.answer(200, line, headers)
 
     async def _decided(self, http: Http) -> Asked:
-        at = _rfc3339(self.now())
+        at = rfc3339(self.now())
         key = await self._key(http, at)
         hints = wire.parse_hints(http.headers)
         _check_tags(key, hints)
@@ -300,9 +293,9 @@ class App:
     async def _plain(self, http: Http, exchange: Exchange) -> None:
         outcome = await exchange.plain()
         if isinstance(outcome, Failed):
-            await _relay_rejection(http, exchange, outcome)
+            await relay_rejection(http, exchange, outcome)
             return
-        headers = _headers(exchange, outcome)
+        headers = headers_of(exchange, outcome)
         nano = exchange.meter.nano_so_far()
         if nano is not None:
             headers.append((b"x-sluice-cost-usd", usd_text(nano)))
@@ -311,7 +304,7 @@ class App:
     async def _stream(self, http: Http, exchange: Exchange) -> None:
         outcome = await exchange.open()
         if isinstance(outcome, Failed):
-            await _relay_rejection(http, exchange, outcome)
+            await relay_rejection(http, exchange, outcome)
             return
         try:
             async with (
@@ -319,7 +312,7 @@ class App:
                 contextlib.aclosing(exchange.relay(outcome.answer)) as pieces,
             ):
                 first = await anext(pieces)  # begun, the generator closes what it holds by itself
-                await http.start_stream(_headers(exchange, outcome))
+                await http.start_stream(headers_of(exchange, outcome))
                 await http.piece(first)
                 async for piece in pieces:
                     await http.piece(piece)
@@ -346,7 +339,7 @@ class App:
 
     async def _admin(self, http: Http, what: str) -> Key:
         """Return the admin who asks for `what`; raise Refusal (401, 403). Being local is no key."""
-        key = await self._key(http, _rfc3339(self.now()))
+        key = await self._key(http, rfc3339(self.now()))
         if not key.admin:
             raise Refusal(403, f"{what} need an admin key", "key_not_allowed")
         return key
@@ -356,14 +349,14 @@ class App:
     async def judged(self, http: Http, _request_id: str) -> None:
         """Keep what a caller says of an answer of its own."""
         now_s = self.now()
-        at = _rfc3339(now_s)
+        at = rfc3339(now_s)
         key = await self._key(http, at)
         said = parse_feedback(await http.body())
         world = self.runtime.generation.world
         await http.answer(200, await self.feedback.take(said, key, world, now_s, at))
 
     async def models(self, http: Http, _request_id: str) -> None:
-        key = await self._key(http, _rfc3339(self.now()))
+        key = await self._key(http, rfc3339(self.now()))
         names = known_models(key, self.runtime.generation.world.catalogue)
         listed = [{"id": n, "object": "model", "created": 0, "owned_by": "sluice"} for n in names]
         await http.answer(200, orjson.dumps({"object": "list", "data": listed}))
@@ -437,46 +430,6 @@ def _handler(http: Http) -> Handler:
     return handler
 
 
-def _headers(exchange: Exchange, served: Served[Reply] | Served[Opened]) -> Headers:
-    decision, candidate = exchange.decision, served.attempt.candidate
-    rule, policy = decision.verdict.rule, exchange.generation.world.policy
-    relaxed = decision.verdict.relaxed
-    return [
-        (b"x-sluice-request-id", exchange.request_id.encode()),
-        (b"x-sluice-fleet", candidate.fleet.encode()),
-        (b"x-sluice-model", candidate.model.encode()),
-        (b"x-sluice-rule", rule.id.encode() if rule else b""),
-        (b"x-sluice-policy", f"{policy.name}@{policy.hash}".encode()),
-        (b"x-sluice-tier", decision.facts.tier.encode()),
-        (b"x-sluice-complexity", b"%.3f" % decision.facts.complexity),
-        (b"x-sluice-max-output-tokens", b"%d" % served.attempt.max_tokens),
-        *exchange.headers,
-        *([(b"x-sluice-relaxed", ",".join(relaxed).encode())] if relaxed else []),
-    ]
-
-
-async def _relay_rejection(http: Http, exchange: Exchange, failed: Failed) -> None:
-    """Tell the caller what the fleet said of the request itself, or why nobody answered."""
-    told = refusals.rejected(failed)
-    if told is None:
-        raise refusals.all_failed(failed)
-    headers = [(b"x-sluice-request-id", exchange.request_id.encode())]
-    await http.answer(told.status, told.body, headers)
-
-
-async def _cut_off(http: Http, request_id: str) -> None:
-    """Tell the caller, who may not read, that this router ends before its answer does."""
-    refusal = refusals.shutting_down()
-    with contextlib.suppress(RuntimeError, TimeoutError):
-        async with asyncio.timeout(WRITE_S):
-            if http.streams:
-                await http.piece(broken_event(refusal.message))
-                await http.end_stream()
-            else:
-                headers = [(b"x-sluice-request-id", request_id.encode()), *refusal.headers]
-                await http.answer(refusal.status, refusal.body(), headers)
-
-
 def _in_time(decision: Decision, waited_ms: float) -> Decision:
     """Take what was waited for a place off the deadline."""
     if not waited_ms:
@@ -485,38 +438,3 @@ def _in_time(decision: Decision, waited_ms: float) -> Decision:
     left_ms = max(1, limits.deadline_ms - math.ceil(waited_ms))
     plan = replace(decision.plan, limits=replace(limits, deadline_ms=left_ms))
     return replace(decision, plan=plan, waited_ms=waited_ms)
-
-
-async def _unless_hung_up(http: Http, answering: Coroutine[None, None, T]) -> T:
-    """Answer, but stop as soon as the caller closes the connection; then raise HungUp."""
-    task = asyncio.current_task()
-    assert task is not None
-    gone = False
-
-    async def wait() -> None:
-        nonlocal gone
-        while (await http.receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        task.cancel()
-
-    waiting = asyncio.get_running_loop().create_task(wait())
-    try:
-        return await answering
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        task.uncancel()
-        raise HungUp from None
-    finally:
-        waiting.cancel()
-
-
-@functools.lru_cache(maxsize=2)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-
-
-def _rfc3339(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{_second(whole)}{int((seconds - whole) * 1000):03d}Z"

@@ -430,7 +430,7 @@ def audit(state: Path, tally: Tally) -> tuple[list[str], list[str]]:
             wrong.append(
                 f"{request_id}: its caller saw {usd}, the ledger has {charged[request_id]}"
             )
-    said = [f"{len(rows)} rows, {leases} leases of what killed workers had begun"]
+    said = [f"{len(rows)} rows; leases of killed workers that had yet to run out: {leases}"]
     said += [
         f"{scope.name}: limit {scope.limit} = avail {scope.avail} + reserved {scope.reserved} "
         f"+ spent {scope.spent} nano-USD"

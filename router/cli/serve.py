@@ -180,8 +180,13 @@ def _serve(settings: Settings) -> None:
     running = world.policy
     ready = Ready(f"{running.name} {running.hash}", unproved(app.sources, world))
     _warn(ready)
-    ending = {"drain_s": settings.drain_s, "unready_s": settings.unready_s}
-    entry.serve(app, sock, lambda: _hello(sock, ready), **ending)
+    entry.serve(
+        app,
+        sock,
+        lambda: _hello(sock, ready),
+        drain_s=settings.drain_s,
+        unready_s=settings.unready_s,
+    )
 
 
 def _supervise(settings: Settings, workers: int) -> None:

@@ -42,8 +42,14 @@ def main() -> None:
     world = app.runtime.generation.world
     policy = f"{world.policy.name} {world.policy.hash}"
     ready = Ready(policy, unproved(app.sources, world))
-    ending = {"drain_s": order.settings.drain_s, "unready_s": order.settings.unready_s}
-    entry.serve(app, sock, lambda: _answer(ready), **ending)
+    settings = order.settings
+    entry.serve(
+        app,
+        sock,
+        lambda: _answer(ready),
+        drain_s=settings.drain_s,
+        unready_s=settings.unready_s,
+    )
     if orphaned.is_set():
         _tidy(order.metrics, order.slot)
 

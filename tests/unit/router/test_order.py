@@ -9,7 +9,7 @@ from router.order import CannotStart, Order, Ready, answer_line, answer_of, from
 from router.settings import Settings
 
 KEY = {"SECRET": "sk-of-a-fleet"}
-ORDER = Order(Settings(environment=KEY), 1, 4, 7, 8, Path("/tmp/counts"))
+ORDER = Order(Settings(environment=KEY), 1, 4, 7, 8, Path("state/counts"))
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Settings)])

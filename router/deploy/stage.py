@@ -1,0 +1,69 @@
+"""One stage of deploy.yaml, as it is once it has been checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from backends.catalogue import Catalogue
+from policies.model import Policy
+
+Partition = Literal["aws", "aws-cn", "aws-us-gov"]
+Size = Literal["small", "prod"]
+AuthMode = Literal["keys", "jwt", "iam"]
+RunsOn = Literal["lambda", "fargate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """`certificate`: the ARN of an ACM certificate of the stage's region. `zone`: the id of the
+    Route 53 hosted zone that gets the record; None: the record is the owner's to make.
+    """
+
+    name: str
+    certificate: str
+    zone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Where the router runs. `provisioned`: environments kept warm; `memory_mb` of each.
+
+    On Fargate `tasks` (least, most) of `memory_mb` and `cpu_units` each.
+    """
+
+    on: RunsOn = "lambda"
+    memory_mb: int = 1769
+    provisioned: int = 0
+    tasks: tuple[int, int] = (2, 10)
+    cpu_units: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """`name` is part of every resource's name. `catalogue` has only the fleets that this stage
+    uses. `private`: the API is reached from `vpc_endpoints` alone. `usd_per_month`: what AWS
+    Budgets watches; None: nothing.
+    """
+
+    name: str
+    account: str
+    region: str
+    partition: Partition
+    size: Size
+    catalogue: Catalogue
+    fleets_file: Path
+    policy: Policy
+    policy_file: Path
+    cases: Path | None
+    auth: tuple[AuthMode, ...]
+    auth_config: Path | None
+    domain: Domain | None
+    private: bool
+    alarm_email: str | None
+    usd_per_month: int | None
+    compute: Compute
+
+    @property
+    def prefix(self) -> str:
+        """Return what names begin with."""
+        return f"sluice-{self.name}"

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from router.identity import Key
-from router.keys import REREAD_AFTER_S, Ended, KeyStore, UnknownKey, hash_of
+from router.key_rows import REREAD_AFTER_S, Ended, KeysUnreadable, UnknownKey, hash_of
+from router.keys import KeyStore
 
 NOW = "2026-01-01T00:00:00.000Z"
 
@@ -267,13 +268,13 @@ def test_a_row_that_is_not_understood_opens_nothing(old_state, clock, row):
     other.execute("UPDATE keys SET row = ?", (row,))
     other.commit()
     other.close()
-    with pytest.raises(sqlite3.Error, match="`0123abcd` is not of a form"):
+    with pytest.raises(KeysUnreadable, match="`0123abcd` is not of a form"):
         store.find(text, NOW)
     store.close()
 
 
 def test_what_is_no_database_is_said_so_and_left_alone(tmp_path, clock):
     (tmp_path / "sluice.db").write_bytes(b"something else entirely" * 100)
-    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+    with pytest.raises(KeysUnreadable, match="not a database"):
         KeyStore(tmp_path, clock)
     assert (tmp_path / "sluice.db").read_bytes().startswith(b"something else")

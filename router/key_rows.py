@@ -12,6 +12,7 @@ bits, so that one SHA-256 protects it as well as a slow hash would.
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -118,6 +119,7 @@ class Ask:
 
 
 ASK: Final = Ask()
+_ID = re.compile(r"[0-9a-f]{8}")  # as `new_id` makes them
 _NEVER: tuple[float, None] = (float("-inf"), None)
 
 
@@ -140,7 +142,8 @@ class Cached:
         found = self.known(text, at)
         if not isinstance(found, Ask):
             return found
-        stored = self._read(id_of(text))
+        key_id = id_of(text)
+        stored = self._read(key_id) if _ID.fullmatch(key_id) else None
         if stored is None or not stored.opened_by(hash_of(text), at):
             return None
         return stored.key if stored.state(at) == "active" else None

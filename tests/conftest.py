@@ -104,8 +104,13 @@ def starting_routers(folder):
             if policy is not None:
                 (folder / "policy.yaml").write_text(policy, "utf-8")
                 options += ["--policy", folder / "policy.yaml"]
-            setting = dict(itertools.pairwise(arguments)).get("--ledger", SQLITE)
-            store = open_keys(setting, state, environment(), time.monotonic)
+            setting = dict(itertools.pairwise(arguments)).get("--ledger")
+            store = open_keys(
+                setting or environment().get("SLUICE_LEDGER", SQLITE),
+                state,
+                environment(),
+                time.monotonic,
+            )
             key = store.create(Key(id="", tenant="acme", **rights), "2026-01-01T00:00:00Z")
             store.close()
             log = folder / "router.log"

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from ledger_support import aws_environment, dynamo_client, dynamo_server  # noqa: E402 (as above)
+from ledger_support import aws_environment, dynamo_client, dynamo_server
 
-from router.ledger.dynamo_table import definition  # noqa: E402 (as above)
+from router.ledger.dynamo_table import definition
 
 STARTS, ROUNDS, BATCH = 5, 12, 25
 TABLE: Final = "bench"
@@ -63,7 +63,7 @@ print(time.process_time() - begun)
 
 def start_s(code: str, before: str = "") -> float:
     """Return the CPU seconds of this code in a process of its own."""
-    said = subprocess.run(
+    said = subprocess.run(  # noqa: S603 (our own code)
         [sys.executable, "-c", before + TIMED.format(code=code)],
         check=True,
         capture_output=True,

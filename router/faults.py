@@ -3,6 +3,7 @@
 * the operator's files and settings
   + MissingKey     a fleet's key is not where the catalogue says
   + NoSuchLedger   the setting of the ledger names no store that can be used
+  + BadSetting     another setting can't be followed as it is, or here
   + MissingPart    a setting needs a package that is not installed
   + Unsafe         the settings would open the router to others without a key
 * the machine
@@ -15,6 +16,10 @@ class MissingKey(Exception):  # noqa: N818  (what it says)
 
 
 class NoSuchLedger(Exception):  # noqa: N818  (what it says)
+    pass
+
+
+class BadSetting(Exception):  # noqa: N818  (what it says)
     pass
 
 

@@ -15,7 +15,7 @@ from backends.kinds import KINDS
 from router.faults import MissingPart
 from router.fleet_keys import Keys
 from router.metrics import Metrics
-from router.record import Receipts
+from router.record import ReceiptStore
 from router.retry_budget import RetryBudget
 from router.siblings import Circuits
 from router.tracker import Tracker
@@ -46,7 +46,7 @@ class Runtime:
 
     generation: Generation
     metrics: Metrics
-    receipts: Receipts
+    receipts: ReceiptStore
     clock: Callable[[], float]
     environment: Mapping[str, str]
     circuits: Circuits | None = None
@@ -83,7 +83,7 @@ class Runtime:
             task.cancel()
         for backend in self.generation.backends.values():
             await backend.aclose()
-        self.receipts.close()
+        await self.receipts.aclose()
 
 
 def generation(

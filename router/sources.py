@@ -39,7 +39,8 @@ SECRETS_EVERY_S = 300.0  # a rotation has to leave the old key good for as long
 class Sources:
     """Which files the world comes from; None: the packaged one.
 
-    `labelled`: the router has the labels that a floor with a confidence asks for.
+    `labelled`: the router has the labels that a floor with a confidence asks for. `frozen`: it does
+    nothing after an answer, so that a policy can't ask for it.
     """
 
     state: Path
@@ -47,11 +48,20 @@ class Sources:
     policy: Path | None = None
     router_on: str = "local"
     labelled: bool = True
+    frozen: bool = False
 
     def load(self) -> World:
         """Read everything anew; raise yamlfile.Invalid or OSError."""
         catalogue = files.catalogue(self.fleets, self.state, self.router_on)
-        return world(policy(self.policy, catalogue), catalogue)
+        found = policy(self.policy, catalogue)
+        if self.frozen and found.shadow is not None:
+            where = self.policy or "policies/default.yaml"
+            said = (
+                "`shadow` judges answers after they were sent, when an environment of Lambda is "
+                "frozen: remove it, or let a router that runs on judge (docs/lambda.md)"
+            )
+            raise yamlfile.Invalid([yamlfile.Problem(str(where), said)])
+        return world(found, catalogue)
 
     def stamp(self) -> tuple[object, ...]:
         """Return a value that changes when a watched file does."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import click
 
 import yamlfile
-from router.faults import CannotListen, MissingKey, MissingPart, NoSuchLedger, Unsafe
+from router.faults import BadSetting, CannotListen, MissingKey, MissingPart, NoSuchLedger, Unsafe
 from router.ledger.port import LedgerUnavailable
 
 FAILED, REFUSED, INVALID = 1, 2, 3
@@ -26,7 +26,7 @@ def told() -> Iterator[None]:
     """Turn the errors that a user can mend into a message and an exit code."""
     try:
         yield
-    except (yamlfile.Invalid, MissingKey, NoSuchLedger) as exc:
+    except (yamlfile.Invalid, BadSetting, MissingKey, NoSuchLedger) as exc:
         raise Ends(str(exc), INVALID) from None
     except (MissingPart, Unsafe) as exc:
         raise Ends(str(exc), REFUSED) from None

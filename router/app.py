@@ -26,6 +26,7 @@ from router.errors import Refusal, envelope
 from router.exchange import Exchange
 from router.facts import facts_of
 from router.features import read
+from router.feed import Feed
 from router.feedback import Feedback
 from router.feedback import parse as parse_feedback
 from router.flow import Failed
@@ -103,6 +104,7 @@ class App:
     now: Callable[[], float]
     frozen: bool = False
     lines: Lines | None = None
+    feed: Feed | None = None  # where policy and prices come from AWS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -119,6 +121,8 @@ class App:
         watch_files = watch(self.sources, self.runtime, self.treasury.publish)
         watching = asyncio.get_running_loop().create_task(watch_files)
         self.alerts.start()
+        if self.feed is not None:
+            self.feed.start()
         if not self.frozen:  # else the workers of the deployment keep the books, and look at fleets
             self.shadow.start()
             self.keeper.start()
@@ -130,6 +134,8 @@ class App:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+        if self.feed is not None:
+            await self.feed.aclose()
         await self.prober.aclose()
         await self.shadow.aclose()
         await self.keeper.aclose()

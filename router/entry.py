@@ -19,6 +19,7 @@ from router import sources as file_sources
 from router.admission import Admission
 from router.alerts import Alerts, target_of
 from router.app import App
+from router.appconfig_place import place_of
 from router.auth import Auth, File
 from router.auth.config import parse as parse_auth
 from router.auth.rules import AuthConfig
@@ -29,6 +30,8 @@ from router.classify import judge_by
 from router.doors import Doors
 from router.emf import form
 from router.faults import BadSetting, CannotListen, MissingPart, Unsafe
+from router.feed import Feed
+from router.feed_source import Polled, Source
 from router.feedback import Feedback
 from router.fleet_keys import fleet_keys
 from router.keeper import Keeper
@@ -81,15 +84,19 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         )
     calibration = file_sources.calibration(settings.calibration)
     counts = calibration.counts if calibration else {}
+    feed_source = _feed_source(settings)
     sources = file_sources.Sources(
         settings.state,
         settings.fleets,
-        settings.policy,
+        settings.policy if feed_source is None else feed_source.policy,
         settings.router_on,
         bool(counts),
         settings.frozen,
     )
-    world = sources.load()
+    if feed_source is None:
+        world, polled = sources.load(), Polled()
+    else:
+        world, polled = feed_source.begin(sources.load)
     keys = fleet_keys([on.fleet for on in world.fleets], settings.environment)
     keep_versions(settings.state, world)
     fleets = None if shared is None else BoardFleets(shared.board)
@@ -103,6 +110,10 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         environment=settings.environment,
         circuits=fleets,
     )
+    turn = MINE if shared is None else shared.board
+    feed = None
+    if feed_source is not None:
+        feed = Feed(runtime, sources, feed_source, polled, time.time, turn)
     wait_s = LEDGER_WAIT_S if shared is None else SIBLINGS_WAIT_S
     ledger = open_ledger(settings.ledger, settings.state, settings.environment, wait_s)
     alerts = Alerts(None if settings.alerts is None else target_of(settings.alerts))
@@ -119,7 +130,7 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         counts,
         Shadow(runtime, settings.state, treasury, Labels(settings.state), time.time),
         treasury,
-        Keeper(runtime, treasury, time.time, turn=MINE if shared is None else shared.board),
+        Keeper(runtime, treasury, time.time, turn=turn),
         alerts,
         Rates() if shared is None else Rates(BoardBuckets(shared.board)),
         admission,
@@ -129,7 +140,15 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         time.time,
         settings.frozen,
         _lines(settings, runtime),
+        feed,
     )
+
+
+def _feed_source(settings: Settings) -> Source | None:
+    if settings.appconfig is None:
+        return None
+    place, table = place_of(settings.appconfig), table_of(settings.ledger)
+    return Source(place, settings.state, settings.environment, table)
 
 
 def _lines(settings: Settings, runtime: Runtime) -> Lines | None:

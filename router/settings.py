@@ -48,6 +48,7 @@ class Settings:
     drain_s: int = DEFAULT_DRAIN_S
     receipts: str = JSONL  # or firehose:STREAM
     metrics: str = PROMETHEUS  # or emf:NAMESPACE
+    appconfig: str | None = None  # appconfig:APPLICATION/ENVIRONMENT/PROFILE, in place of `policy`
     frozen: bool = False  # between requests, and told nothing, as an environment of Lambda is
 
 

@@ -112,9 +112,14 @@ class Deployment:
 
 
 class Control:
-    """One profile in one environment, called as any AWS tool is. Raises as the module says."""
+    """One profile in one environment, called as any AWS tool is. Raises as the module says.
 
-    def __init__(self, place: Place, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    `region` None: the one of boto3, which reads AWS_DEFAULT_REGION and profiles, not AWS_REGION.
+    """
+
+    def __init__(
+        self, place: Place, region: str | None, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         try:
             import botocore.exceptions  # noqa: PLC0415  (optional and slow)
             from boto3.session import Session  # noqa: PLC0415  (as above)
@@ -129,7 +134,7 @@ class Control:
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         )
         with self._asking("open"):
-            session: Any = Session()
+            session: Any = Session(region_name=region)
             self._client: Any = session.client("appconfig", config=config)
             self._identity: Any = session.client("sts", config=config)
         listed = self._client.list_applications, place.application

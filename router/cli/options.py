@@ -81,7 +81,7 @@ def policy(command: Command) -> Command:
     return click.option("--policy", type=FILE, help=said)(command)
 
 
-class PolicySource(click.ParamType):
+class PolicySource(click.ParamType[object]):
     """A file, or a place on AppConfig, which stays the text that it is."""
 
     name = "policy"

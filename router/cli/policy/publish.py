@@ -13,6 +13,7 @@ from router.cli.errors import told
 from router.cli.policy import check
 from router.cli.policy.rollout import Rollout, asked, free, rolled_out, to, to_see, why
 from router.published_form import published_form
+from router.settings import environment
 from router.sources import calibration as calibration_of
 from router.sources import names_of
 
@@ -61,7 +62,7 @@ def command(
         source = files.on_disk(policy)
         text, name, content_hash = published_form(source.text, source.name, names_of(catalogue))
     with told(), asked():
-        control = Control(place)
+        control = Control(place, environment().get("AWS_REGION") or None)
         newest = next(iter(control.versions()), None)
         by = control.strategy(strategy)
         free(control)

@@ -19,6 +19,7 @@ from router.cli import options
 from router.cli.errors import told
 from router.cli.policy.rollout import Rollout, asked, rolled_out, to, to_see, why
 from router.published_form import published_form
+from router.settings import environment
 from router.sources import names_of
 
 
@@ -56,7 +57,7 @@ def command(
     with told():
         catalogue = files.catalogue(fleets, state)
     with told(), asked():
-        control = Control(place)
+        control = Control(place, environment().get("AWS_REGION") or None)
         note = Note(control.who(), reason)
         running = control.running()
         if running is not None and running.profile != control.profile_id:

@@ -5,7 +5,7 @@ description is JSON, so that who and why can be read back: it travels in an HTTP
 takes neither Chinese nor line breaks, and JSON's escapes do without both.
 
 AppConfigFailed
-* Unknown     a name that AppConfig doesn't know
+* Unknown     a name that AppConfig doesn't know, or a reason that it can't keep
 * Refused     AppConfig, or one of its validators, says no
 * Unasked     it can't be asked, or not as this identity
 (and router.faults.MissingPart: boto3 is not installed)
@@ -62,7 +62,7 @@ class Note:
     back_to: int | None = None
 
     def text(self) -> str:
-        """Return it as AppConfig keeps it. ValueError: it is too long."""
+        """Return it as AppConfig keeps it. Raises Unknown if it is too long."""
         said: dict[str, object] = {
             "who": self.who, "why": self.why, "policy": self.policy, "hash": self.hash,
         }  # fmt: skip
@@ -70,7 +70,7 @@ class Note:
             said["back_to"] = self.back_to
         text = json.dumps(said)
         if len(text) > MOST_DESCRIPTION:
-            raise ValueError(
+            raise Unknown(
                 f"`--why` is too long: with who it is and the policy's name it takes {len(text)} "
                 f"characters of {MOST_DESCRIPTION} (one outside of ASCII takes six)"
             )
@@ -308,7 +308,7 @@ class Control:
             raise Unasked("no AWS credentials: set them as for any AWS tool") from None
         except errors.ClientError as exc:
             raise _failure(exc.response, what) from None
-        except errors.BotoCoreError as exc:
+        except (errors.BotoCoreError, ValueError) as exc:  # ValueError: an endpoint that is none
             raise Unasked(f"AppConfig can't be asked to {what} ({type(exc).__name__})") from None
 
 

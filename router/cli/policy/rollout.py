@@ -90,8 +90,6 @@ def asked() -> Iterator[None]:
         raise Ends(str(exc), REFUSED) from None
     except AppConfigFailed as exc:
         raise Ends(str(exc), FAILED) from None
-    except ValueError as exc:
-        raise Ends(str(exc), INVALID) from None
 
 
 def free(control: Control) -> None:

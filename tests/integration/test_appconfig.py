@@ -15,11 +15,10 @@ from botocore.credentials import Credentials
 from ledger_support import dynamo_server
 from support import catalogue, fleet, policy, sluice, wait_until
 
-from backends import files, parse_prices
+from backends import files
 from router.appconfig import Reader
 from router.appconfig_place import Place, place_of
 from router.aws_api import Api, ApiError, ApiUnreachable, Limits
-from router.cli.fleet import prices
 from router.faults import BadSetting, NoPolicy
 from router.feed_source import Source
 from router.ledger.dynamo_table import definition
@@ -258,6 +257,7 @@ def served(start_router, upstream, appconfig, monkeypatch):
     """A router that takes its policy from AppConfig, and asks every second."""
     for name, value in appconfig.environment().items():
         monkeypatch.setenv(name, value)
+
     def start(*arguments):
         appconfig.content = policy().encode()
         fleets = catalogue(fleet("one", upstream.url))
@@ -486,9 +486,25 @@ def test_an_item_of_another_form_or_a_table_that_is_gone_is_told(priced, table):
     assert priced.asked().unasked is None  # the policy is another matter
 
 
-def test_what_the_price_command_writes_is_what_is_read(priced, table, tmp_path):
-    rows = json.loads(listed(0.25))["prices"]
-    path = tmp_path / "prices.yaml"
-    prices._write(path, parse_prices.read(listed(0.2), "it"), rows)
-    put(table, path.read_text(), "one")
-    assert priced.begun()[0].fleets[0].usd_per_hour == 0.25
+def test_what_the_user_wrote_of_other_prices_and_of_pools_stays(priced, table):
+    pool = "{id: plan, usd_per_hour: 1, families: [p5], regions: [us-east-1]}"
+    row = "{instance: p5.48xlarge, region: us-east-1, purchase: on_demand, usd_per_hour: 50, "
+    row += "as_of: 2026-01-01, source: S, mark: stated}"
+    priced.own.parent.mkdir()
+    priced.own.write_text(f"version: 1\ncurrency: USD\nprices:\n  - {row}\npools:\n  - {pool}\n")
+    put(table, listed(0.2), "one")
+    world, polled = priced.begun()
+    assert polled.prices is None
+    book = world.catalogue.price_book
+    assert book.find("p5.48xlarge", "us-east-1", "on_demand").usd_per_hour == 50
+    assert book.find("c8g.xlarge", "us-east-1", "on_demand").usd_per_hour == 0.2
+    assert "plan" in [pool.id for pool in book.pools]
+
+
+def test_own_prices_that_are_wrong_are_told_and_left(priced, table):
+    priced.begun()
+    priced.own.write_text("version: 2\n")
+    put(table, listed(0.2), "one")
+    fleets = files.catalogue(None)
+    assert str(priced.own) in priced.poll(fleets, lambda *_: None).prices
+    assert priced.own.read_text() == "version: 2\n"

@@ -488,7 +488,7 @@ def test_an_item_of_another_form_or_a_table_that_is_gone_is_told(priced, table):
 
 def test_what_the_user_wrote_of_other_prices_and_of_pools_stays(priced, table):
     pool = "{id: plan, usd_per_hour: 1, families: [p5], regions: [us-east-1]}"
-    row = "{instance: p5.48xlarge, region: us-east-1, purchase: on_demand, usd_per_hour: 50, "
+    row = "{instance: p5.48xlarge, region: us-east-1, purchase: savings_plan, usd_per_hour: 50, "
     row += "as_of: 2026-01-01, source: S, mark: stated}"
     priced.own.parent.mkdir()
     priced.own.write_text(f"version: 1\ncurrency: USD\nprices:\n  - {row}\npools:\n  - {pool}\n")
@@ -496,7 +496,7 @@ def test_what_the_user_wrote_of_other_prices_and_of_pools_stays(priced, table):
     world, polled = priced.begun()
     assert polled.prices is None
     book = world.catalogue.price_book
-    assert book.find("p5.48xlarge", "us-east-1", "on_demand").usd_per_hour == 50
+    assert book.find("p5.48xlarge", "us-east-1", "savings_plan").usd_per_hour == 50
     assert book.find("c8g.xlarge", "us-east-1", "on_demand").usd_per_hour == 0.2
     assert "plan" in [pool.id for pool in book.pools]
 

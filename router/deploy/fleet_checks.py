@@ -117,6 +117,8 @@ def _fits(row: Row, known: Known) -> Iterator[Fault]:
 def _reached(row: Row) -> Iterator[Fault]:
     fleet, given = row.fleet, row.given
     if fleet.sagemaker is not None:
+        if partition_of(given.region) is None:
+            return  # told of the stage
         if partition_of(fleet.region) != given.partition:
             said = f"region {fleet.region} is of another partition than {given.region}: its "
             yield row.fault("region", said=f"{said}credentials are not good there")

@@ -67,6 +67,9 @@ def _where(given: Given, offers: Offers) -> Iterator[Fault]:
 
 def _domain(given: Given) -> Iterator[Fault]:
     domain = given.row.get("domain")
+    if domain is not None and given.row.get("private") and not given.fargate:
+        said = "domain: a private API of API Gateway is reached by its endpoint's name: leave out "
+        yield given.fault("domain", said=f"{said}`domain`, or `private`")
     if domain is None:
         if given.fargate:
             said = "`on: fargate` needs `domain`: its load balancer speaks HTTPS under a name of "

@@ -102,7 +102,7 @@ def _catalogue(
     path = given.path("fleets", "file")
     assert path is not None, "the form asks for it"
     try:
-        whole = files.catalogue(path, place="lambda")
+        whole = files.catalogue(path, state=path.parent, place="lambda")  # its own profiles, too
         source = files.on_disk(path)
     except Invalid as exc:
         return None, exc.problems, []
@@ -138,11 +138,9 @@ def _only(whole: Catalogue, given: Given) -> Catalogue:
         "profiles": profiles,
         "quality": tables,
     }
-    compiled: dict[str, Any] = {
-        key: [row for row in value if row["id"] in keep[key]] if key in keep else value
-        for key, value in whole.compiled.items()
-        if (key in keep and isinstance(value, list)) or key not in keep
-    }
+    rows: Mapping[str, Any] = whole.compiled
+    kept = {key: [row for row in rows[key] if row["id"] in ids] for key, ids in keep.items()}
+    compiled = {**rows, **kept}
     return replace(
         whole,
         fleets=fleets,

@@ -115,7 +115,6 @@ class Api(Construct):
             router.alias,
             response_transfer_mode=apigw.ResponseTransferMode.STREAM,
             timeout=Duration.minutes(15),
-            allow_test_invoke=False,
             scope_permission_to_method=False,
         )
         kind = apigw.AuthorizationType

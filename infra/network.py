@@ -23,7 +23,7 @@ Service = ec2.InterfaceVpcEndpointAwsService
 
 def services(stage: Stage) -> dict[str, Service]:
     """Return the AWS services that this stage calls from its network, but S3 and DynamoDB."""
-    wanted = {"AppConfig": Service.APP_CONFIG_DATA, "Firehose": Service.KINESIS_FIREHOSE}
+    wanted = {"AppConfig": Service.APPCONFIGDATA, "Firehose": Service.KINESIS_FIREHOSE}
     if any(fleet.sagemaker is not None for fleet in stage.catalogue.fleets):
         wanted["SageMaker"] = Service.SAGEMAKER_RUNTIME
     if permissions.secret_names(stage):

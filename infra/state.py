@@ -144,7 +144,7 @@ class State(Construct):
         tables = {**columns.TABLES, ROWS: columns.ROWS}
         made = {name: self._glue_table(name, found) for name, found in tables.items()}
         for table in made.values():
-            table.add_dependency(database)
+            table.add_resource_dependency(database)
         return made[ROWS]
 
     def _glue_table(self, name: str, found: columns.Columns) -> glue.CfnTable:
@@ -223,7 +223,7 @@ class State(Construct):
         )
         stream.node.add_dependency(role)
         if rows is not None:
-            stream.add_dependency(rows)
+            stream.add_resource_dependency(rows)
         return stream
 
     def _to_parquet(

@@ -47,9 +47,7 @@ class Policy(Construct):
         super().__init__(scope, construct_id)
         self.validator = function(self, VALIDATOR, stage=stage, code=code)
         # AppConfig's documentation names no condition on the account that it would meet.
-        may_call = self.validator.add_permission(
-            "AppConfig", principal=iam.ServicePrincipal(APPCONFIG)
-        )
+        self.validator.add_permission("AppConfig", principal=iam.ServicePrincipal(APPCONFIG))
         self.alarms = _alarms(self, stage)
         application = appconfig.CfnApplication(self, "Application", name=stage.prefix)
         environment = appconfig.CfnEnvironment(
@@ -60,8 +58,7 @@ class Policy(Construct):
             monitors=_monitors(self, self.alarms) if monitors_alarm else None,
         )
         profile = _profile(self, application.ref, self.validator.function_arn)
-        if may_call is not None:
-            profile.node.add_dependency(self.validator)
+        profile.node.add_dependency(self.validator)  # and so on its permission
         self.application_id, self.environment_id = application.ref, environment.ref
         self.profile_id = profile.ref
         self.reference = f"{application.ref}/{environment.ref}/{profile.ref}"

@@ -97,4 +97,3 @@ class Keeper:
             else:
                 self._most.pop(fleet_id, None)
         return fleets, loads, dict(self._most)
-

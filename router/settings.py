@@ -16,6 +16,7 @@ DEFAULT_QUEUE_S = 5.0  # each of them: after that a caller had better try elsewh
 DEFAULT_IN_FLIGHT = 2048  # requests in a process, four times what one core is meant to stream
 SQLITE = "sqlite"
 DYNAMODB = "dynamodb:"
+LAMBDA = "lambda"  # a place of backends/data/router.yaml
 TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 
 

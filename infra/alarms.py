@@ -173,7 +173,12 @@ def _of_prod(stage: Stage) -> Iterator[tuple[str, str, cloudwatch.Metric, float]
         return metric(stage, name, statistic, minutes=minutes)
 
     yield "overrun", "ledger: requests cost more than was set aside for them", of("Overrun"), 1
-    yield "unsettled", "ledger: charges could not be written, their leases run out", of("Unsettled"), 1
+    yield (
+        "unsettled",
+        "ledger: charges could not be written, their leases run out",
+        of("Unsettled"),
+        1,
+    )
     yield "receipts-lost", "records: receipts did not reach the lake", of("ReceiptsLost"), 1
     yield "fleets-down", "load: a fleet does not answer", of("FleetsDown", "Minimum"), 1
     old = f"prices: the price book is older than {STALE_PRICES_DAYS} days"

@@ -56,9 +56,7 @@ def _mix(stage: Stage) -> cloudwatch.IWidget:
             height=6,
         )
     fleets = [fleet.id for fleet in stage.catalogue.fleets][:MOST_FLEETS]
-    by_fleet = [
-        metric(stage, "Requests", minutes=5, fleet=fleet, label=fleet) for fleet in fleets
-    ]
+    by_fleet = [metric(stage, "Requests", minutes=5, fleet=fleet, label=fleet) for fleet in fleets]
     return _graph("Requests by fleet", by_fleet, stacked=True)
 
 
@@ -78,7 +76,8 @@ def _times(stage: Stage, name: str) -> cloudwatch.IWidget:
 def _burn(stage: Stage) -> cloudwatch.IWidget:
     errors = share(stage, "Errors", minutes=60)
     lines = [
-        _line(times * BUDGET_PERCENT, f"{times} times the error budget") for times, *_ in (FAST, SLOW)
+        _line(times * BUDGET_PERCENT, f"{times} times the error budget")
+        for times, *_ in (FAST, SLOW)
     ]
     return _graph("Error budget: % of an hour's requests in 5xx", [errors], lines)
 
@@ -101,9 +100,7 @@ def _health(stage: Stage) -> cloudwatch.IWidget:
 
 
 def _alarms(alarms: list[cloudwatch.AlarmBase]) -> cloudwatch.IWidget:
-    return cloudwatch.AlarmStatusWidget(
-        title="Alarms", alarms=alarms, width=HALF, height=6
-    )
+    return cloudwatch.AlarmStatusWidget(title="Alarms", alarms=alarms, width=HALF, height=6)
 
 
 def _graph(

@@ -3,7 +3,7 @@
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
-from infra.function import NAMESPACE
+from infra.worker import NAMESPACE
 from router.deploy.stage import Stage
 
 LEAST_REQUESTS = 20  # of a period: a share of fewer says nothing

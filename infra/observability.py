@@ -62,9 +62,7 @@ class Observability(Construct):
     def _of_aws(self, alarms: Alarms, state: State, workers: Workers) -> None:
         """What AWS measures by itself, at no price but the alarm's."""
         five = cdk.Duration.minutes(5)
-        late = workers.functions["stream"].metric(
-            "IteratorAge", statistic="Maximum", period=five
-        )
+        late = workers.functions["stream"].metric("IteratorAge", statistic="Maximum", period=five)
         alarms.add("lake-late", "lake: rows of the ledger wait for an hour", late, 3_600_000)
         throttled = state.table.metric_throttled_requests_for_operations(
             operations=[dynamodb.Operation.TRANSACT_WRITE_ITEMS], period=five

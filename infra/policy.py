@@ -17,7 +17,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 import yamlfile
-from infra.function import Form, function
+from infra.worker import Form, function
 from infra.metrics import metric, share
 from policies.schema import appconfig_schema
 from router.deploy.stage import Stage
@@ -27,7 +27,7 @@ APPCONFIG = "appconfig.amazonaws.com"
 READ = ("appconfig:StartConfigurationSession", "appconfig:GetLatestConfiguration")
 VALIDATOR = Form("validator", memory_mb=512, timeout_s=15)  # AppConfig waits no longer
 ERRORS_PERCENT = 5
-REFUSALS_PERCENT = 10
+REFUSALS_PERCENT = 25  # callers' own mistakes are among them: wrong keys, unknown models
 
 
 class Policy(Construct):
@@ -186,8 +186,9 @@ def _version(
         content=content(stage.policy_file),
         content_type="application/json",
     )
-    # The version before may be the one in force.
+    # The version before may be the one in force; with the stack it goes.
     version.cfn_options.update_replace_policy = cdk.CfnDeletionPolicy.RETAIN
+    version.cfn_options.deletion_policy = cdk.CfnDeletionPolicy.DELETE
     return version
 
 

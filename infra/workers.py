@@ -20,9 +20,11 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.function import Form, function
+from infra.worker import Form, function
+from infra.reasons import acknowledge
 from infra.state import State
 from router.deploy.stage import Stage
+from router.ledger.dynamo_table import LEASES
 
 # The observer looks until its time is nearly up: all of its minute in prod, once or twice in it in
 # small, where one that never ended would cost more than all the rest of an idle stage.
@@ -41,6 +43,9 @@ DYNAMODB: Final = {
     "sweeper": ("Query", "GetItem", "PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem"),
     "prices": ("GetItem", "PutItem"),
 }
+READ_STREAM: Final = ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
+# What DynamoDB does with the table's own key, in the name of who calls it.
+KEY: Final = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey")
 
 
 class Workers(Construct):
@@ -65,6 +70,7 @@ class Workers(Construct):
             enforce_ssl=True,
             retention_period=cdk.Duration.days(KEPT_DAYS),
         )
+        acknowledge(self.failed, {"SQS3": "it is where the functions' dead letters go"})
         environment = {
             "SLUICE_TABLE": state.table.table_name,
             "SLUICE_ROWS": state.rows_stream.ref,
@@ -97,8 +103,14 @@ class Workers(Construct):
 
     def _follow(self, state: State) -> None:
         """A batch that fails is halved until the row that fails it is alone; that one is kept."""
-        source = sources.DynamoEventSource(
-            state.table,
+        stream_arn = state.table.table_stream_arn
+        assert stream_arn is not None
+        worker = self.functions["stream"]
+        # Not grant_stream_read: it allows ListStreams on everything, where this stream is enough.
+        _allow(worker, [f"dynamodb:{action}" for action in READ_STREAM], [stream_arn])
+        worker.add_event_source_mapping(
+            "Rows",
+            event_source_arn=stream_arn,
             starting_position=lambda_.StartingPosition.TRIM_HORIZON,
             batch_size=BATCH,
             max_batching_window=cdk.Duration.seconds(WAIT_S),
@@ -108,15 +120,19 @@ class Workers(Construct):
             on_failure=sources.SqsDlq(self.failed),
             filters=[{"pattern": json.dumps(pattern)} for pattern in FOLLOWED],
         )
-        self.functions["stream"].add_event_source(source)
 
     def _grant(self, state: State, topic: sns.ITopic) -> None:
         table = state.table.table_arn
         for name, actions in DYNAMODB.items():
-            resources = [table, f"{table}/index/*"] if "Query" in actions else [table]
+            resources = [table, f"{table}/index/{LEASES}"] if "Query" in actions else [table]
             _allow(self.functions[name], [f"dynamodb:{action}" for action in actions], resources)
-        # The price list is nobody's resource: AWS knows no narrower one for it.
-        _allow(self.functions["prices"], ["pricing:GetProducts"], ["*"])
+        prices = self.functions["prices"]
+        _allow(prices, ["pricing:GetProducts"], ["*"])
+        no_resource = "the price list has no resources: `*` is the only one of pricing:GetProducts"
+        acknowledge(prices.role, {"IAM5[Resource::*]": no_resource})
+        if state.key is not None:
+            for worker in self.functions.values():
+                _allow(worker, list(KEY), [state.key.key_arn])
         rows = state.rows_stream.attr_arn
         _allow(self.functions["stream"], ["firehose:PutRecordBatch"], [rows])
         _allow(self.functions["stream"], ["sns:Publish"], [topic.topic_arn])

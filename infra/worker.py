@@ -13,6 +13,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from infra.reasons import acknowledge
 from router.deploy.stage import Stage
 
 NAMESPACE = "Sluice"
@@ -35,9 +36,7 @@ class Form:
         return f"router.workers.{self.name}.handler"
 
 
-def function(
-    scope: Construct, form: Form, *, stage: Stage, code: lambda_.Code, vpc: object | None = None
-) -> lambda_.Function:
+def function(scope: Construct, form: Form, *, stage: Stage, code: lambda_.Code) -> lambda_.Function:
     """Return the function `<prefix>-<name>`, which may write its own log and do nothing else."""
     name = f"{stage.prefix}-{form.name}"
     title = form.name.capitalize()
@@ -50,7 +49,7 @@ def function(
     )
     role = iam.Role(scope, f"{title}Role", assumed_by=iam.ServicePrincipal(LAMBDA))
     log.grant_write(role)
-    return lambda_.Function(
+    made = lambda_.Function(
         scope,
         title,
         function_name=name,
@@ -70,6 +69,8 @@ def function(
             **form.environment,
         },
     )
+    acknowledge(made, {"L1": "the bundle's wheels are of Python 3.13, as the lock has them"})
+    return made
 
 
 def architecture(stage: Stage) -> lambda_.Architecture:

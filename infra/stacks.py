@@ -1,0 +1,89 @@
+"""The stacks of a stage, and what each one has.
+
+What holds data (State) lives apart from what is replaced with every deployment (Router).
+"""
+
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_lambda as lambda_
+
+from infra import adapter
+from infra.api import Api
+from infra.network import Network
+from infra.router import Router
+from infra.state import State
+from router.deploy.stage import Stage
+
+
+class NotPossible(ValueError):  # noqa: N818 (says what is wrong with the stage)
+    """The stage asks for what AWS, or we, don't have."""
+
+
+def objection(stage: Stage) -> str | None:
+    """Return why these stacks can't be made; None: they can."""
+    on_lambda = stage.compute.on == "lambda"
+    if on_lambda and adapter.layer_arn(stage.partition, stage.region) is None:
+        return f"no layer of the Lambda Web Adapter is known in {stage.region} {adapter.KNOWN}"
+    if stage.private and stage.size != "prod":
+        return "`private` needs the network of `size: prod`"
+    if stage.private and stage.domain is not None and on_lambda:
+        return "a private API has no domain of its own here: leave `domain` out"
+    if on_lambda:
+        return None
+    if stage.domain is None:
+        return "a router on Fargate needs `domain`: its load balancer takes HTTPS only"
+    if "iam" in stage.auth:
+        return "`iam` needs the API Gateway before Lambda: no load balancer proves who calls"
+    return None
+
+
+class Stacks:
+    """One stage. `bundle`: the folder with the router."""
+
+    def __init__(self, app: cdk.App, stage: Stage, bundle: Path) -> None:
+        said = objection(stage)
+        if said is not None:
+            raise NotPossible(f"stage {stage.name}: {said}")
+        self._app, self._stage = app, stage
+
+        self.state_stack = self._stack("State", "what is kept: ledger, lake, policy")
+        self.state = State(self.state_stack, "State", stage=stage)
+
+        self.router_stack = self._stack("Router", "the router and its front door")
+        wide = stage.size == "prod" or stage.compute.on == "fargate"
+        self.network = Network(self.router_stack, "Network", stage=stage) if wide else None
+        self.router = Router(
+            self.router_stack,
+            "Router",
+            stage=stage,
+            state=self.state,
+            policy=None,
+            bundle=bundle,
+            network=self.network,
+        )
+        if self.router.alias is not None:
+            self.api = Api(
+                self.router_stack, "Api", stage=stage, router=self.router, network=self.network
+            )
+
+    def _stack(self, name: str, said: str) -> cdk.Stack:
+        stage = self._stage
+        return cdk.Stack(
+            self._app,
+            f"{stage.prefix}-{name}",
+            description=f"Sluice, stage {stage.name}: {said}",
+            env=cdk.Environment(account=stage.account, region=stage.region),
+            termination_protection=stage.size == "prod" and name == "State",
+            tags={"sluice:stage": stage.name},
+        )
+
+
+def code(bundle: Path) -> lambda_.Code:
+    """Return the bundle for the functions of one stack: no two stacks can share the object."""
+    return lambda_.Code.from_asset(str(bundle))
+
+
+def add(app: cdk.App, stage: Stage, bundle: Path) -> Stacks:
+    """Raises NotPossible."""
+    return Stacks(app, stage, bundle)

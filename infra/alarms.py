@@ -175,7 +175,7 @@ def _of_prod(stage: Stage) -> Iterator[tuple[str, str, cloudwatch.Metric, float]
     yield "overrun", "ledger: requests cost more than was set aside for them", of("Overrun"), 1
     yield (
         "unsettled",
-        "ledger: charges could not be written, their leases run out",
+        "ledger: charges were not written, their leases run out",
         of("Unsettled"),
         1,
     )

@@ -50,8 +50,8 @@ def _mix(stage: Stage) -> cloudwatch.IWidget:
     """Draw who serves; in small, where no metric is paid for by fleet, that fleets are missing."""
     if stage.size == "small":
         return cloudwatch.TextWidget(
-            markdown="**Mix by fleet.** This stage's metrics are not counted by fleet (each would be"
-            " $0.30 a month): ask `sluice ledger report --by fleet`, or the saved query `by_fleet`.",
+            markdown="**Mix by fleet.** This stage's metrics are not counted by fleet (each would"
+            " be $0.30 a month): ask `sluice ledger report --by fleet`.",
             width=HALF,
             height=6,
         )

@@ -1,12 +1,14 @@
 """The stage's metrics as the alarms and the dashboard name them."""
 
+from typing import Final
+
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
-from infra.worker import NAMESPACE
 from router.deploy.stage import Stage
 
-LEAST_REQUESTS = 20  # of a period: a share of fewer says nothing
+NAMESPACE: Final = "Sluice"
+LEAST_REQUESTS: Final = 20  # of a period: a share of fewer says nothing
 
 
 def metric(

@@ -17,8 +17,8 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 import yamlfile
-from infra.worker import Form, function
 from infra.metrics import metric, share
+from infra.worker import Form, function
 from policies.schema import appconfig_schema
 from router.deploy.stage import Stage
 
@@ -45,7 +45,7 @@ class Policy(Construct):
         monitors_alarm: bool,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.validator = function(self, VALIDATOR, stage=stage, code=code)
+        self.validator = function(self, VALIDATOR, stage=stage, code=code, environment={})
         # AppConfig's documentation names no condition on the account that it would meet.
         self.validator.add_permission("AppConfig", principal=iam.ServicePrincipal(APPCONFIG))
         self.alarms = _alarms(self, stage)

@@ -20,9 +20,9 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.worker import Form, function
 from infra.reasons import acknowledge
 from infra.state import State
+from infra.worker import Form, function
 from router.deploy.stage import Stage
 from router.ledger.dynamo_table import LEASES
 
@@ -77,8 +77,8 @@ class Workers(Construct):
             "SLUICE_TOPIC": topic.topic_arn,
         }
         self.functions = {
-            form.name: function(self, form, stage=stage, code=code)
-            for form in _forms(stage, environment)
+            form.name: function(self, form, stage=stage, code=code, environment=environment)
+            for form in _forms(stage)
         }
         self._schedule()
         self._follow(state)
@@ -154,13 +154,13 @@ FOLLOWED: Final = (
 )
 
 
-def _forms(stage: Stage, environment: dict[str, str]) -> tuple[Form, ...]:
+def _forms(stage: Stage) -> tuple[Form, ...]:
     observer_s = OBSERVER_S[stage.size]
     return (
-        Form("observer", 256, observer_s, alone=True, environment=environment),
-        Form("sweeper", 256, 50, alone=True, environment=environment),
-        Form("prices", 512, 300, alone=True, environment=environment),
-        Form("stream", 256, 60, environment=environment),
+        Form("observer", 256, observer_s, alone=True),
+        Form("sweeper", 256, 50, alone=True),
+        Form("prices", 512, 300, alone=True),
+        Form("stream", 256, 60),
     )
 
 

@@ -1,6 +1,5 @@
 """What every worker has: its settings, a log of JSON lines, metrics in EMF."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from router.runtime import LOG
 from router.settings import WorkerSettings, environment, worker
 
+PREFIX: Final = "sluice-"
 Event = dict[str, Any]
 Answer = dict[str, Any]
 
@@ -22,7 +22,7 @@ class Kit:
     """`settings` are read once, at a cold start."""
 
     settings: WorkerSettings
-    log: logging.Logger
+    log: Logger
     metrics: Metrics
 
     def count(self, name: str, value: float) -> None:
@@ -50,6 +50,3 @@ def opened(name: str) -> Kit:
     metrics = Metrics(namespace=settings.namespace)
     metrics.set_default_dimensions(stage=settings.stage)
     return Kit(settings, log, metrics)
-
-
-PREFIX: Final = "sluice-"

@@ -32,8 +32,7 @@ class Signer:
         self._credentials = credentials
         self._region = region
         self._service = service
-        self._day = ""
-        self._key = b""
+        self._derived = ("", b"")  # one value: a thread that reads it gets a day with its own key
 
     def signed(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, now_s: float
@@ -87,12 +86,13 @@ class Signer:
         return hmac.digest(self._key_of(at[:8]), text.encode(), "sha256").hex()
 
     def _key_of(self, day: str) -> bytes:
-        if day != self._day:
+        known, key = self._derived
+        if day != known:
             key = f"AWS4{self._credentials.secret_key}".encode()
             for part in (day, self._region, self._service, _END):
                 key = hmac.digest(key, part.encode(), "sha256")
-            self._key, self._day = key, day
-        return self._key
+            self._derived = day, key
+        return key
 
 
 def _at(now_s: float) -> str:

@@ -11,8 +11,12 @@ from aws_cdk import aws_lambda as lambda_
 from infra import adapter
 from infra.api import Api
 from infra.network import Network
+from infra.observability import Observability
+from infra.policy import Policy
 from infra.router import Router
 from infra.state import State
+from infra.topic import Topic
+from infra.workers import Workers
 from router.deploy.stage import Stage
 
 
@@ -39,6 +43,14 @@ class Stacks:
 
         self.state_stack = self._stack("State", "what is kept: ledger, lake, policy")
         self.state = State(self.state_stack, "State", stage=stage)
+        self.topic = Topic(self.state_stack, "Alarms", stage=stage).topic
+        self.policy = Policy(
+            self.state_stack,
+            "Policy",
+            stage=stage,
+            code=code(bundle),
+            monitors_alarm=True,
+        )
 
         self.router_stack = self._stack("Router", "the router and its front door")
         wide = stage.size == "prod" or stage.compute.on == "fargate"
@@ -48,14 +60,35 @@ class Stacks:
             "Router",
             stage=stage,
             state=self.state,
-            policy=None,
+            policy=self.policy,
             bundle=bundle,
             network=self.network,
         )
+        self.api: Api | None = None
         if self.router.alias is not None:
             self.api = Api(
                 self.router_stack, "Api", stage=stage, router=self.router, network=self.network
             )
+
+        self.workers = Workers(
+            self._stack("Workers", "what works beside the requests"),
+            "Workers",
+            stage=stage,
+            state=self.state,
+            code=code(bundle),
+            topic=self.topic,
+        )
+        self.observability = Observability(
+            self._stack("Observability", "what is seen, and who is told"),
+            "Observability",
+            stage=stage,
+            state=self.state,
+            router=self.router,
+            api=self.api,
+            workers=self.workers,
+            policy=self.policy,
+            topic=self.topic,
+        )
 
     def _stack(self, name: str, said: str) -> cdk.Stack:
         stage = self._stage

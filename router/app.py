@@ -33,6 +33,7 @@ from router.http import Http, HungUp, Receive, Scope, Send
 from router.identity import NOBODY, Key
 from router.keeper import Keeper
 from router.ledger.port import Once
+from router.load_reader import LoadReader
 from router.metrics import CONTENT_TYPE
 from router.place import Place
 from router.prober import Prober
@@ -92,7 +93,7 @@ class App:
     rates: Rates
     admission: Admission
     doors: Doors
-    prober: Prober
+    prober: Prober | LoadReader
     wakes: Wakes
     now: Callable[[], float]
 
@@ -135,6 +136,7 @@ class App:
             handler = _handler(http)
             if http.method == "POST":
                 with self.doors.let_in(http):
+                    await self.prober.asked()
                     await handler(self, http, request_id)
             else:
                 await handler(self, http, request_id)

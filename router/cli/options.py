@@ -95,6 +95,16 @@ def _known_place(_ctx: click.Context, _param: click.Parameter, place: str) -> st
     return place
 
 
+def cases(command: Command) -> Command:
+    option = click.option(
+        "--cases",
+        "folder",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Folder of case files; a policy's has its name.",
+    )
+    return option(command)
+
+
 def calibration(command: Command) -> Command:
     said = "Apply what `sluice calibrate` wrote."
     return click.option("--calibration", type=FILE, help=said)(command)

@@ -1,0 +1,185 @@
+"""What works beside the requests: observer, sweeper, prices, and the table's stream to the lake.
+
+(The fifth, the policy's validator, stands with the policy: AppConfig needs it before the profile.)
+Each function may do what its code does and nothing else; `tests/infra/test_iam.py` holds the calls
+it really makes against its role.
+"""
+
+import json
+from typing import Any, Final
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_destinations as destinations
+from aws_cdk import aws_lambda_event_sources as sources
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.reasons import acknowledge
+from infra.state import State
+from infra.worker import Form, function
+from router.deploy.stage import Stage
+from router.ledger.dynamo_table import LEASES
+
+# The observer looks until its time is nearly up: all of its minute in prod, once or twice in it in
+# small, where one that never ended would cost more than all the rest of an idle stage.
+OBSERVER_S: Final = {"small": 10, "prod": 59}
+EVERY: Final = {
+    "observer": cdk.Duration.minutes(1),
+    "sweeper": cdk.Duration.minutes(1),  # a lease ends 60 s after its request's deadline
+    "prices": cdk.Duration.days(1),
+}
+BATCH: Final = 100
+WAIT_S: Final = 30  # for a batch to fill: an alert or a row of the lake may be as late
+RETRIES: Final = 5
+KEPT_DAYS: Final = 14  # as long as SQS keeps anything
+DYNAMODB: Final = {
+    "observer": ("PutItem",),
+    "sweeper": ("Query", "GetItem", "PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem"),
+    "prices": ("GetItem", "PutItem"),
+}
+READ_STREAM: Final = ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
+# What DynamoDB does with the table's own key, in the name of who calls it.
+KEY: Final = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey")
+
+
+class Workers(Construct):
+    """`functions` by name; `failed`: the queue of what could not be done, `alarm`: it has some."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        stage: Stage,
+        state: State,
+        code: lambda_.Code,
+        topic: sns.ITopic,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.failed = sqs.Queue(
+            self,
+            "Failed",
+            queue_name=f"{stage.prefix}-failed",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=cdk.Duration.days(KEPT_DAYS),
+        )
+        acknowledge(self.failed, {"SQS3": "it is where the functions' dead letters go"})
+        environment = {
+            "SLUICE_TABLE": state.table.table_name,
+            "SLUICE_ROWS": state.rows_stream.ref,
+            "SLUICE_TOPIC": topic.topic_arn,
+        }
+        self.functions = {
+            form.name: function(self, form, stage=stage, code=code, environment=environment)
+            for form in _forms(stage)
+        }
+        self._schedule()
+        self._follow(state)
+        self._grant(state, topic)
+        self.alarm = _not_empty(self, stage, self.failed)
+
+    def _schedule(self) -> None:
+        """What runs every minute is not repeated, for the next one comes; what runs daily is."""
+        for name, every in EVERY.items():
+            worker, daily = self.functions[name], name == "prices"
+            worker.configure_async_invoke(
+                retry_attempts=2 if daily else 0,
+                max_event_age=cdk.Duration.hours(1) if daily else cdk.Duration.minutes(1),
+                on_failure=destinations.SqsDestination(self.failed) if daily else None,
+            )
+            events.Rule(
+                self,
+                f"{name.capitalize()}Every",
+                schedule=events.Schedule.rate(every),
+                targets=[targets.LambdaFunction(worker, retry_attempts=0)],
+            )
+
+    def _follow(self, state: State) -> None:
+        """A batch that fails is halved until the row that fails it is alone; that one is kept."""
+        stream_arn = state.table.table_stream_arn
+        assert stream_arn is not None
+        worker = self.functions["stream"]
+        # Not grant_stream_read: it allows ListStreams on everything, where this stream is enough.
+        _allow(worker, [f"dynamodb:{action}" for action in READ_STREAM], [stream_arn])
+        worker.add_event_source_mapping(
+            "Rows",
+            event_source_arn=stream_arn,
+            starting_position=lambda_.StartingPosition.TRIM_HORIZON,
+            batch_size=BATCH,
+            max_batching_window=cdk.Duration.seconds(WAIT_S),
+            bisect_batch_on_error=True,
+            report_batch_item_failures=True,
+            retry_attempts=RETRIES,
+            on_failure=sources.SqsDlq(self.failed),
+            filters=[{"pattern": json.dumps(pattern)} for pattern in FOLLOWED],
+        )
+
+    def _grant(self, state: State, topic: sns.ITopic) -> None:
+        table = state.table.table_arn
+        for name, actions in DYNAMODB.items():
+            resources = [table, f"{table}/index/{LEASES}"] if "Query" in actions else [table]
+            _allow(self.functions[name], [f"dynamodb:{action}" for action in actions], resources)
+        prices = self.functions["prices"]
+        _allow(prices, ["pricing:GetProducts"], ["*"])
+        no_resource = "the price list has no resources: `*` is the only one of pricing:GetProducts"
+        acknowledge(prices.role, {"IAM5[Resource::*]": no_resource})
+        if state.key is not None:
+            for worker in self.functions.values():
+                _allow(worker, list(KEY), [state.key.key_arn])
+        rows = state.rows_stream.attr_arn
+        _allow(self.functions["stream"], ["firehose:PutRecordBatch"], [rows])
+        _allow(self.functions["stream"], ["sns:Publish"], [topic.topic_arn])
+
+
+def _on(event: str, kind: str, **image: Any) -> dict[str, Any]:  # noqa: ANN401 (AWS's patterns)
+    keys = {"Keys": {"pk": {"S": [{"prefix": kind}]}}}
+    return {"eventName": [event], "dynamodb": keys | ({"NewImage": image} if image else {})}
+
+
+# Charges are appended; a minute of a fleet is written again when more of it was seen. Of budgets
+# a pattern can say that some alert is out, not that it wasn't before: that the function compares.
+FOLLOWED: Final = (
+    _on("INSERT", "E#"),
+    _on("INSERT", "F#"),
+    _on("MODIFY", "F#"),
+    _on("MODIFY", "S#", fired={"S": [{"anything-but": ["[]"]}]}),
+    _on("INSERT", "S#", fired={"S": [{"anything-but": ["[]"]}]}),
+)
+
+
+def _forms(stage: Stage) -> tuple[Form, ...]:
+    observer_s = OBSERVER_S[stage.size]
+    return (
+        Form("observer", 256, observer_s, alone=True),
+        Form("sweeper", 256, 50, alone=True),
+        Form("prices", 512, 300, alone=True),
+        Form("stream", 256, 60),
+    )
+
+
+def _allow(worker: lambda_.Function, actions: list[str], resources: list[str]) -> None:
+    worker.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=resources))
+
+
+def _not_empty(scope: Construct, stage: Stage, queue: sqs.Queue) -> cloudwatch.Alarm:
+    waiting = queue.metric_approximate_number_of_messages_visible(
+        statistic="Maximum", period=cdk.Duration.minutes(5)
+    )
+    return cloudwatch.Alarm(
+        scope,
+        "NotEmpty",
+        alarm_name=f"{stage.prefix}-failed-work",
+        alarm_description="workers: rows or runs failed for good and wait in the queue",
+        metric=waiting,
+        threshold=1,
+        comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+        evaluation_periods=1,
+        treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+    )

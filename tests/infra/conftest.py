@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from template import Template
+from infra_template import Template
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
 STACKS = ("State", "Router", "Workers", "Observability")
 
 
@@ -54,9 +54,9 @@ def synthesised(tmp_path_factory):
     with (shared / "synthesised.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "told.json").exists():
-            command = [sys.executable, HERE / "synth.py", folder]
+            command = [sys.executable, TESTS / "infra_synth.py", folder]
             # One path before all others, as pytest has it: the repository's own packages.
-            environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{HERE}"}
+            environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{TESTS}"}
             ended = subprocess.run(
                 command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment
             )

@@ -13,7 +13,11 @@ ROUTER_METRICS = 12  # router/emf.py
 # Of the workers, those that are written every minute: observer 2, sweeper 1. The prices' age is
 # written in one hour of every day; CloudWatch bills metrics by the hour.
 WORKER_METRICS = 3 + 1 / 24
-OBSERVER_SECONDS = {"small": 1.0, "prod": 55.0}  # of every minute; infra/workers.py
+# The observer looks once in a minute without requests, and every 5 s of one with requests, until
+# its function's time is nearly over (router/workers/observer.py): at most so long.
+IDLE_SECONDS = 1.0
+BUSY_SECONDS = {"small": 6.0, "prod": 55.0}
+BUSY_LOOKS = {"small": 2, "prod": 12}
 WORKER_GB = 0.25
 FUNCTIONS = 5  # observer, sweeper, prices, stream, validator
 

@@ -56,6 +56,18 @@ class Plan:
         return self._sum("million")
 
     @property
+    def groups(self) -> dict[str, tuple[float, float]]:
+        """Return each group's USD idle and per million; what a small stage lacks is not there."""
+        found = dict.fromkeys((line.group for line in self.lines), (0.0, 0.0))
+        for line in self.lines:
+            idle, million = found[line.group]
+            usd = line.usd or 0.0
+            found[line.group] = (
+                (idle + usd, million) if line.per == "month" else (idle, million + usd)
+            )
+        return found
+
+    @property
     def unknown(self) -> int:
         return sum(line.usd is None for line in self.lines)
 
@@ -155,17 +167,19 @@ class _Lines:
         if parts.prod(self.stage):
             yield self._line("state", "kms-key", "a key of your own", 1)
             yield self._line("state", "kms-call", "its calls", KMS_CALLS, mark="assumed")
-        seen = fleets * MONTH_MINUTES * self._looks_a_minute()
         rows = fleets * MONTH_MINUTES
         said = "load and minutes of the fleets, by the observer"
-        yield self._line("state", "dynamodb-write", said, seen + rows, mark="estimated")
-        swept = 2 * MONTH_MINUTES
-        yield self._line("state", "dynamodb-read", "by the sweeper", swept, mark="estimated")
+        yield self._line("state", "dynamodb-write", said, 2 * rows, mark="estimated")
+        read = 4 * MONTH_MINUTES
+        yield self._line("state", "dynamodb-read", "by the workers", read, mark="estimated")
         lake = "minutes of the fleets, to the lake"
         yield self._line("state", "firehose-gb", lake, rows * RECORD_GB, mark="estimated")
         yield self._line("state", "firehose-parquet", "as Parquet", rows * RECORD_GB)
         yield self._line("state", "s3-put", "files of the lake", DELIVERIES, mark="estimated")
         yield each("state", "dynamodb-write", "ledger: reserve and settle", WRITES, "assumed")
+        looks = (parts.BUSY_LOOKS[self.stage.size] - 1) * rows
+        busy = "load of the fleets, at most, in a month with requests"
+        yield self._line("state", "dynamodb-write", busy, looks, per="million", mark="estimated")
         yield each("state", "dynamodb-read", "key and load", READS, "assumed")
         yield each("state", "dynamodb-gb", "rows kept for a month", KEPT_GB, "assumed")
         yield each("state", "dynamodb-pitr", "their backup of 35 days", KEPT_GB, "assumed")
@@ -174,22 +188,22 @@ class _Lines:
         yield each("state", "firehose-parquet", "ledger rows as Parquet", RECORD_GB, "estimated")
         yield each("state", "s3-gb", "kept for a month", KEPT_GB, "assumed")
 
-    def _looks_a_minute(self) -> int:
-        """Return how often the observer writes a fleet's load: every 5 s where it loops."""
-        return 12 if parts.prod(self.stage) else 1
-
     def _workers(self) -> Iterator[Line]:
-        observed = parts.OBSERVER_SECONDS[self.stage.size]
-        a_minute = observed + SWEEP_SECONDS + STREAM_SECONDS
+        a_minute = parts.IDLE_SECONDS + SWEEP_SECONDS + STREAM_SECONDS
         daily = 30 * PRICES_SECONDS * 2  # 512 MB
         seconds = MONTH_MINUTES * a_minute + daily
-        said = f"observer {observed:g} s, sweeper, stream of the table: every minute"
+        said = f"observer {parts.IDLE_SECONDS:g} s, sweeper, stream of the table: every minute"
         gb_seconds = seconds * parts.WORKER_GB
         yield self._line("workers", "lambda-gb-second", said, gb_seconds, mark="assumed")
         runs = 3 * MONTH_MINUTES + 30
         yield self._line("workers", "lambda-request", "their runs", runs, mark="estimated")
         log = runs * WORKER_LINE_GB
         yield self._line("workers", "logs-gb", "their logs and metrics", log, mark="assumed")
+
+        longer = parts.BUSY_SECONDS[self.stage.size] - parts.IDLE_SECONDS
+        more = MONTH_MINUTES * longer * parts.WORKER_GB
+        busy = "observer, at most, in a month with requests"
+        yield self._line("workers", "lambda-gb-second", busy, more, per="million", mark="estimated")
 
     def _observability(self) -> Iterator[Line]:
         group, stage = "observability", self.stage

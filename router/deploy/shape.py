@@ -13,14 +13,14 @@ MILLION = 1_000_000
 GB = 1_000_000_000
 BYTES_PER_TOKEN = 4.5  # of a JSON body of English text
 BYTES_PER_EVENT = 220  # one token of a stream, as vLLM and llama-server write it
-TTFT_AND_TOKENS = 6.0  # seconds: 250 tokens at 24 ms, and what comes before the first
+SECONDS = 6.0  # 250 tokens at 23 ms each, and what comes before the first
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """`cold`: the share of requests that start a new environment of Lambda."""
 
-    seconds: float = TTFT_AND_TOKENS
+    seconds: float = SECONDS
     tokens_in: int = 700
     tokens_out: int = 250
     cold: float = 0.005

@@ -14,21 +14,34 @@ _COMMERCIAL: Final = "753240598075"
 _CHINA: Final[Mapping[str, str]] = MappingProxyType(
     {"cn-north-1": "041581134020", "cn-northwest-1": "069767869989"}
 )
+_ZONES: Final[Mapping[str, str]] = MappingProxyType(  # the regions of a zone, by their numbers
+    {
+        "af-south": "1",
+        "ap-east": "1",
+        "ap-northeast": "123",
+        "ap-south": "12",
+        "ap-southeast": "1234",
+        "ca-central": "1",
+        "eu-central": "12",
+        "eu-north": "1",
+        "eu-south": "12",
+        "eu-west": "123",
+        "me-central": "1",
+        "me-south": "1",
+        "sa-east": "1",
+        "us-east": "12",
+        "us-west": "12",
+    }
+)
 REGIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
-        "aws": frozenset(
-            "af-south-1 ap-east-1 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 "
-            "ap-south-2 ap-southeast-1 ap-southeast-2 ap-southeast-3 ap-southeast-4 ca-central-1 "
-            "eu-central-1 eu-central-2 eu-north-1 eu-south-1 eu-south-2 eu-west-1 eu-west-2 "
-            "eu-west-3 me-central-1 me-south-1 sa-east-1 us-east-1 us-east-2 us-west-1 "
-            "us-west-2".split()
-        ),
+        "aws": frozenset(f"{zone}-{number}" for zone, all_ in _ZONES.items() for number in all_),
         "aws-cn": frozenset(_CHINA),
         "aws-us-gov": frozenset(),
     }
 )
 KNOWN: Final = (
-    f"(known: {', '.join(sorted(REGIONS['aws'] | REGIONS['aws-cn']))}; elsewhere use `compute: "
+    f"(known: {', '.join(sorted(REGIONS['aws'] | REGIONS['aws-cn']))}; elsewhere use `router: "
     "{on: fargate}`)"
 )
 

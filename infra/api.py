@@ -12,6 +12,7 @@ from typing import Final
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_apigateway as apigw
 from aws_cdk import aws_certificatemanager as acm
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_route53 as route53
@@ -72,6 +73,7 @@ class Api(Construct):
         super().__init__(scope, construct_id)
         self._stage = stage
         assert router.alias is not None, "a service has its own load balancer"
+        door = None if network is None else network.api_endpoint
         rate, burst = LIMITS[stage.size]
         log = logs.LogGroup(
             self,
@@ -100,7 +102,11 @@ class Api(Construct):
                     json.dumps({name: f"$context.{name}" for name in LOGGED})
                 ),
             ),
-            **self._reach(network),
+            endpoint_configuration=apigw.EndpointConfiguration(
+                types=[apigw.EndpointType.PRIVATE if door else apigw.EndpointType.REGIONAL],
+                vpc_endpoints=[door] if door else None,
+            ),
+            policy=_through(door) if door else None,
         )
         self._routes(router)
         if stage.domain is not None:
@@ -124,30 +130,6 @@ class Api(Construct):
                 method, integration, authorization_type=kind.IAM if iam_here else kind.NONE
             )
 
-    def _reach(self, network: Network | None) -> dict[str, object]:
-        """Say from where the API is reached: a private one through its endpoint alone."""
-        endpoint = network.api_endpoint if network is not None else None
-        if endpoint is None:
-            return {"endpoint_types": [apigw.EndpointType.REGIONAL]}
-        everything = ["execute-api:/*"]
-        only = {"StringNotEquals": {"aws:SourceVpce": endpoint.vpc_endpoint_id}}
-        statements = [
-            iam.PolicyStatement(
-                effect=effect,
-                principals=[iam.AnyPrincipal()],
-                actions=["execute-api:Invoke"],
-                resources=everything,
-                conditions=conditions,
-            )
-            for effect, conditions in ((iam.Effect.ALLOW, None), (iam.Effect.DENY, only))
-        ]
-        return {
-            "endpoint_configuration": apigw.EndpointConfiguration(
-                types=[apigw.EndpointType.PRIVATE], vpc_endpoints=[endpoint]
-            ),
-            "policy": iam.PolicyDocument(statements=statements),
-        }
-
     def _named(self, domain: Domain) -> None:
         certificate = acm.Certificate.from_certificate_arn(self, "Cert", domain.certificate)
         named = self.api.add_domain_name(
@@ -159,3 +141,20 @@ class Api(Construct):
         )
         if domain.zone is not None:
             record(self, domain, route53.RecordTarget.from_alias(targets.ApiGatewayDomain(named)))
+
+
+def _through(door: ec2.IInterfaceVpcEndpoint) -> iam.PolicyDocument:
+    """Let a private API be reached by this endpoint and no other."""
+    other = {"StringNotEquals": {"aws:SourceVpce": door.vpc_endpoint_id}}
+    return iam.PolicyDocument(
+        statements=[
+            iam.PolicyStatement(
+                effect=effect,
+                principals=[iam.AnyPrincipal()],
+                actions=["execute-api:Invoke"],
+                resources=["execute-api:/*"],
+                conditions=conditions,
+            )
+            for effect, conditions in ((iam.Effect.ALLOW, None), (iam.Effect.DENY, other))
+        ]
+    )

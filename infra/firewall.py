@@ -27,9 +27,7 @@ _Acl = waf.CfnWebACL
 class Firewall(Construct):
     """Stands before one stage of an API, or one load balancer, given by its ARN."""
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, stage: Stage, protects: str
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, stage: Stage, protects: str) -> None:
         super().__init__(scope, construct_id)
         acl = _Acl(
             self,

@@ -6,9 +6,9 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra import permissions
-from infra.function import Function
 from infra.network import Network
-from infra.service import Service
+from infra.on_fargate import OnFargate
+from infra.on_lambda import OnLambda
 from infra.state import State
 from router.deploy.stage import Stage
 
@@ -36,16 +36,16 @@ class Router(Construct):
         super().__init__(scope, construct_id)
         self.function: lambda_.Function | None = None
         self.alias: lambda_.Alias | None = None
-        self.service: Service | None = None
+        self.service: OnFargate | None = None
         said = environment(stage, state, policy)
         if stage.compute.on == "fargate":
             assert network is not None
-            self.service = Service(
+            self.service = OnFargate(
                 self, "Service", stage=stage, bundle=bundle, network=network, environment=said
             )
             role = self.service.role
         else:
-            made = Function(
+            made = OnLambda(
                 self, "Function", stage=stage, bundle=bundle, network=network, environment=said
             )
             self.function, self.alias, role = made.function, made.alias, made.role

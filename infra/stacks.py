@@ -25,20 +25,10 @@ class NotPossible(ValueError):  # noqa: N818 (says what is wrong with the stage)
 
 
 def objection(stage: Stage) -> str | None:
-    """Return why these stacks can't be made; None: they can."""
+    """Return why these stacks can't be made; None: they can. The rest deploy.yaml's reader says."""
     on_lambda = stage.compute.on == "lambda"
     if on_lambda and adapter.layer_arn(stage.partition, stage.region) is None:
         return f"no layer of the Lambda Web Adapter is known in {stage.region} {adapter.KNOWN}"
-    if stage.private and stage.size != "prod":
-        return "`private` needs the network of `size: prod`"
-    if stage.private and stage.domain is not None and on_lambda:
-        return "a private API has no domain of its own here: leave `domain` out"
-    if on_lambda:
-        return None
-    if stage.domain is None:
-        return "a router on Fargate needs `domain`: its load balancer takes HTTPS only"
-    if "iam" in stage.auth:
-        return "`iam` needs the API Gateway before Lambda: no load balancer proves who calls"
     return None
 
 

@@ -65,8 +65,7 @@ class State(Construct):
             names = [part["AttributeName"] for part in schema]
             types = {"S": ddb.AttributeType.STRING, "N": ddb.AttributeType.NUMBER}
             return [
-                ddb.Attribute(name=name, type=types[kinds[name]["AttributeType"]])
-                for name in names
+                ddb.Attribute(name=name, type=types[kinds[name]["AttributeType"]]) for name in names
             ]
 
         partition, sort = attributes(wanted["KeySchema"])
@@ -169,7 +168,9 @@ class State(Construct):
                 },
                 partition_keys=[table.ColumnProperty(name=day, type="string")],
                 storage_descriptor=table.StorageDescriptorProperty(
-                    columns=[table.ColumnProperty(name=at, type=kind) for at, kind in found.items()],
+                    columns=[
+                        table.ColumnProperty(name=at, type=kind) for at, kind in found.items()
+                    ],
                     location=location,
                     input_format=f"{parquet}.MapredParquetInputFormat",
                     output_format=f"{parquet}.MapredParquetOutputFormat",

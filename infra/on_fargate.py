@@ -31,7 +31,7 @@ STOP_S: Final = 60
 CPU_PERCENT: Final = 60
 
 
-class Service(Construct):
+class OnFargate(Construct):
     """`role`: the task's. `balancer` is internal where the stage is private."""
 
     def __init__(

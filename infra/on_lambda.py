@@ -28,7 +28,7 @@ INTERFACES: Final = (
 )
 
 
-class Function(Construct):
+class OnLambda(Construct):
     """`alias`: what is called; it moves to a new version as long as no alarm rings."""
 
     def __init__(
@@ -73,7 +73,9 @@ class Function(Construct):
             current_version_options=lambda_.VersionOptions(
                 removal_policy=RemovalPolicy.RETAIN  # what a rollback goes back to
             ),
-            **self._inside(network),
+            vpc=None if network is None else network.vpc,
+            vpc_subnets=None if network is None else network.inside,
+            security_groups=None if network is None else [network.callers],
         )
         self.alias = lambda_.Alias(
             self,
@@ -83,15 +85,6 @@ class Function(Construct):
             provisioned_concurrent_executions=stage.compute.provisioned or None,
         )
         self._deploy_by_and_by()
-
-    def _inside(self, network: Network | None) -> dict[str, object]:
-        if network is None:
-            return {}
-        return {
-            "vpc": network.vpc,
-            "vpc_subnets": network.inside,
-            "security_groups": [network.callers],
-        }
 
     def _role(self, log: logs.LogGroup, network: Network | None) -> iam.Role:
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))

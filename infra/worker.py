@@ -15,9 +15,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra import adapter
-from infra.function import INTERFACES
 from infra.metrics import NAMESPACE
-from infra.network import Network
 from infra.reasons import acknowledge
 from router.deploy.stage import Stage
 
@@ -41,9 +39,12 @@ def function(
     stage: Stage,
     code: lambda_.Code,
     environment: Mapping[str, str],
-    network: Network | None = None,
+    inside: Mapping[str, Any] | None = None,
 ) -> lambda_.Function:
-    """Return the function `<prefix>-<name>`, which may write its own log and do nothing else."""
+    """Return the function `<prefix>-<name>`, which may write its own log and do nothing else.
+
+    `inside`: the network it runs in, as Function takes it.
+    """
     title = form.name.capitalize()
     log = logs.LogGroup(
         scope,
@@ -54,7 +55,6 @@ def function(
     )
     role = iam.Role(scope, f"{title}Role", assumed_by=iam.ServicePrincipal(LAMBDA))
     log.grant_write(role)
-    inside = {} if network is None else _inside(role, network)
     x86 = adapter.is_x86(stage.partition)  # all functions run the router's bundle
     made = lambda_.Function(
         scope,
@@ -76,20 +76,7 @@ def function(
             "SLUICE_NAMESPACE": NAMESPACE,
             **environment,
         },
-        **inside,
+        **(inside or {}),
     )
     acknowledge(made, {"L1": "the bundle's wheels are of Python 3.13, as the lock has them"})
     return made
-
-
-def _inside(role: iam.Role, network: Network) -> dict[str, Any]:
-    """Return where the function runs, which Lambda may make ready for it."""
-    role.add_to_policy(iam.PolicyStatement(actions=list(INTERFACES), resources=["*"]))
-    acknowledge(
-        role, {"IAM5[Resource::*]": "Lambda's own: interfaces have no ARN before they are made"}
-    )
-    return {
-        "vpc": network.vpc,
-        "vpc_subnets": network.inside,
-        "security_groups": [network.callers],
-    }

@@ -23,6 +23,7 @@ from constructs import Construct
 
 from backends.catalogue import Fleet
 from infra.network import Network
+from infra.on_lambda import INTERFACES
 from infra.permissions import secret_arn, secret_names
 from infra.reasons import acknowledge
 from infra.state import State
@@ -53,6 +54,8 @@ DESCRIBE: Final = ("sagemaker:DescribeEndpoint", "sagemaker:DescribeInferenceCom
 READ_STREAM: Final = ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
 # What DynamoDB does with the table's own key, in the name of who calls it.
 KEY: Final = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey")
+NO_RESOURCES: Final = "the price list has no resources: pricing:GetProducts knows only `*`"
+NO_ARN_YET: Final = "Lambda's own calls: interfaces have no ARN before they are made"
 BATCH: Final = 100
 WAIT_S: Final = 30  # for a batch to fill: an alert or a row of the lake may be as late
 RETRIES: Final = 5
@@ -104,6 +107,7 @@ class Workers(Construct):
             "SLUICE_ROWS": state.rows_stream.ref,
             "SLUICE_TOPIC": topic.topic_arn,
         }
+        inside = _inside(network) if network is not None and looks_inside(stage) else None
         self.functions = {
             form.name: function(
                 self,
@@ -111,10 +115,12 @@ class Workers(Construct):
                 stage=stage,
                 code=code,
                 environment=environment,
-                network=network if form.name == "observer" and looks_inside(stage) else None,
+                inside=inside if form.name == "observer" else None,
             )
             for form in FORMS
         }
+        if inside is not None:
+            _allow(self.functions["observer"], list(INTERFACES), ["*"], why=NO_ARN_YET)
         self._schedule()
         self._follow(state)
         self._grant(stage, state, topic)
@@ -162,10 +168,7 @@ class Workers(Construct):
             if "Query" in actions:
                 _allow(self.functions[name], ["dynamodb:Query"], [f"{table}/index/{LEASES}"])
         prices, stream = self.functions["prices"], self.functions["stream"]
-        _allow(prices, ["pricing:GetProducts"], ["*"])
-        no_resource = "the price list has no resources: `*` is the only one of pricing:GetProducts"
-        assert prices.role is not None
-        acknowledge(prices.role, {"IAM5[Resource::*]": no_resource})
+        _allow(prices, ["pricing:GetProducts"], ["*"], why=NO_RESOURCES)
         _allow(stream, ["firehose:PutRecordBatch"], [state.rows_stream.attr_arn])
         _allow(stream, ["sns:Publish"], [topic.topic_arn])
         _let_look(self.functions["observer"], stage)
@@ -205,8 +208,22 @@ def described_arns(fleets: Sequence[Fleet]) -> tuple[list[str], list[str]]:
     return sorted(endpoints), sorted(components)
 
 
-def _allow(worker: lambda_.Function, actions: list[str], resources: list[str]) -> None:
+def _inside(network: Network) -> dict[str, Any]:
+    return {
+        "vpc": network.vpc,
+        "vpc_subnets": network.inside,
+        "security_groups": [network.callers],
+    }
+
+
+def _allow(
+    worker: lambda_.Function, actions: list[str], resources: list[str], why: str | None = None
+) -> None:
+    """`why`: the reason of a wildcard."""
     worker.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=resources))
+    if why is not None:
+        assert worker.role is not None
+        acknowledge(worker.role, {"IAM5[Resource::*]": why})
 
 
 def _not_empty(scope: Construct, stage: Stage, queue: sqs.Queue) -> cloudwatch.Alarm:

@@ -22,6 +22,7 @@ from constructs import Construct
 from infra.domain import record
 from infra.firewall import Firewall
 from infra.network import Network
+from infra.reasons import acknowledge
 from infra.router import Router
 from router.deploy.stage import Domain, Stage
 
@@ -55,6 +56,17 @@ LOGGED: Final = (
     "identity.sourceIp",
     "identity.userArn",
     "error.responseType",
+)
+
+_TO_LOGS: Final = "service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "APIG2": "the router checks every body, and says which field is wrong",
+        "APIG4": "the router verifies keys and tokens itself, the same everywhere; health is open",
+        "APIG6": "its log would hold bodies: the access log and receipts say what happened",
+        "COG4": "the router verifies keys and tokens itself, the same everywhere",
+        f"IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{_TO_LOGS}]": "AWS's own for logs",
+    }
 )
 
 
@@ -109,6 +121,11 @@ class Api(Construct):
             policy=_through(door) if door else None,
         )
         self._routes(router)
+        acknowledge(self.api, REASONS)
+        if stage.size == "small":
+            acknowledge(
+                self.api, {"APIG3": "a WAF alone costs more than all of an idle small stage"}
+            )
         if stage.domain is not None:
             self._named(stage.domain)
         if stage.size == "prod":

@@ -18,6 +18,7 @@ from router.deploy.stage import Stage
 
 ZONES: Final = 2
 INSIDE: Final = "inside"
+ADDRESSES: Final = "10.0.0.0/16"
 Service = ec2.InterfaceVpcEndpointAwsService
 
 
@@ -52,6 +53,7 @@ class Network(Construct):
             self,
             "Vpc",
             vpc_name=stage.prefix,
+            ip_addresses=ec2.IpAddresses.cidr(ADDRESSES),
             max_azs=ZONES,
             nat_gateways=0,
             subnet_configuration=subnets,
@@ -82,7 +84,7 @@ class Network(Construct):
             endpoint.add_to_policy(_own_account())
         self.api_endpoint = made.get("Api")
         if self.api_endpoint is not None:
-            inside = ec2.Peer.ipv4(self.vpc.vpc_cidr_block)
+            inside = ec2.Peer.ipv4(ADDRESSES)
             doors.add_ingress_rule(inside, ec2.Port.tcp(443), "callers of the private API")
 
     def _group(self, name: str, said: str, *, outbound: bool) -> ec2.SecurityGroup:

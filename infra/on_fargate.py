@@ -22,7 +22,8 @@ from constructs import Construct
 
 from infra.domain import record
 from infra.firewall import Firewall
-from infra.network import Network
+from infra.network import ADDRESSES, Network
+from infra.reasons import acknowledge
 from router.deploy.stage import Stage
 
 PORT: Final = 8080
@@ -102,6 +103,9 @@ class OnFargate(Construct):
         container.add_mount_points(
             ecs.MountPoint(container_path="/tmp", source_volume="state", read_only=False)  # noqa: S108 (where run.sh keeps the state)
         )
+        acknowledge(task, {"ECS2": "names of tables and streams: no secret is among them"})
+        role = task.obtain_execution_role()
+        acknowledge(role, {"IAM5[Resource::*]": "ecr:GetAuthorizationToken has no resource"})
         return task
 
     def _service(self, task: ecs.FargateTaskDefinition) -> ecs.FargateService:
@@ -144,6 +148,8 @@ class OnFargate(Construct):
             drop_invalid_header_fields=True,
             deletion_protection=stage.size == "prod",
         )
+        acknowledge(balancer, {"ELB2": "every request has its receipt, which says more"})
+        acknowledge(group, {"EC23": "the API is public, by TLS alone; `private` closes it"})
         listener = balancer.add_listener(
             "Https",
             port=443,
@@ -152,7 +158,7 @@ class OnFargate(Construct):
             open=not stage.private,
         )
         if stage.private:
-            inside = ec2.Peer.ipv4(network.vpc.vpc_cidr_block)
+            inside = ec2.Peer.ipv4(ADDRESSES)
             group.add_ingress_rule(inside, ec2.Port.tcp(443), "callers inside")
         listener.add_targets(
             "Tasks",

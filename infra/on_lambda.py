@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_codedeploy as codedeploy
 from aws_cdk import aws_iam as iam
@@ -12,20 +12,12 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra import adapter
+from infra import adapter, permissions
 from infra.network import Network
+from infra.reasons import acknowledge
 from router.deploy.stage import Stage
 
 LIVE: Final = "live"
-# Lambda makes and drops the interfaces of a function in a network by the function's role.
-INTERFACES: Final = (
-    "ec2:CreateNetworkInterface",
-    "ec2:DeleteNetworkInterface",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeSubnets",
-    "ec2:AssignPrivateIpAddresses",
-    "ec2:UnassignPrivateIpAddresses",
-)
 
 
 class OnLambda(Construct):
@@ -77,6 +69,7 @@ class OnLambda(Construct):
             vpc_subnets=None if network is None else network.inside,
             security_groups=None if network is None else [network.callers],
         )
+        acknowledge(self.function, {"L1": "the bundle's wheels are of Python 3.13, as the lock"})
         self.alias = lambda_.Alias(
             self,
             "Live",
@@ -91,9 +84,16 @@ class OnLambda(Construct):
         written = [f"{log.log_group_arn}:log-stream:*"]
         actions = ["logs:CreateLogStream", "logs:PutLogEvents"]
         role.add_to_policy(iam.PolicyStatement(sid="Log", actions=actions, resources=written))
+        made = log.node.default_child
+        assert isinstance(made, logs.CfnLogGroup)
+        at = f"<{Stack.of(self).resolve(made.logical_id)}.Arn>"
+        said = "Lambda names a stream for every environment"
+        acknowledge(role, {f"IAM5[Resource::{at}:log-stream:*]": said})
         if network is not None:
             role.add_to_policy(
-                iam.PolicyStatement(sid="Interfaces", actions=list(INTERFACES), resources=["*"])
+                iam.PolicyStatement(
+                    sid="Interfaces", actions=list(permissions.INTERFACES), resources=["*"]
+                )
             )
         return role
 
@@ -101,7 +101,7 @@ class OnLambda(Construct):
         """Move a tenth of the requests first in prod; go back if the new version fails."""
         config = codedeploy.LambdaDeploymentConfig
         prod = self._stage.size == "prod"
-        codedeploy.LambdaDeploymentGroup(
+        group = codedeploy.LambdaDeploymentGroup(
             self,
             "Deployment",
             alias=self.alias,
@@ -111,6 +111,9 @@ class OnLambda(Construct):
                 failed_deployment=True, stopped_deployment=True, deployment_in_alarm=True
             ),
         )
+        limited = "Policy::arn:<AWS::Partition>:iam::aws:policy/service-role"
+        said = "AWS's own and limited: it moves aliases, and reads alarms"
+        acknowledge(group, {f"IAM4[{limited}/AWSCodeDeployRoleForLambdaLimited]": said})
 
     def _alarm(self, name: str, threshold: int) -> cloudwatch.Alarm:
         """Ring when the version that the alias moves to fails: not for what the old one does."""

@@ -5,13 +5,15 @@ A wildcard has its reason beside it; a test refuses one that has none (WILDCARDS
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
 from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
 
 from backends.catalogue import Fleet
-from infra.state import State
+from infra.policy import Policy
+from infra.reasons import acknowledge
+from infra.state import KEY_USES, State
 from router.deploy.stage import Stage
 
 # router/ledger/dynamo_table.py and the keys; `scan` is the audit's, which no router runs. A
@@ -24,30 +26,35 @@ TABLE_ACTIONS: Final = (
     "dynamodb:ConditionCheckItem",
     "dynamodb:Query",
 )
-WILDCARDS: Final[Mapping[str, str]] = MappingProxyType(
+WILDCARDS: Final[Mapping[str, str]] = MappingProxyType(  # what goes with the resource `*`
     {
-        "-??????": "the end of a secret's ARN is by chance; its name comes whole before it",
-        "ec2:*NetworkInterface*": "Lambda's own: interfaces have no ARN before they are made",
-        "sagemaker:CallWithBearerToken": "the token is for all endpoints; which of them may be "
-        "invoked is said by sagemaker:InvokeEndpoint",
+        "sagemaker:CallWithBearerToken": "a token is for no endpoint: which ones may be invoked "
+        "is said by sagemaker:InvokeEndpoint",
+        **dict.fromkeys(
+            (
+                "ec2:CreateNetworkInterface",
+                "ec2:DeleteNetworkInterface",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSubnets",
+                "ec2:AssignPrivateIpAddresses",
+                "ec2:UnassignPrivateIpAddresses",
+            ),
+            "Lambda's own, by the function's role: an interface has no ARN before it is made",
+        ),
     }
 )
+INTERFACES: Final = tuple(action for action in WILDCARDS if action.startswith("ec2:"))
 
 
-class Readable(Protocol):
-    """A policy's configuration that a role can be let read."""
-
-    def grant_read(self, grantee: iam.IGrantable) -> object: ...
-
-
-def grant(role: iam.Role, stage: Stage, state: State, policy: Readable | None) -> None:
+def grant(role: iam.Role, stage: Stage, state: State, policy: Policy) -> None:
     """Let the router's role do all that the router does, wherever it runs."""
     for statement in statements(stage, state):
         role.add_to_policy(statement)
     if state.key is not None:
-        state.key.grant_encrypt_decrypt(role)  # of the table, as DynamoDB calls in its name
-    if policy is not None:
-        policy.grant_read(role)
+        role.add_to_policy(_may("Key", KEY_USES, [state.key.key_arn]))
+    policy.grant_read(role)
+    said = "; ".join(f"{action}: {reason}" for action, reason in WILDCARDS.items())
+    acknowledge(role, {"IAM5[Resource::*]": said})
 
 
 def statements(stage: Stage, state: State) -> Iterator[iam.PolicyStatement]:

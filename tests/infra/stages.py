@@ -1,4 +1,6 @@
-"""The example's stages, dev (small) and prod, and `steady`: prod on Fargate, for steady traffic."""
+"""The example's stages, dev (small) and prod, and two more: `steady` is prod on Fargate, `inner` is
+a private API by IAM.
+"""
 
 from dataclasses import replace
 
@@ -14,4 +16,5 @@ def examples():
     found = read.stages(CONFIG)
     prod = found["prod"]
     on_fargate = replace(prod, name="steady", compute=Compute(on="fargate", memory_mb=2048))
-    return {**found, "steady": on_fargate}
+    inner = replace(prod, name="inner", domain=None, private=True, auth=("iam",))
+    return {**found, "steady": on_fargate, "inner": inner}

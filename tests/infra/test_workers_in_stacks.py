@@ -74,7 +74,9 @@ def test_prod_sets_a_place_aside_a_new_account_has_none_to_give(small, prod):
 
 def test_the_stream_is_read_from_its_beginning_and_a_bad_row_is_put_aside(stacks):
     found = mapping(stacks)
-    assert found["EventSourceArn"].startswith(f"arn:aws:dynamodb:us-east-1:{stacks.world['account']}")
+    assert found["EventSourceArn"].startswith(
+        f"arn:aws:dynamodb:us-east-1:{stacks.world['account']}"
+    )
     assert found["StartingPosition"] == "TRIM_HORIZON"
     assert found["BisectBatchOnFunctionError"] is True
     assert found["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
@@ -139,7 +141,7 @@ def test_what_failed_is_kept_encrypted_and_an_alarm_tells_of_it(stacks):
         if statement["Effect"] == "Deny"
     ]
     assert refused[0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    alarms = {alarm["AlarmName"]: alarm for _, alarm in stacks.all("AWS::CloudWatch::Alarm")}
+    alarms = {alarm.get("AlarmName"): alarm for _, alarm in stacks.all("AWS::CloudWatch::Alarm")}
     alarm = alarms[f"{stacks.prefix}-failed-work"]
     assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
     assert alarm["AlarmActions"]

@@ -95,4 +95,3 @@ class Stacks:
             arn = f"arn:{self.world['partition']}:{service}:{region}:{self.world['account']}"
             return f"{arn}:{what}" + ("/stream/2026" if attribute == "StreamArn" else "")
         return f"<{logical_id}.{attribute}>"
-

@@ -5,7 +5,7 @@ a band of what is usual counts as three, a composite alarm is $0.50 (aws.amazon.
 pricing, us-east-1).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import aws_cdk as cdk
@@ -121,7 +121,9 @@ class Alarms:
 
 
 def in_both_sizes(alarms: Alarms, stage: Stage) -> None:
-    """What no stage can do without."""
+    """What no stage can do without. (The policy's own `errors` is a small stage's burn: ten times
+    too fast for minutes. Two windows would be two alarms more, and $0.50 for their sum.)
+    """
     alarms.add(
         "ledger-invariant",
         "ledger: money was found that is neither spent nor reserved nor left",
@@ -139,17 +141,6 @@ def in_both_sizes(alarms: Alarms, stage: Stage) -> None:
         "profiles: a fleet is slower than its benchmark says, so costs and times are wrong",
         metric(stage, "ProfileWrong", "Maximum", minutes=15),
         periods=2,
-    )
-
-
-def in_small(alarms: Alarms, stage: Stage) -> None:
-    """One alarm on a quarter of an hour: two metrics, where two windows and their sum are four."""
-    alarms.add(
-        "error-budget",
-        f"SLO: the error budget burns {FAST[0]} times too fast for 15 minutes",
-        share(stage, "Errors", minutes=5),
-        FAST[0] * BUDGET_PERCENT,
-        periods=3,
     )
 
 
@@ -197,6 +188,3 @@ def _looks(stage: Stage) -> cloudwatch.MathExpression:
 
 def _title(name: str) -> str:
     return name.title().replace("-", "")
-
-
-SIZES: Final[dict[str, Callable[[Alarms, Stage], None]]] = {"small": in_small, "prod": in_prod}

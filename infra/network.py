@@ -27,6 +27,8 @@ def services(stage: Stage) -> dict[str, Service]:
     wanted = {"AppConfig": Service.APPCONFIGDATA, "Firehose": Service.KINESIS_FIREHOSE}
     if any(fleet.sagemaker is not None for fleet in stage.catalogue.fleets):
         wanted["SageMaker"] = Service.SAGEMAKER_RUNTIME
+        if any(fleet.sagemaker is None for fleet in stage.catalogue.fleets):
+            wanted["SageMakerApi"] = Service.SAGEMAKER_API  # the observer's, which looks inside
     if permissions.secret_names(stage):
         wanted["Secrets"] = Service.SECRETS_MANAGER
     if stage.private and stage.compute.on == "lambda":

@@ -10,7 +10,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from infra import dashboard
-from infra.alarms import SIZES, Alarms, in_both_sizes
+from infra.alarms import Alarms, in_both_sizes, in_prod
 from infra.api import Api
 from infra.policy import Policy
 from infra.router import Router
@@ -43,12 +43,12 @@ class Observability(Construct):
         for alarm in (*policy.alarms, workers.alarm):
             alarms.wire(alarm)
         in_both_sizes(alarms, stage)
-        SIZES[stage.size](alarms, stage)
+        if stage.size == "prod":
+            in_prod(alarms, stage)
+            self._of_aws(alarms, state, workers)
         if api is not None:
             errors = api.api.metric_server_error(period=cdk.Duration.minutes(5), statistic="Sum")
             alarms.add("api-5xx", "API: requests ended in 5xx", errors, API_ERRORS)
-        if stage.size == "prod":
-            self._of_aws(alarms, state, workers)
         self.alarms = alarms.all
         cloudwatch.Dashboard(
             self,

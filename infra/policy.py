@@ -158,7 +158,6 @@ def _monitors(
 def _profile(
     scope: Construct, application: str, validator: str
 ) -> appconfig.CfnConfigurationProfile:
-    schema = json.dumps(appconfig_schema(), separators=(",", ":"))
     return appconfig.CfnConfigurationProfile(
         scope,
         "Profile",
@@ -168,7 +167,7 @@ def _profile(
         type="AWS.Freeform",
         validators=[
             appconfig.CfnConfigurationProfile.ValidatorsProperty(
-                type="JSON_SCHEMA", content=schema
+                type="JSON_SCHEMA", content=appconfig_schema()
             ),
             appconfig.CfnConfigurationProfile.ValidatorsProperty(type="LAMBDA", content=validator),
         ],

@@ -89,6 +89,7 @@ class Stacks:
             state=self.state,
             code=code(bundle),
             topic=self.topic,
+            network=self.network,
         )
         self.observability = Observability(
             self._stack("Observability", "what is seen, and who is told"),

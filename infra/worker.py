@@ -6,7 +6,7 @@ are known.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
@@ -39,8 +39,12 @@ def function(
     stage: Stage,
     code: lambda_.Code,
     environment: Mapping[str, str],
+    inside: Mapping[str, Any] | None = None,
 ) -> lambda_.Function:
-    """Return the function `<prefix>-<name>`, which may write its own log and do nothing else."""
+    """Return the function `<prefix>-<name>`, which may write its own log and do nothing else.
+
+    `inside`: the network it runs in, as Function takes it.
+    """
     title = form.name.capitalize()
     log = logs.LogGroup(
         scope,
@@ -72,6 +76,7 @@ def function(
             "SLUICE_NAMESPACE": NAMESPACE,
             **environment,
         },
+        **(inside or {}),
     )
     acknowledge(made, {"L1": "the bundle's wheels are of Python 3.13, as the lock has them"})
     return made

@@ -6,6 +6,7 @@ it really makes against its role.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 import aws_cdk as cdk
@@ -20,32 +21,58 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from backends.catalogue import Fleet
+from infra.network import Network
+from infra.permissions import INTERFACES, secret_arn, secret_names
 from infra.reasons import acknowledge
-from infra.state import State
+from infra.state import KEY_USES, State
 from infra.worker import Form, function
 from router.deploy.stage import Stage
 from router.ledger.dynamo_table import LEASES
 
-# The observer looks until its time is nearly up: all of its minute in prod, once or twice in it in
-# small, where one that never ended would cost more than all the rest of an idle stage.
-OBSERVER_S: Final = {"small": 10, "prod": 59}
 EVERY: Final = {
     "observer": cdk.Duration.minutes(1),
     "sweeper": cdk.Duration.minutes(1),  # a lease ends 60 s after its request's deadline
     "prices": cdk.Duration.days(1),
 }
+FORMS: Final = (
+    # It looks for as long as requests are open, at most until the next one's minute.
+    Form("observer", memory_mb=256, timeout_s=59, alone=True),
+    Form("sweeper", memory_mb=256, timeout_s=50, alone=True),
+    Form("prices", memory_mb=512, timeout_s=300, alone=True),
+    Form("stream", memory_mb=256, timeout_s=60),
+)
+# The calls of router.ledger by each; a transaction needs the right to each of its parts.
+DYNAMODB: Final = {
+    "observer": ("DescribeTable", "GetItem", "Query", "PutItem"),
+    "sweeper": ("DescribeTable", "GetItem", "Query", "PutItem", "UpdateItem"),
+    "prices": ("DescribeTable", "GetItem", "PutItem"),
+}
+DESCRIBE: Final = ("sagemaker:DescribeEndpoint", "sagemaker:DescribeInferenceComponent")
+# ListStreams on this stream alone, where CDK's grant_stream_read allows it on everything.
+READ_STREAM: Final = ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
+NO_RESOURCES: Final = "the price list has no resources: pricing:GetProducts knows only `*`"
+NO_ARN_YET: Final = "Lambda's own calls: interfaces have no ARN before they are made"
 BATCH: Final = 100
 WAIT_S: Final = 30  # for a batch to fill: an alert or a row of the lake may be as late
 RETRIES: Final = 5
 KEPT_DAYS: Final = 14  # as long as SQS keeps anything
-DYNAMODB: Final = {
-    "observer": ("PutItem",),
-    "sweeper": ("Query", "GetItem", "PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem"),
-    "prices": ("GetItem", "PutItem"),
-}
-READ_STREAM: Final = ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
-# What DynamoDB does with the table's own key, in the name of who calls it.
-KEY: Final = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey")
+
+
+def _on(event: str, kind: str, **image: Any) -> dict[str, Any]:  # noqa: ANN401 (AWS's patterns)
+    keys = {"Keys": {"pk": {"S": [{"prefix": kind}]}}}
+    return {"eventName": [event], "dynamodb": keys | ({"NewImage": image} if image else {})}
+
+
+# Charges are only ever added; a minute of a fleet is written again when more of it was seen. Of a
+# budget a pattern can say that an alert is out, not that it wasn't before: that router.workers.
+# stream compares.
+FOLLOWED: Final = (
+    _on("INSERT", "E#"),
+    _on("INSERT", "F#"),
+    _on("MODIFY", "F#"),
+    _on("MODIFY", "S#", fired={"S": [{"anything-but": ["[]"]}]}),
+)
 
 
 class Workers(Construct):
@@ -60,6 +87,7 @@ class Workers(Construct):
         state: State,
         code: lambda_.Code,
         topic: sns.ITopic,
+        network: Network | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         self.failed = sqs.Queue(
@@ -76,13 +104,23 @@ class Workers(Construct):
             "SLUICE_ROWS": state.rows_stream.ref,
             "SLUICE_TOPIC": topic.topic_arn,
         }
+        inside = _inside(network) if network is not None and looks_inside(stage) else None
         self.functions = {
-            form.name: function(self, form, stage=stage, code=code, environment=environment)
-            for form in _forms(stage)
+            form.name: function(
+                self,
+                form,
+                stage=stage,
+                code=code,
+                environment=environment,
+                inside=inside if form.name == "observer" else None,
+            )
+            for form in FORMS
         }
+        if inside is not None:
+            _allow(self.functions["observer"], list(INTERFACES), ["*"], why=NO_ARN_YET)
         self._schedule()
         self._follow(state)
-        self._grant(state, topic)
+        self._grant(stage, state, topic)
         self.alarm = _not_empty(self, stage, self.failed)
 
     def _schedule(self) -> None:
@@ -104,9 +142,8 @@ class Workers(Construct):
     def _follow(self, state: State) -> None:
         """A batch that fails is halved until the row that fails it is alone; that one is kept."""
         stream_arn = state.table.table_stream_arn
-        assert stream_arn is not None
+        assert stream_arn is not None, "the table has a stream"
         worker = self.functions["stream"]
-        # Not grant_stream_read: it allows ListStreams on everything, where this stream is enough.
         _allow(worker, [f"dynamodb:{action}" for action in READ_STREAM], [stream_arn])
         worker.add_event_source_mapping(
             "Rows",
@@ -121,51 +158,69 @@ class Workers(Construct):
             filters=[{"pattern": json.dumps(pattern)} for pattern in FOLLOWED],
         )
 
-    def _grant(self, state: State, topic: sns.ITopic) -> None:
+    def _grant(self, stage: Stage, state: State, topic: sns.ITopic) -> None:
         table = state.table.table_arn
         for name, actions in DYNAMODB.items():
-            resources = [table, f"{table}/index/{LEASES}"] if "Query" in actions else [table]
-            _allow(self.functions[name], [f"dynamodb:{action}" for action in actions], resources)
-        prices = self.functions["prices"]
-        _allow(prices, ["pricing:GetProducts"], ["*"])
-        no_resource = "the price list has no resources: `*` is the only one of pricing:GetProducts"
-        acknowledge(prices.role, {"IAM5[Resource::*]": no_resource})
+            _allow(self.functions[name], [f"dynamodb:{action}" for action in actions], [table])
+            if "Query" in actions:
+                _allow(self.functions[name], ["dynamodb:Query"], [f"{table}/index/{LEASES}"])
+        prices, stream = self.functions["prices"], self.functions["stream"]
+        _allow(prices, ["pricing:GetProducts"], ["*"], why=NO_RESOURCES)
+        _allow(stream, ["firehose:PutRecordBatch"], [state.rows_stream.attr_arn])
+        _allow(stream, ["sns:Publish"], [topic.topic_arn])
+        _let_look(self.functions["observer"], stage)
         if state.key is not None:
             for worker in self.functions.values():
-                _allow(worker, list(KEY), [state.key.key_arn])
-        rows = state.rows_stream.attr_arn
-        _allow(self.functions["stream"], ["firehose:PutRecordBatch"], [rows])
-        _allow(self.functions["stream"], ["sns:Publish"], [topic.topic_arn])
+                _allow(worker, list(KEY_USES), [state.key.key_arn])
 
 
-def _on(event: str, kind: str, **image: Any) -> dict[str, Any]:  # noqa: ANN401 (AWS's patterns)
-    keys = {"Keys": {"pk": {"S": [{"prefix": kind}]}}}
-    return {"eventName": [event], "dynamodb": keys | ({"NewImage": image} if image else {})}
+def looks_inside(stage: Stage) -> bool:
+    """Whether a fleet may have an address that only the network knows."""
+    return any(fleet.sagemaker is None for fleet in stage.catalogue.fleets)
 
 
-# Charges are appended; a minute of a fleet is written again when more of it was seen. Of budgets
-# a pattern can say that some alert is out, not that it wasn't before: that the function compares.
-FOLLOWED: Final = (
-    _on("INSERT", "E#"),
-    _on("INSERT", "F#"),
-    _on("MODIFY", "F#"),
-    _on("MODIFY", "S#", fired={"S": [{"anything-but": ["[]"]}]}),
-    _on("INSERT", "S#", fired={"S": [{"anything-but": ["[]"]}]}),
-)
+def _let_look(observer: lambda_.Function, stage: Stage) -> None:
+    """Let it ask SageMaker for the replicas of these endpoints, and read these fleets' keys."""
+    secrets = sorted({secret_arn(name) for name in secret_names(stage)})
+    if secrets:
+        _allow(observer, ["secretsmanager:GetSecretValue"], secrets)
+    fleets = [fleet for fleet in stage.catalogue.fleets if fleet.sagemaker is not None]
+    for action, arns in zip(DESCRIBE, described_arns(fleets), strict=True):
+        if arns:
+            _allow(observer, [action], arns)
 
 
-def _forms(stage: Stage) -> tuple[Form, ...]:
-    observer_s = OBSERVER_S[stage.size]
-    return (
-        Form("observer", 256, observer_s, alone=True),
-        Form("sweeper", 256, 50, alone=True),
-        Form("prices", 512, 300, alone=True),
-        Form("stream", 256, 60),
-    )
+def described_arns(fleets: Sequence[Fleet]) -> tuple[list[str], list[str]]:
+    """Return what is described: endpoints, and of fleets that are one, inference components."""
+    endpoints, components = set(), set()
+    for fleet in fleets:
+        target = fleet.sagemaker
+        if target is None:
+            continue
+        base = f"arn:{cdk.Aws.PARTITION}:sagemaker:{target.region}:{cdk.Aws.ACCOUNT_ID}"
+        if target.inference_component is None:
+            endpoints.add(f"{base}:endpoint/{target.endpoint.lower()}")
+        else:
+            components.add(f"{base}:inference-component/{target.inference_component.lower()}")
+    return sorted(endpoints), sorted(components)
 
 
-def _allow(worker: lambda_.Function, actions: list[str], resources: list[str]) -> None:
+def _inside(network: Network) -> dict[str, Any]:
+    return {
+        "vpc": network.vpc,
+        "vpc_subnets": network.inside,
+        "security_groups": [network.callers],
+    }
+
+
+def _allow(
+    worker: lambda_.Function, actions: list[str], resources: list[str], why: str | None = None
+) -> None:
+    """`why`: the reason of a wildcard."""
     worker.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=resources))
+    if why is not None:
+        assert worker.role is not None
+        acknowledge(worker.role, {"IAM5[Resource::*]": why})
 
 
 def _not_empty(scope: Construct, stage: Stage, queue: sqs.Queue) -> cloudwatch.Alarm:

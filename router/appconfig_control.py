@@ -5,7 +5,7 @@ description is JSON, so that who and why can be read back: it travels in an HTTP
 takes neither Chinese nor line breaks, and JSON's escapes do without both.
 
 AppConfigFailed
-* Unknown     a name that AppConfig doesn't know
+* Unknown     a name that AppConfig doesn't know, or a reason that it can't keep
 * Refused     AppConfig, or one of its validators, says no
 * Unasked     it can't be asked, or not as this identity
 (and router.faults.MissingPart: boto3 is not installed)
@@ -62,7 +62,7 @@ class Note:
     back_to: int | None = None
 
     def text(self) -> str:
-        """Return it as AppConfig keeps it. ValueError: it is too long."""
+        """Return it as AppConfig keeps it. Raises Unknown if it is too long."""
         said: dict[str, object] = {
             "who": self.who, "why": self.why, "policy": self.policy, "hash": self.hash,
         }  # fmt: skip
@@ -70,7 +70,7 @@ class Note:
             said["back_to"] = self.back_to
         text = json.dumps(said)
         if len(text) > MOST_DESCRIPTION:
-            raise ValueError(
+            raise Unknown(
                 f"`--why` is too long: with who it is and the policy's name it takes {len(text)} "
                 f"characters of {MOST_DESCRIPTION} (one outside of ASCII takes six)"
             )
@@ -82,10 +82,11 @@ def note_of(description: str) -> Note:
     try:
         said = json.loads(description)
         back_to = said.get("back_to")
-        texts = (said["who"], said["why"], said["policy"], said["hash"])
+        who, why, policy, content_hash = (said[k] for k in ("who", "why", "policy", "hash"))
     except (ValueError, AttributeError, KeyError):
         return Note("", description)
-    return Note(*map(str, texts), back_to=back_to if isinstance(back_to, int) else None)
+    back_to = back_to if isinstance(back_to, int) else None
+    return Note(str(who), str(why), str(policy), str(content_hash), back_to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,14 @@ class Deployment:
 
 
 class Control:
-    """One profile in one environment, called as any AWS tool is. Raises as the module says."""
+    """One profile in one environment, called as any AWS tool is. Raises as the module says.
 
-    def __init__(self, place: Place, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    `region` None: the one of boto3, which reads AWS_DEFAULT_REGION and profiles, not AWS_REGION.
+    """
+
+    def __init__(
+        self, place: Place, region: str | None, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         try:
             import botocore.exceptions  # noqa: PLC0415  (optional and slow)
             from boto3.session import Session  # noqa: PLC0415  (as above)
@@ -128,19 +134,19 @@ class Control:
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         )
         with self._asking("open"):
-            session: Any = Session()
+            session: Any = Session(region_name=region)
             self._client: Any = session.client("appconfig", config=config)
             self._identity: Any = session.client("sts", config=config)
-        app = self._id("application", place.application, self._client.list_applications)
-        inside = {"ApplicationId": app}
-        self._in_environment = {
-            **inside,
-            "EnvironmentId": self._id(
-                "environment", place.environment, self._client.list_environments, **inside
-            ),
-        }
-        profiles = self._client.list_configuration_profiles
-        self.profile_id = self._id("configuration profile", place.profile, profiles, **inside)
+        listed = self._client.list_applications, place.application
+        application = self._named("application", *listed)
+        self._application = application["Name"]
+        inside = {"ApplicationId": application["Id"]}
+        listed = self._client.list_environments, place.environment
+        environment = self._named("environment", *listed, **inside)
+        listed = self._client.list_configuration_profiles, place.profile
+        profile = self._named("configuration profile", *listed, **inside)
+        self.profile_id = str(profile["Id"])
+        self._in_environment = {**inside, "EnvironmentId": environment["Id"]}
         self._of_profile = {**inside, "ConfigurationProfileId": self.profile_id}
 
     def who(self) -> str:
@@ -196,26 +202,18 @@ class Control:
     # -- deployments -------------------------------------------------------------------------------
 
     def strategy(self, name: str | None) -> str:
-        """Return the id of the strategy of this name or id.
-
-        None: the one with the profile's name, else the environment's last that is not AWS's own.
+        """Return the id of the strategy of this name or id; None: the one that a stage's stack
+        makes, `<application>-linear`.
         """
+        wanted = name or f"{self._application}-linear"
+        if wanted.startswith(THEIRS):
+            return wanted  # AWS's own are called by their names
         listed = self._all(self._client.list_deployment_strategies)
-        ids = {**{s["Id"]: s["Id"] for s in listed}, **{s["Name"]: s["Id"] for s in listed}}
-        if name is not None:
-            if name not in ids and not name.startswith(THEIRS):
-                raise Unknown(f"unknown strategy `{name}` {suggest(name, ids)}")
-            return str(ids.get(name, name))
-        if self._place.profile in ids:
-            return str(ids[self._place.profile])
-        for deployment in self.deployments():
-            used = str(self._deployment(deployment.number)["DeploymentStrategyId"])
-            if not used.startswith(THEIRS):
-                return used
-        raise Unknown(
-            f"no strategy is called `{self._place.profile}`, and none was used here: say which by "
-            f"`--strategy` {suggest('', ids)}"
-        )
+        found = [s["Id"] for s in listed if wanted in (s["Id"], s["Name"])]
+        if not found:
+            known = suggest(wanted, [s["Name"] for s in listed])
+            raise Unknown(f"unknown strategy `{wanted}` {known}: say which by `--strategy`")
+        return str(found[0])
 
     def deployments(self) -> list[Deployment]:
         """Return those of the environment, of every profile, the newest first."""
@@ -277,11 +275,12 @@ class Control:
             )
             return found
 
-    def _id(self, kind: str, wanted: str, call: Callable[..., Answer], **where: str) -> str:
+    def _named(self, kind: str, call: Callable[..., Answer], wanted: str, **where: str) -> Answer:
+        """Return the item of this name or id."""
         listed = self._all(call, **where)
         for one in listed:
             if wanted in (one["Id"], one["Name"]):
-                return str(one["Id"])
+                return one
         known = suggest(wanted, [one["Name"] for one in listed])
         raise Unknown(f"{self._place}: unknown {kind} `{wanted}` {known}")
 
@@ -309,7 +308,7 @@ class Control:
             raise Unasked("no AWS credentials: set them as for any AWS tool") from None
         except errors.ClientError as exc:
             raise _failure(exc.response, what) from None
-        except errors.BotoCoreError as exc:
+        except (errors.BotoCoreError, ValueError) as exc:  # ValueError: an endpoint that is none
             raise Unasked(f"AppConfig can't be asked to {what} ({type(exc).__name__})") from None
 
 

@@ -18,6 +18,12 @@ SQLITE = "sqlite"
 DYNAMODB = "dynamodb:"
 LAMBDA = "lambda"  # a place of backends/data/router.yaml
 TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+JSONL = "jsonl"
+FIREHOSE = "firehose"
+STREAM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+PROMETHEUS = "prometheus"
+EMF = "emf"
+METRICS_NAMESPACE = re.compile(r"[A-Za-z0-9_./#:-]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,10 @@ class Settings:
     in_flight: int = DEFAULT_IN_FLIGHT
     unready_s: int = 0
     drain_s: int = DEFAULT_DRAIN_S
+    receipts: str = JSONL  # or firehose:STREAM
+    metrics: str = PROMETHEUS  # or emf:NAMESPACE
+    appconfig: str | None = None  # appconfig:APPLICATION/ENVIRONMENT/PROFILE, in place of `policy`
+    frozen: bool = False  # between requests, and told nothing, as an environment of Lambda is
 
 
 def table_of(ledger: str) -> str | None:
@@ -92,6 +102,30 @@ def needed(value: str | None, name: str, what: str) -> str:
     if not value:
         raise ValueError(f"the environment variable `{name}` is not set (valid: {what})")
     return value
+
+
+def receipts_at(setting: str) -> tuple[str, str]:
+    """Return the kind of store that the setting names, and its stream's name. Raises ValueError."""
+    kind, _, name = setting.partition(":")
+    if setting == JSONL or (kind == FIREHOSE and STREAM.fullmatch(name)):
+        return kind, name
+    raise ValueError(
+        f"`{setting[:60]}` is no store of receipts (valid: `jsonl`, or `firehose:STREAM`, whose "
+        "name is 1 to 64 letters, digits, `_`, `.` and `-`)"
+    )
+
+
+def namespace_of(setting: str) -> str | None:
+    """Return the namespace of lines of metrics; None: none are printed. Raises ValueError."""
+    if setting == PROMETHEUS:
+        return None
+    kind, _, name = setting.partition(":")
+    if kind == EMF and METRICS_NAMESPACE.fullmatch(name) and not name.startswith("AWS/"):
+        return name
+    raise ValueError(
+        f"`{setting[:60]}` is no way to tell metrics (valid: `prometheus`, or `emf:NAMESPACE`, 1 "
+        "to 255 letters, digits and `_./#:-`, and not `AWS/...`)"
+    )
 
 
 def environment() -> Mapping[str, str]:

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from appconfig_server import AppConfig
 from hypothesis import HealthCheck, settings
 from support import Router, Upstream, process
 
@@ -133,6 +134,13 @@ def upstream():
 @pytest.fixture
 def second_upstream():
     server = Upstream()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def appconfig():
+    server = AppConfig()
     yield server
     server.stop()
 

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from infra_template import Template
+from stack_templates import Stacks
+from template import Template
 
-TESTS = Path(__file__).parents[1]
-ROOT = TESTS.parent
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 STACKS = ("State", "Router", "Workers", "Observability")
 
 
@@ -54,9 +55,9 @@ def synthesised(tmp_path_factory):
     with (shared / "synthesised.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "told.json").exists():
-            command = [sys.executable, TESTS / "infra_synth.py", folder]
+            command = [sys.executable, HERE / "synth.py", folder]
             # One path before all others, as pytest has it: the repository's own packages.
-            environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{TESTS}"}
+            environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{HERE}"}
             ended = subprocess.run(
                 command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment
             )
@@ -64,3 +65,24 @@ def synthesised(tmp_path_factory):
             told = {"code": ended.returncode, "said": ended.stdout + ended.stderr}
             (folder / "told.json").write_text(json.dumps(told), "utf-8")
     return Synthesised(folder)
+
+
+def stacks_of(synthesised, stage, account):
+    paths = [path for path in synthesised.paths() if path.name.startswith(f"sluice-{stage}-")]
+    templates = {p.name.partition(".")[0]: json.loads(p.read_text("utf-8")) for p in paths}
+    return Stacks(templates, account=account, region="us-east-1")
+
+
+@pytest.fixture(scope="session")
+def small(synthesised):
+    return stacks_of(synthesised, "dev", "111122223333")
+
+
+@pytest.fixture(scope="session")
+def prod(synthesised):
+    return stacks_of(synthesised, "prod", "444455556666")
+
+
+@pytest.fixture(params=["small", "prod"])
+def stacks(request):
+    return request.getfixturevalue(request.param)

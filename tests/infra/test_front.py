@@ -1,7 +1,7 @@
 """The front door and the router behind it: routes, streaming, deployment, who is let in."""
 
 import pytest
-from infra_template import plain
+from template import plain
 
 from infra import adapter
 from infra.api import LOGGED, NOT_HERE, OPEN, ROUTES
@@ -148,7 +148,7 @@ def test_the_service_is_reached_by_tls_and_has_no_address_of_its_own(synthesised
 def test_a_region_without_the_adapters_layer_is_refused(partition, region):
     from dataclasses import replace
 
-    from infra_stages import examples
+    from stages import examples
 
     stage = replace(examples()["dev"], partition=partition, region=region)
     with pytest.raises(

@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from infra_stages import ROOT
-from infra_template import listed, plain
+from stages import ROOT
+from template import listed, plain
 
 from infra.permissions import WILDCARDS
 
@@ -57,7 +58,7 @@ def test_cfn_lint_finds_no_error(synthesised):
         for pattern in LINTED
         for path in sorted(synthesised.folder.glob(f"sluice-{pattern}.template.json"))
     ]
-    command = [sys.executable, "-m", "cfnlint", "--regions", *REGIONS]
+    command = [Path(sys.executable).with_name("cfn-lint"), "--regions", *REGIONS]
     command += ["--non-zero-exit-code", "error", "--", *wanted]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert ended.returncode == 0, ended.stdout
@@ -165,9 +166,8 @@ def test_what_can_be_tagged_says_its_stage(synthesised):
     for name in STAGES:
         stacks = [
             one["properties"]["tags"]
-            for one in manifest["artifacts"].values()
-            if one["type"] == "aws:cloudformation:stack"
-            and one["properties"]["stackName"].startswith(f"sluice-{name}-")
+            for stack, one in manifest["artifacts"].items()
+            if one["type"] == "aws:cloudformation:stack" and stack.startswith(f"sluice-{name}-")
         ]
         assert stacks == [{"sluice:stage": name}] * 4
 

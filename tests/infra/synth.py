@@ -1,4 +1,4 @@
-"""Synthesises the stages of tests/infra_stages.py once, with cdk-nag over all: infra_synth.py OUT."""
+"""Synthesises the stages of tests/infra/stages.py once, with cdk-nag over all: synth.py OUT."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ began = time.monotonic()
 from infra import app  # noqa: E402, I001 (what is timed begins above; it chooses the Node)
 import aws_cdk as cdk  # noqa: E402 (as above)
 from cdk_nag import AwsSolutionsChecks  # noqa: E402 (as above)
-from infra_stages import examples  # noqa: E402 (as above)
+from stages import examples  # noqa: E402 (as above)
 
 
 def main(out):

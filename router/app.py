@@ -34,6 +34,7 @@ from router.http import Http, HungUp, Receive, Scope, Send
 from router.identity import NOBODY, Key
 from router.keeper import Keeper
 from router.ledger.port import Once
+from router.load_reader import LoadReader
 from router.metric_lines import Lines, measure
 from router.metrics import CONTENT_TYPE
 from router.place import Place
@@ -99,7 +100,7 @@ class App:
     rates: Rates
     admission: Admission
     doors: Doors
-    prober: Prober
+    prober: Prober | LoadReader
     wakes: Wakes
     now: Callable[[], float]
     frozen: bool = False
@@ -153,6 +154,7 @@ class App:
             handler = _handler(http)
             if http.method == "POST":
                 with self.doors.let_in(http):
+                    await self.prober.asked()
                     await handler(self, http, request_id)
             else:
                 await handler(self, http, request_id)

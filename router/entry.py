@@ -9,12 +9,14 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
 from backends import files, open_files
+from router import load_items
 from router import sources as file_sources
 from router.admission import Admission
 from router.alerts import Alerts, target_of
@@ -37,6 +39,8 @@ from router.fleet_keys import fleet_keys
 from router.keeper import Keeper
 from router.key_rows import Keys
 from router.labels import Labels
+from router.ledger.port import Ledger
+from router.load_reader import LoadReader
 from router.metric_lines import Lines
 from router.metrics import Metrics
 from router.prober import Prober
@@ -44,7 +48,7 @@ from router.rates import Rates
 from router.receipt_store import open_receipts
 from router.record import keep_versions
 from router.runtime import Runtime, generation
-from router.settings import Settings, is_loopback, namespace_of, table_of
+from router.settings import LAMBDA, Settings, is_loopback, namespace_of, table_of
 from router.shadow import Shadow
 from router.siblings import MINE
 from router.store import open_stores
@@ -135,13 +139,23 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         Rates() if shared is None else Rates(BoardBuckets(shared.board)),
         admission,
         Doors(runtime.metrics, settings.in_flight),
-        Prober(runtime),
+        _prober(settings, runtime, ledger),
         Wakes(runtime.metrics, sleepers=fleets),
         time.time,
         settings.frozen,
         _lines(settings, runtime),
         feed,
     )
+
+
+def _prober(settings: Settings, runtime: Runtime, ledger: Ledger) -> Prober | LoadReader:
+    """On Lambda an observer probes, and writes what it saw into the ledger's table."""
+    if settings.router_on != LAMBDA or table_of(settings.ledger) is None:
+        return Prober(runtime)
+    from router.ledger.dynamo import DynamoLedger  # noqa: PLC0415  (only if used)
+
+    assert isinstance(ledger, DynamoLedger)
+    return LoadReader(runtime, partial(load_items.read, ledger.table), time.time)
 
 
 def _feed_source(settings: Settings) -> Source | None:

@@ -6,8 +6,8 @@ everything else here is the real thing.
 
 import contextlib
 import http.server
-import json
 import itertools
+import json
 import os
 import socket
 import sys

@@ -139,7 +139,7 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         Rates() if shared is None else Rates(BoardBuckets(shared.board)),
         admission,
         Doors(runtime.metrics, settings.in_flight),
-        _prober(settings, runtime, ledger),
+        _prober(settings, runtime, stores.ledger),
         Wakes(runtime.metrics, sleepers=fleets),
         time.time,
         settings.frozen,

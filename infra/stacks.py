@@ -6,11 +6,12 @@ What holds data (State) lives apart from what is replaced with every deployment 
 from pathlib import Path
 
 import aws_cdk as cdk
+import jsii
 from aws_cdk import aws_lambda as lambda_
 
 from infra import adapter
 from infra.api import Api
-from infra.network import Network
+from infra.network import ZONES, Network
 from infra.observability import Observability
 from infra.policy import Policy
 from infra.router import Router
@@ -30,6 +31,17 @@ def objection(stage: Stage) -> str | None:
     if on_lambda and adapter.layer_arn(stage.partition, stage.region) is None:
         return f"no layer of the Lambda Web Adapter is known in {stage.region} {adapter.KNOWN}"
     return None
+
+
+class Zoned(cdk.Stack):
+    """A stack whose zones are the region's first ones, whoever's account it is: asking AWS which
+    they are needs credentials, and leaves the answer in a file.
+    """
+
+    @property
+    @jsii.member(jsii_name="availabilityZones")  # type: ignore[untyped-decorator]
+    def availability_zones(self) -> list[str]:
+        return [cdk.Fn.select(number, cdk.Fn.get_azs()) for number in range(ZONES)]
 
 
 class Stacks:
@@ -93,7 +105,7 @@ class Stacks:
 
     def _stack(self, name: str, said: str) -> cdk.Stack:
         stage = self._stage
-        return cdk.Stack(
+        return Zoned(
             self._app,
             f"{stage.prefix}-{name}",
             description=f"Sluice, stage {stage.name}: {said}",

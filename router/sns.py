@@ -69,7 +69,8 @@ class Topic:
         try:
             self._client.publish(TopicArn=self._arn, Subject=subject, Message=message.decode())
         except self._errors as exc:
-            code = getattr(exc, "response", {}).get("Error", {}).get("Code")
+            answer = getattr(exc, "response", None) or {}  # of who didn't answer it is None
+            code = answer.get("Error", {}).get("Code")
             return str(code or type(exc).__name__)
         return None
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from backends.base import SageMakerTarget, Seen
 from backends.fleet_model import FleetModel
 from router.runtime import LOG
+from router.workers.aws_errors import code_of
 
 SERVING: Final = frozenset(
     {"InService", "Updating", "SystemUpdating", "RollingBack", "UpdateRollbackFailed"}
@@ -47,8 +48,7 @@ def describing() -> Describe:
         try:
             return described(client(target.region), target)
         except (BotoCoreError, ClientError) as exc:
-            code = getattr(exc, "response", {}).get("Error", {}).get("Code")
-            LOG.error("fleet %s: SageMaker does not tell: %s", model.fleet.id, code or exc)
+            LOG.error("fleet %s: SageMaker does not tell: %s", model.fleet.id, code_of(exc))
             return None
 
     return describe

@@ -11,7 +11,7 @@ tells a threshold once for each shard that passes it.
 """
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import orjson
@@ -29,6 +29,7 @@ from router.ledger.entry import entry_of
 from router.ledger.port import Alert
 from router.settings import needed
 from router.sns import subject_of
+from router.workers.aws_errors import code_of
 from router.workers.columns import entry_line, fleet_time_line
 from router.workers.kit import Event, Kit, opened
 
@@ -72,7 +73,7 @@ class Stream:
                     self._publish(alert)
                     alerts += 1
             except self._failures as exc:
-                failed[number] = f"the topic did not take an alert: {_code(exc)}"
+                failed[number] = f"the topic did not take an alert: {code_of(exc)}"
             except (KeyError, TypeError, ValueError) as exc:
                 failed[number] = f"the record can't be read: {type(exc).__name__}"
         for batch in _batches(lines):
@@ -90,7 +91,7 @@ class Stream:
         try:
             answer = self._firehose.put_record_batch(DeliveryStreamName=self._rows, Records=records)
         except self._failures as exc:
-            return {number: f"Firehose did not take it: {_code(exc)}" for number, _ in batch}
+            return {number: f"Firehose did not take it: {code_of(exc)}" for number, _ in batch}
         return {
             number: f"Firehose did not take it: {told['ErrorCode']}"
             for (number, _), told in zip(batch, answer["RequestResponses"], strict=True)
@@ -138,12 +139,6 @@ def _batches(lines: Sequence[tuple[str, bytes]]) -> Iterator[Sequence[tuple[str,
         size += len(line[1])
     if batch:
         yield batch
-
-
-def _code(exc: Exception) -> str:
-    """Name an error of AWS's; its text may quote what was sent."""
-    response: Mapping[str, Any] = getattr(exc, "response", {})
-    return str(response.get("Error", {}).get("Code") or type(exc).__name__)
 
 
 @functools.cache

@@ -1,30 +1,19 @@
 """A fleet of the catalogue at SageMaker: which keys go together, and where it is called. Pure."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from backends import regions
 from backends.base import SageMakerTarget
 
 KIND = "sagemaker"
 
 OWN = ("endpoint", "protocol", "inference_component", "variant", "prefix_aware_id")
 _INVOKE_ONLY = ("variant", "prefix_aware_id")  # the OpenAI path has no place for them
-_REGION = re.compile(r"[a-z]{2,8}(-[a-z]{2,12})+-[0-9]{1,2}")
-
-_SUFFIXES = (  # of region names, as botocore's partitions have them; the first that fits
-    ("cn-", "amazonaws.com.cn"),
-    ("eusc-", "amazonaws.eu"),
-    ("us-isob-", "sc2s.sgov.gov"),
-    ("us-isof-", "csp.hci.ic.gov"),
-    ("us-iso-", "c2s.ic.gov"),
-    ("eu-isoe-", "cloud.adc-e.uk"),
-)
 
 
 def url(region: str) -> str:
-    suffix = next((s for start, s in _SUFFIXES if region.startswith(start)), "amazonaws.com")
-    return f"https://runtime.sagemaker.{region}.{suffix}"
+    return f"https://runtime.sagemaker.{region}.{regions.suffix(region)}"
 
 
 def target(row: Mapping[str, Any]) -> SageMakerTarget | None:
@@ -56,7 +45,7 @@ def contradictions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         return
     if "endpoint" not in row:
         yield "kind", "`kind: sagemaker` needs `endpoint`: the name of the endpoint"
-    if not _REGION.fullmatch(row["region"]):
+    if not regions.NAME.fullmatch(row["region"]):
         yield "region", f"`{row['region']}` is no AWS region (valid: as us-east-1)"
     if "api_key" in row:
         said = "SageMaker is called with AWS credentials (remove `api_key`)"

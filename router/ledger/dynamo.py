@@ -6,10 +6,13 @@ open whether it was done: the same call again finds out, and without one the lea
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import islice
 from zlib import crc32
+
+import orjson
 
 from router.ledger.audit import Books
 from router.ledger.dynamo_books import books
@@ -17,7 +20,7 @@ from router.ledger.dynamo_charge import ROUNDS, Charges
 from router.ledger.dynamo_rows import Rows
 from router.ledger.dynamo_scopes import Scopes, standing
 from router.ledger.dynamo_standings import Standings
-from router.ledger.dynamo_table import LEASES, Item, Key, Table, Unmet
+from router.ledger.dynamo_table import LEASES, Client, Item, Key, Table, Unmet
 from router.ledger.entry import Entry, clamped, corrections, entry_json, entry_of, stamp
 from router.ledger.fleet_time import FleetTime
 from router.ledger.port import (
@@ -47,7 +50,7 @@ _FREE = "attribute_not_exists(#pk) OR #at_s <= :before_s OR #request_id IN (:req
 
 
 class DynamoLedger:
-    """The port `Ledger`. `client`: boto3's for `dynamodb`; any thread may use it.
+    """The port `Ledger`. `client`: DynamoDB's; any thread may use it.
 
     `shards`: into how many rows a budget's scopes are split, each with its part of the limit, for
     budgets with more than some 300 requests a second. It never overspends; it may refuse `nano`
@@ -60,11 +63,11 @@ class DynamoLedger:
 
     def __init__(
         self,
-        client: Any,  # noqa: ANN401 (boto3 is no dependency: its types are not there)
+        client: Client,
         table: str,
         shards: Mapping[str, int] | None = None,
     ) -> None:
-        self._table = Table(client, table)
+        self._table = self.table = Table(client, table)
         self._scopes = Scopes(self._table, shards or {})
         self._standings = Standings(self._table)
         self._rows = Rows(self._table)
@@ -223,22 +226,36 @@ class DynamoLedger:
         if before and before["state"] == "expired":
             self._take_back(before, (), now_s)
 
-    def expire(self, now_s: float) -> Expired:
+    def expire(self, now_s: float, most: int | None = None) -> Expired:
+        """`most`: how many are looked at; None: all. What is left is for the next time."""
         leases, alerts = 0, list[Alert]()
-        due = {"due_ms": round(now_s * 1000)}
-        for number in range(SPREAD):
-            values = {"lease": f"L{number}", **due}
-            # What the index tells may be old: the condition on the item itself decides.
-            for item in self._table.query("#lease = :lease AND #due_ms < :due_ms", values, LEASES):
-                worst = entry_of(item["worst"])
-                row = replace(worst, kind="expired", at=stamp(now_s), estimated=True)
-                line = entry_json(row).decode()
-                change = self._closing(item["request_id"], ("open", "expired"), now_s, line)
-                keys = [(pk, sk) for pk, sk in json.loads(item["scopes"])]
-                before, told = self._charges.charge(change, keys, item["nano"], (row,))
-                leases += before is None
-                alerts += told
+        for item in islice(self._leases("<", now_s), most):
+            worst = entry_of(item["worst"])
+            row = replace(worst, kind="expired", at=stamp(now_s), estimated=True)
+            line = entry_json(row).decode()
+            change = self._closing(item["request_id"], ("open", "expired"), now_s, line)
+            keys = [(pk, sk) for pk, sk in json.loads(item["scopes"])]
+            before, told = self._charges.charge(change, keys, item["nano"], (row,))
+            leases += before is None
+            alerts += told
         return Expired(leases, tuple(alerts))
+
+    def open_requests(self, now_s: float) -> Counter[str]:
+        """Return how many requests are reserved or running, by the fleet that each was meant for.
+
+        As the index has it: a moment ago, and without those whose lease ran out.
+        """
+        found = (orjson.loads(item["worst"]) for item in self._leases(">=", now_s))
+        return Counter(str(worst["fleet"]) for worst in found)
+
+    def _leases(self, than: str, now_s: float) -> Iterator[Item]:
+        """Yield what is open and due before (`<`) or after. What the index tells may be old: the
+        condition on the item itself decides.
+        """
+        for number in range(SPREAD):
+            values = {"lease": f"L{number}", "due_ms": round(now_s * 1000)}
+            due = f"#lease = :lease AND #due_ms {than} :due_ms"
+            yield from self._table.query(due, values, LEASES)
 
     def balance(self, scope: Scope, now_s: float) -> Balance:
         return self._scopes.balance(scope, now_s)

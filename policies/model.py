@@ -27,6 +27,8 @@ class Facts:
     `max_tokens` is the caller's own limit per choice, or None.
     `may`, `lanes` and `models` are the rights of the key (None: all). Of the small model's answers
     to this task `labels` were judged, and `labels_acceptable` of them were good enough.
+    `spread` is where the request falls among nearly equal fleets, from 0 to below 1; None: the best
+    is taken.
     """
 
     at: str  # RFC 3339, UTC, milliseconds
@@ -55,6 +57,7 @@ class Facts:
     downgraded: tuple[str, ...] = ()
     labels: int = 0
     labels_acceptable: int = 0
+    spread: float | None = None
 
 
 class Candidate(Protocol):

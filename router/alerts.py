@@ -69,6 +69,10 @@ class Alerts:
             sending = self._send_all(self._target)
             self._sender = asyncio.get_running_loop().create_task(sending)
 
+    async def finished(self) -> None:
+        """Return once nothing waits to be sent any more."""
+        await self._queue.join()
+
     async def aclose(self) -> None:
         """Send what waits, once each, as far as CLOSE_S goes, and end."""
         if self._sender is None or self._target is None:
@@ -88,10 +92,11 @@ class Alerts:
             failed = await self._send(target, alert)
             if failed is not None:
                 LOG.error("the alert of budget %s could not be sent: %s", alert.budget, failed)
+            self._queue.task_done()
 
     async def _send(self, target: Target, alert: Alert) -> str | None:
         """Send it until it is taken; return why it wasn't. At the end there is one try left."""
-        message, wait_s = _message(alert), self._first_wait_s
+        message, wait_s = message_of(alert), self._first_wait_s
         for tries_left in reversed(range(TRIES)):
             last = self._closing.is_set() or not tries_left
             failed = await target.send(message)
@@ -105,7 +110,8 @@ class Alerts:
         return failed
 
 
-def _message(alert: Alert) -> Mapping[str, object]:
+def message_of(alert: Alert) -> Mapping[str, object]:
+    """Return what is sent of an alert."""
     return {
         "budget": alert.budget,
         "value": alert.value,

@@ -26,6 +26,7 @@ from router.errors import Refusal, envelope
 from router.exchange import Exchange
 from router.facts import facts_of
 from router.features import read
+from router.feed import Feed
 from router.feedback import Feedback
 from router.feedback import parse as parse_feedback
 from router.flow import Failed
@@ -33,6 +34,8 @@ from router.http import Http, HungUp, Receive, Scope, Send
 from router.identity import NOBODY, Key
 from router.keeper import Keeper
 from router.ledger.port import Once
+from router.load_reader import LoadReader
+from router.metric_lines import Lines, measure
 from router.metrics import CONTENT_TYPE
 from router.place import Place
 from router.prober import Prober
@@ -43,10 +46,13 @@ from router.request_id import CHANCE_BYTES
 from router.request_id import request_id as new_request_id
 from router.requested import check_model, known_models
 from router.runtime import LOG, Generation, Runtime
+from router.sampling import drawn
 from router.shadow import Shadow
 from router.sources import Sources, watch
 from router.treasury import Held, Treasury, decided_by
 from router.waking import Wakes
+
+FINISH_S = 5.0  # as long as the ledger takes to say that it can't be reached, and no longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,8 @@ class App:
     """Built once, at the root. `auth` None: nobody is asked for a key (loopback only).
 
     `now` is the wall clock, in seconds since 1970; `counts` are the calibration's, by task.
+    `frozen`: nothing of it runs between requests (docs/lambda.md). `lines`: where the metrics of
+    each request are printed, if they are.
     """
 
     runtime: Runtime
@@ -92,25 +100,34 @@ class App:
     rates: Rates
     admission: Admission
     doors: Doors
-    prober: Prober
+    prober: Prober | LoadReader
     wakes: Wakes
     now: Callable[[], float]
+    frozen: bool = False
+    lines: Lines | None = None
+    feed: Feed | None = None  # where policy and prices come from AWS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            await self._http(Http(scope, receive, send, last=self.runtime.draining))
+            ends = self.frozen or self.lines is not None
+            ending = self._end if ends else None
+            http = Http(scope, receive, send, last=self.runtime.draining, ending=ending)
+            await self._http(http)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Watch the files from start-up to shutdown."""
         await receive()
         watch_files = watch(self.sources, self.runtime, self.treasury.publish)
         watching = asyncio.get_running_loop().create_task(watch_files)
-        self.shadow.start()
-        self.keeper.start()
         self.alerts.start()
-        self.prober.start()
+        if self.feed is not None:
+            self.feed.start()
+        if not self.frozen:  # else the workers of the deployment keep the books, and look at fleets
+            self.shadow.start()
+            self.keeper.start()
+            self.prober.start()
         if self.auth is not None:
             self.auth.start()
         await send({"type": "lifespan.startup.complete"})
@@ -118,6 +135,8 @@ class App:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+        if self.feed is not None:
+            await self.feed.aclose()
         await self.prober.aclose()
         await self.shadow.aclose()
         await self.keeper.aclose()
@@ -135,6 +154,7 @@ class App:
             handler = _handler(http)
             if http.method == "POST":
                 with self.doors.let_in(http):
+                    await self.prober.asked()
                     await handler(self, http, request_id)
             else:
                 await handler(self, http, request_id)
@@ -155,6 +175,25 @@ class App:
             said = envelope(500, f"internal error, request {request_id}", "internal_error")
             with contextlib.suppress(RuntimeError):  # the answer may have begun
                 await http.answer(500, said, [(b"x-sluice-request-id", request_id.encode())])
+        finally:
+            await http.end()  # unless its last byte was sent: its caller left
+
+    async def _end(self, http: Http) -> None:
+        """Finish what the request left behind, where that can't wait, and print its metrics."""
+        if self.frozen:
+            await self.finished()
+        if self.lines is not None and http.method == "POST":
+            self.lines.tell(http.status, http.numbers)
+
+    async def finished(self) -> None:
+        """Return once nothing is under way in the background, after FINISH_S at most."""
+        try:
+            async with asyncio.timeout(FINISH_S):
+                await self.treasury.finished()
+                await self.runtime.receipts.finished()
+                await self.alerts.finished()
+        except TimeoutError:
+            LOG.error("what a request left behind is not finished after %g s", FINISH_S)
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -176,7 +215,7 @@ class App:
     # -- one request -------------------------------------------------------------------------------
 
     async def chat(self, http: Http, request_id: str) -> None:
-        asked = await self._decided(http)
+        asked = await self._decided(http, request_id)
         request, generation, clock = asked.request, asked.generation, self.runtime.clock
         self.wakes.decided(asked.decision, clock())
         hoped = asked.decision
@@ -196,6 +235,8 @@ class App:
 
             def settle(spent: Sequence[Spent], line: bytes) -> None:
                 self.treasury.settle(held, (request_id, generation.world, decision), spent, line)
+                if self.lines is not None:
+                    measure(http.numbers, exchange, held.reserved.nano)
 
             exchange = Exchange(
                 self.runtime, generation, request, decision, request_id, heard, settle, place
@@ -260,7 +301,7 @@ class App:
 
     async def route(self, http: Http, request_id: str) -> None:
         """Answer with the receipt of the decision; no model is called, nothing is charged."""
-        asked = await self._decided(http)
+        asked = await self._decided(http, request_id)
         now_s = self.runtime.clock()
         admitted = self.rates.admit(asked.limits, 0, now_s)
         self.rates.end(admitted, 0, now_s)
@@ -268,7 +309,7 @@ class App:
         headers = [(b"x-sluice-request-id", request_id.encode()), *admitted.headers]
         await http.answer(200, line, headers)
 
-    async def _decided(self, http: Http) -> Asked:
+    async def _decided(self, http: Http, request_id: str) -> Asked:
         at = rfc3339(self.now())
         key = await self._key(http, at)
         hints = wire.parse_hints(http.headers)
@@ -281,7 +322,8 @@ class App:
         reading = read(request.body, request.sent_bytes)
         judged = self.judge(reading)
         counted = self.counts.get(judged.task, (0, 0))
-        facts = facts_of(request, reading.features, judged, key, hints, at, counted)
+        spread = drawn(request_id, "spread") if self.frozen else None
+        facts = facts_of(request, reading.features, judged, key, hints, at, counted, spread)
         self.admission.look()  # who waits goes first
         now_s = self.runtime.clock()
         rank = rank_of(URGENCY[facts.service_class], now_s)

@@ -10,6 +10,7 @@ from policies.hedges import PAIR
 from policies.model import Acceptance, Facts, Hedge, Limits, Settings, nano_of
 from router.estimate import Estimate, estimate
 from router.hedging import hedge_after_ms
+from router.spread import spread
 from router.world import World
 
 COUNT_SLACK = 1.1  # the estimate's median error is under 10 %
@@ -63,6 +64,8 @@ def decide(world: World, facts: Facts, loads: Sequence[Load], *, stream: bool = 
     settings = rule.settings if rule else world.policy.defaults
     limit = settings.max_output_tokens if facts.max_tokens is None else facts.max_tokens
     verdict = evaluate(world.policy, facts, estimate(world, facts, loads, limit))
+    if facts.spread is not None:
+        verdict = spread(verdict, facts.spread)
     return Decision(facts, verdict, loads, _plan(verdict, settings, facts, stream=stream))
 
 

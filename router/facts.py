@@ -15,10 +15,11 @@ def facts_of(
     hints: Hints,
     at: str,
     counted: tuple[int, int] = (0, 0),
+    spread: float | None = None,
 ) -> Facts:
     """Put the facts together. Tags of the key win; a request may add those the key allows.
 
-    `counted`: labels of this task, and how many of them were acceptable.
+    `counted`: labels of this task, and how many of them were acceptable. `spread`: `Facts.spread`.
     """
     tags = key.tags
     if hints.tags:
@@ -50,4 +51,5 @@ def facts_of(
         models=key.models,
         labels=counted[0],
         labels_acceptable=counted[1],
+        spread=spread,
     )

@@ -3,10 +3,13 @@
 * the operator's files and settings
   + MissingKey     a fleet's key is not where the catalogue says
   + NoSuchLedger   the setting of the ledger names no store that can be used
+  + BadSetting     another setting can't be followed as it is, or here
   + MissingPart    a setting needs a package that is not installed
   + Unsafe         the settings would open the router to others without a key
 * the machine
   + CannotListen   the address can't be had
+* a service
+  + NoPolicy       AppConfig gives no policy, and none was kept from before
 """
 
 
@@ -15,6 +18,10 @@ class MissingKey(Exception):  # noqa: N818  (what it says)
 
 
 class NoSuchLedger(Exception):  # noqa: N818  (what it says)
+    pass
+
+
+class BadSetting(Exception):  # noqa: N818  (what it says)
     pass
 
 
@@ -27,4 +34,8 @@ class Unsafe(Exception):  # noqa: N818  (what it says)
 
 
 class CannotListen(Exception):  # noqa: N818  (what it says)
+    pass
+
+
+class NoPolicy(Exception):  # noqa: N818  (what it says)
     pass

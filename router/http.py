@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from router.emf import Numbers
 from router.errors import Refusal
 from router.identity import CONTEXT
 
@@ -31,10 +32,19 @@ class HungUp(Exception):  # noqa: N818  (nobody is left to be told)
 class Http:
     """`headers` are lower case, a later one of the same name wins. `body_bytes`: what its body
     counts for (`router.doors`). `last`: the connection is closed after its answer. `streams`: a
-    stream's head was sent.
+    stream's head was sent. `ending` is waited for before the answer's last byte goes out, or where
+    there is no answer. `status`: the answer's, once it is known. `numbers`: what was measured.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, last: bool = False) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        last: bool = False,
+        ending: Callable[["Http"], Awaitable[None]] | None = None,
+    ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -46,7 +56,10 @@ class Http:
         self.body_bytes = 0
         self.last = last
         self.streams = False
+        self.status: int | None = None
+        self.numbers = Numbers()
         self._send = send
+        self._ending = ending
 
     @property
     def is_local(self) -> bool:
@@ -85,6 +98,8 @@ class Http:
             head.append(JSON_TYPE)
         if self.last and CLOSE not in head:
             head.append(CLOSE)
+        self.status = status
+        await self.end()
         await self._send({"type": "http.response.start", "status": status, "headers": head})
         await self._send({"type": "http.response.body", "body": body})
 
@@ -96,14 +111,21 @@ class Http:
             *headers,
             *((CLOSE,) if self.last else ()),
         ]
-        self.streams = True
+        self.streams, self.status = True, 200
         await self._send({"type": "http.response.start", "status": 200, "headers": head})
 
     async def piece(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end_stream(self) -> None:
+        await self.end()
         await self._send({"type": "http.response.body", "body": b""})
+
+    async def end(self) -> None:
+        """Do what must be done before the last byte, once."""
+        if self._ending is not None:
+            await self._ending(self)
+            self._ending = None
 
     @staticmethod
     def _checked(message: Message) -> bytes:

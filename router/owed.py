@@ -28,8 +28,11 @@ class Owed:
 
     def pay(self, ledger: Ledger, now_s: float) -> Iterator[list[Alert]]:
         """Settle what waits; yield what each told. LedgerUnavailable: it and the rest wait on."""
-        while self._waiting:
-            reserved, entries = self._waiting.popleft()
+        while True:
+            try:
+                reserved, entries = self._waiting.popleft()
+            except IndexError:
+                return
             try:
                 told = settled(ledger, reserved, entries, now_s)
             except LedgerUnavailable:

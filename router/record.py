@@ -5,11 +5,24 @@ import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 
 from policies.model import Policy
 from router.world import World
+
+
+class ReceiptStore(Protocol):
+    """Keeps one line a decision. What is begun after `append` returned counts its own losses."""
+
+    def append(self, at: str, line: bytes) -> None:
+        """Keep the line, or begin to; raise OSError."""
+
+    async def finished(self) -> None:
+        """Return once every line is kept or lost."""
+
+    async def aclose(self) -> None: ...
 
 
 class Receipts:
@@ -33,6 +46,12 @@ class Receipts:
             with contextlib.suppress(OSError):
                 os.write(self._file, b"\n")  # so that the next line is not glued to the torn one
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def finished(self) -> None:
+        """A line is written when `append` returns."""
+
+    async def aclose(self) -> None:
+        self.close()
 
     def close(self) -> None:
         if self._file >= 0:

@@ -1,5 +1,6 @@
-"""How the event loop uses the ledger: at once where it is a file, in threads where every call waits
-for a network, so that a slow one stops no other request.
+"""How the event loop uses the ledger, and other stores that are written beside requests: at once
+where it is a file, in threads where every call waits for a network, so that a slow one stops no
+other request.
 """
 
 import asyncio
@@ -18,10 +19,13 @@ DRAIN_S: Final = 10.0  # at the end, for what is under way
 
 
 class Teller:
-    """`remote`: whether calls are made in threads. Nothing is begun before an event loop runs."""
+    """`remote`: whether calls are made in threads; of `what`, for messages. Nothing is begun before
+    an event loop runs.
+    """
 
-    def __init__(self, *, remote: bool, wait_s: float = WAIT_S) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, "ledger") if remote else None
+    def __init__(self, *, remote: bool, wait_s: float = WAIT_S, what: str = "the ledger") -> None:
+        self._threads = ThreadPoolExecutor(THREADS, what) if remote else None
+        self._what = what
         self._wait_s = wait_s
         self._under_way: set[asyncio.Future[Any]] = set()
 
@@ -53,7 +57,12 @@ class Teller:
         if self._threads is None:
             then(work())
         else:
-            self._track(self._threads, work).add_done_callback(partial(_told, then))
+            self._track(self._threads, work).add_done_callback(partial(self._told, then))
+
+    async def finished(self) -> None:
+        """Wait for all that is under way, and for what it tells."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
 
     async def aclose(self) -> None:
         """Wait for what is under way, DRAIN_S at most: what is left then ends by its lease."""
@@ -61,10 +70,9 @@ class Teller:
             return
         try:
             async with asyncio.timeout(DRAIN_S):
-                while self._under_way:
-                    await asyncio.wait(self._under_way)
+                await self.finished()
         except TimeoutError:
-            LOG.error("%d calls of the ledger did not end in time", len(self._under_way))
+            LOG.error("%d calls of %s did not end in time", len(self._under_way), self._what)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _track(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> asyncio.Future[T]:
@@ -73,12 +81,11 @@ class Teller:
         doing.add_done_callback(self._under_way.discard)
         return doing
 
-
-def _told(then: Callable[[T], None], doing: asyncio.Future[T]) -> None:
-    if doing.cancelled():
-        return
-    exc = doing.exception()
-    if exc is None:
-        then(doing.result())
-    elif not isinstance(exc, LedgerUnavailable):  # that was told where it was waited for
-        LOG.error("the ledger: a bug, %s", type(exc).__name__)
+    def _told(self, then: Callable[[T], None], doing: asyncio.Future[T]) -> None:
+        if doing.cancelled():
+            return
+        exc = doing.exception()
+        if exc is None:
+            then(doing.result())
+        elif not isinstance(exc, LedgerUnavailable):  # that was told where it was waited for
+            LOG.error("%s: a bug, %s", self._what, type(exc).__name__)

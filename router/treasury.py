@@ -7,6 +7,7 @@ budget downgrades, for the cheapest lane.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -69,13 +70,15 @@ class Held:
 @dataclass(slots=True)
 class Treasury:
     """`now` is the wall clock, in seconds since 1970. `alert` is told of thresholds, once each;
-    `unsettled` counts requests whose lease must run out.
+    `unsettled` counts requests whose lease must run out, or may: `frozen` is a router that does
+    nothing between requests, so that what it owes is paid after a later request, or never.
     """
 
     ledger: Ledger
     now: Callable[[], float]
     alert: Callable[[Sequence[Alert]], None]
     unsettled: Callable[[], None]
+    frozen: bool = False
     _periods: Periods = field(default_factory=Periods)
     _owed: Owed = field(default_factory=Owed)
     _teller: Teller = field(init=False)
@@ -150,12 +153,13 @@ class Treasury:
 
         def work() -> Sequence[Alert]:
             try:
-                return settled(self.ledger, reserved, entries, now_s)
+                told = settled(self.ledger, reserved, entries, now_s)
             except LedgerUnavailable as exc:
                 LOG.error("request %s could not be settled: %s", reserved.id, exc)
-                if not self._owed.keep(reserved, entries):
+                if not self._owed.keep(reserved, entries) or self.frozen:
                     self.unsettled()  # its lease runs out, and it is charged in full then
                 return ()
+            return [*told, *self._paid(now_s)] if self.frozen else told
 
         self._teller.later(work, self._tell)
 
@@ -182,10 +186,22 @@ class Treasury:
         """Write down what the fleets' time cost. Raises LedgerUnavailable."""
         await self._teller.do(lambda: self.ledger.add_fleet_time(rows))
 
+    async def finished(self) -> None:
+        """Return once every settlement is made, owed, or left to its lease, and its alerts told."""
+        await self._teller.finished()
+
     async def aclose(self) -> None:
         """End what is under way and close the ledger; alerts may be told meanwhile."""
         await self._teller.aclose()
         self.ledger.close()
+
+    def _paid(self, now_s: float) -> list[Alert]:
+        """Pay what is owed, now that the ledger answers, as far as it goes on to."""
+        alerts: list[Alert] = []
+        with suppress(LedgerUnavailable):
+            for told in self._owed.pay(self.ledger, now_s):
+                alerts.extend(told)
+        return alerts
 
     def _tell(self, alerts: Sequence[Alert]) -> None:
         if alerts:

@@ -1,6 +1,7 @@
 """``sluice serve``: the router alone, over fleets that run elsewhere."""
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -18,11 +19,17 @@ from router.settings import (
     DEFAULT_PORT,
     DEFAULT_QUEUE,
     DEFAULT_QUEUE_S,
+    JSONL,
+    PROMETHEUS,
     Settings,
     environment,
+    namespace_of,
+    receipts_at,
 )
 from router.sources import unproved
 from router.supervise import SharedPort, WorkersFailed, supervise
+
+FROZEN = "lambda"  # the place whose processes do nothing between requests
 
 
 def _who_is_told(
@@ -33,6 +40,21 @@ def _who_is_told(
         if objection is not None:
             raise click.BadParameter(objection)
     return where
+
+
+def _checked(
+    read: Callable[[str], object],
+) -> Callable[[click.Context, click.Parameter, str], str]:
+    """Return a callback that refuses what the setting's reader does."""
+
+    def check(_context: click.Context, _parameter: click.Parameter, setting: str) -> str:
+        try:
+            read(setting)
+        except ValueError as exc:
+            raise click.BadParameter(str(exc)) from None
+        return setting
+
+    return check
 
 
 class Workers(click.IntRange):
@@ -50,7 +72,7 @@ class Workers(click.IntRange):
 
 @click.command("serve")
 @options.fleets
-@options.policy
+@options.policy_source
 @options.state
 @options.ledger
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -81,6 +103,22 @@ class Workers(click.IntRange):
     help="Webhook (by POST) or SNS topic that is told when a budget reaches a threshold.",
 )
 @options.router_on
+@click.option(
+    "--receipts",
+    metavar="STORE",
+    default=JSONL,
+    show_default=True,
+    callback=_checked(receipts_at),
+    help="Where receipts go: jsonl (files in --state), or firehose:STREAM.",
+)
+@click.option(
+    "--metrics",
+    metavar="HOW",
+    default=PROMETHEUS,
+    show_default=True,
+    callback=_checked(namespace_of),
+    help="prometheus (/metrics alone), or emf:NAMESPACE: a line a request on standard output too.",
+)
 @click.option(
     "--queue",
     type=click.IntRange(0, 100_000),
@@ -125,7 +163,7 @@ class Workers(click.IntRange):
 )
 def command(
     fleets: Path | None,
-    policy: Path | None,
+    policy: Path | str | None,
     state: Path,
     store: str,
     host: str,
@@ -135,6 +173,8 @@ def command(
     calibration: Path | None,
     alerts: str | None,
     router_on: str,
+    receipts: str,
+    metrics: str,
     queue: int,
     queue_s: float,
     in_flight: int,
@@ -146,7 +186,7 @@ def command(
     settings = Settings(
         state,
         fleets,
-        policy,
+        policy if isinstance(policy, Path) else None,
         host,
         port,
         auth,
@@ -161,7 +201,17 @@ def command(
         in_flight,
         unready_s,
         drain_s,
+        receipts,
+        metrics,
+        policy if isinstance(policy, str) else None,
+        frozen=router_on == FROZEN,
     )
+    if workers > 1 and metrics != PROMETHEUS:
+        raise click.BadParameter(
+            f"`{metrics}` prints a line a request, which {workers} workers would tear: it goes "
+            "with one",
+            param_hint="'--metrics'",
+        )
     if workers == 1:
         _serve(settings)
     else:

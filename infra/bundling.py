@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ def build(config: Config, platform: str, out: Path, extras: Sequence[str] = ("aw
     for package in OWN:
         shutil.copytree(ROOT / package, out / package, ignore=ignored)
     shutil.copy(ROOT / "yamlfile.py", out)
+    _name(out)
     shutil.copy(ROOT / "infra" / "run.sh", out)
     (out / "run.sh").chmod(0o755)
     if PLATFORMS[platform].boto3:
@@ -143,6 +145,16 @@ def _uv(arguments: Sequence[str]) -> None:
     )
     if ended.returncode:
         raise NotBundled(f"uv {arguments[0]} failed: {ended.stderr.strip()}")
+
+
+def _name(out: Path) -> None:
+    """Say which version of us this is: `sluice --version` reads it, at every start."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    name, version = project["name"], project["version"]
+    folder = out / f"{name}-{version}.dist-info"
+    folder.mkdir()
+    said = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    (folder / "METADATA").write_text(said, "utf-8")
 
 
 def _configure(config: Config, out: Path) -> None:

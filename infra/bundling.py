@@ -1,7 +1,6 @@
 """The router as one folder, for Lambda, for a container or for this machine; without Docker.
 
-The same input gives the same bytes: versions are the lock's, and neither compiled files nor
-timestamps get in.
+The same input gives the same bytes: versions are the lock's, and no timestamps get in.
 """
 
 import argparse
@@ -10,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,28 +30,34 @@ OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "python-dateutil", "six", "
 # Commands, sources of what is compiled, and what only tests or tools read.
 IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc")
 NEEDLESS = ("bin", "*/*.c", "*/*.h", "*/*.pyx", "*/*.pxd", "*/*.rs", "*/*.pyi", "**/tests")
+PYTHON = "3.13"  # of Lambda's runtime and of the container's image
 MOST_MB = 60  # unzipped; Lambda itself takes 250
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """`uv`: what `uv pip install` is told of it. `boto3`: whether the bundle brings its own."""
+    """`uv`: what `uv pip install` is told of it; `python` compiles for it, where it is found as
+    `root`. `boto3`: whether the bundle brings its own.
+    """
 
     uv: tuple[str, ...]
+    python: str
+    root: str
     boto3: bool = False
 
 
-def _linux(machine: str, *, boto3: bool = False) -> Platform:
+def _linux(machine: str, root: str = "/var/task", *, boto3: bool = False) -> Platform:
     target = f"{machine}-manylinux_2_28"
-    return Platform(("--python-platform", target, "--python-version", "3.13"), boto3)
+    version = ("--python-version", PYTHON)
+    return Platform(("--python-platform", target, *version), PYTHON, root, boto3)
 
 
 PLATFORMS: Mapping[str, Platform] = MappingProxyType(
     {
         "lambda": _linux("aarch64"),
         "lambda-x86": _linux("x86_64"),  # China: the adapter's layer is for x86_64 alone there
-        "container": _linux("aarch64", boto3=True),
-        "host": Platform(("--python", sys.executable)),
+        "container": _linux("aarch64", "/opt/sluice", boto3=True),
+        "host": Platform(("--python", sys.executable), sys.executable, "/"),
     }
 )
 
@@ -106,11 +112,13 @@ def build(config: Config, platform: str, out: Path, extras: Sequence[str] = ("aw
     for package in OWN:
         shutil.copytree(ROOT / package, out / package, ignore=ignored)
     shutil.copy(ROOT / "yamlfile.py", out)
+    _name(out)
     shutil.copy(ROOT / "infra" / "run.sh", out)
     (out / "run.sh").chmod(0o755)
     if PLATFORMS[platform].boto3:
         shutil.copy(ROOT / "router" / "container" / "Dockerfile", out)
     _configure(config, out / "config")
+    _compile(PLATFORMS[platform], out)
     return out
 
 
@@ -135,14 +143,49 @@ def _install(platform: Platform, extras: Sequence[str], out: Path) -> None:
 
 
 def _uv(arguments: Sequence[str]) -> None:
+    ended = _run(arguments)
+    if ended.returncode:
+        raise NotBundled(f"uv {arguments[0]} failed: {ended.stderr.strip()}")
+
+
+def _run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
     uv = shutil.which("uv")
     if uv is None:
         raise NotBundled("uv is not on the PATH: `make setup` says how to get it")
-    ended = subprocess.run(  # noqa: S603 (our own arguments)
-        [uv, *arguments, "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False
+    return subprocess.run(  # noqa: S603 (our own arguments)
+        [uv, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    if ended.returncode:
-        raise NotBundled(f"uv {arguments[0]} failed: {ended.stderr.strip()}")
+
+
+def _compile(platform: Platform, out: Path) -> None:
+    """Compile all, which is half of a start's work: Lambda's folder can't be written to later.
+
+    What is compiled says where it will lie and nothing of when it was made: it is the same
+    everywhere. Without a Python of that version here it stays undone, and that is told.
+    """
+    python = platform.python
+    if python == PYTHON:
+        found = _run(["python", "find", "--no-python-downloads", PYTHON])
+        if found.returncode:
+            sys.stderr.write(
+                f"no Python {PYTHON} is found here: the bundle is not compiled, and takes twice as "
+                f"long to start (`uv python install {PYTHON}` gets one)\n"
+            )
+            return
+        python = found.stdout.strip()
+    placed = ["-s", str(out), "-p", platform.root, "--invalidation-mode", "unchecked-hash"]
+    command = [python, "-m", "compileall", "-qq", *placed, str(out)]
+    subprocess.run(command, check=False, capture_output=True)  # noqa: S603 (our own arguments)
+
+
+def _name(out: Path) -> None:
+    """Say which version of us this is: `sluice --version` reads it, at every start."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    name, version = project["name"], project["version"]
+    folder = out / f"{name}-{version}.dist-info"
+    folder.mkdir()
+    said = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    (folder / "METADATA").write_text(said, "utf-8")
 
 
 def _configure(config: Config, out: Path) -> None:

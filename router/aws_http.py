@@ -9,6 +9,7 @@ import select
 import socket
 import ssl
 import time
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class Origin:
         self._connect_s, self._read_s = connect_s, read_s
         self._idle: deque[tuple[socket.socket, float]] = deque()  # the one used last is at the end
         self._closed = False
+        weakref.finalize(self, _close_all, self._idle)  # whoever has no more use for it
 
     def post(self, head: str, body: bytes) -> Answer:
         """Send the header lines, which end with CRLF, and the body. Raises NoAnswer.
@@ -76,8 +78,7 @@ class Origin:
     def close(self) -> None:
         """Close what is idle; what is in use is closed after its answer."""
         self._closed = True
-        while self._idle:
-            self._idle.pop()[0].close()
+        _close_all(self._idle)
 
     def _exchange(self, connection: socket.socket, message: bytes) -> Answer:
         reading = _Reading()
@@ -131,6 +132,11 @@ class Origin:
             plain.close()
             raise NoAnswer(f"no connection ({_why(exc)})") from None
         return connection
+
+
+def _close_all(idle: deque[tuple[socket.socket, float]]) -> None:
+    while idle:
+        idle.pop()[0].close()
 
 
 class _Reading:

@@ -1,19 +1,20 @@
 """The keys of fleets: out of environment variables and AWS Secrets Manager, never out of files.
 
-Whatever fails is told with the place in the catalogue; no value is in any message. boto3 is
-imported only where a fleet's key is a secret; it finds credentials, endpoint and, of a secret that
-is no ARN, the region as every AWS tool does.
+Whatever fails is told with the place in the catalogue; no value is in any message. Credentials,
+endpoint and, of a secret that is no ARN, the region are found as every AWS tool finds them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from contextlib import closing
+from typing import Final
 
 import orjson
 
 from backends.catalogue import Fleet, KeyRef
+from router.aws_api import Api, ApiError, ApiUnreachable, Limits, Misset, NoCredentials, NoRegion
 from router.faults import MissingKey, MissingPart
 
-CONNECT_S, READ_S, ATTEMPTS = 2.0, 3.0, 2
+LIMITS: Final = Limits(connect_s=2.0, read_s=3.0, attempts=2)
 ARN_REGION: Final = 3  # its place in arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME
 VISIBLE: Final = frozenset(map(chr, range(0x21, 0x7F)))  # what a bearer token is made of
 
@@ -29,14 +30,15 @@ def fleet_keys(fleets: Sequence[Fleet], environment: Mapping[str, str]) -> Keys:
     """Return the keys of these fleets; may wait for the network. Raises MissingKey, MissingPart."""
     secrets = _Secrets(environment)
     found: dict[str, str] = {}
-    for fleet in fleets:
-        ref = fleet.api_key
-        if ref is None:
-            continue
-        try:
-            found[fleet.id] = SOURCES[ref.source](ref, environment, secrets)
-        except _Unread as exc:
-            raise MissingKey(f"{ref.at}: fleet {fleet.id}: {exc}") from None
+    with closing(secrets):
+        for fleet in fleets:
+            ref = fleet.api_key
+            if ref is None:
+                continue
+            try:
+                found[fleet.id] = SOURCES[ref.source](ref, environment, secrets)
+            except _Unread as exc:
+                raise MissingKey(f"{ref.at}: fleet {fleet.id}: {exc}") from None
     return found
 
 
@@ -44,8 +46,8 @@ class _Secrets:
     """Secrets Manager. Each secret is asked for once."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._region = environment.get("AWS_REGION") or None
-        self._clients: dict[str | None, Any] = {}
+        self._environment = environment
+        self._apis: dict[str | None, Api] = {}
         self._read: dict[str, str] = {}
 
     def read(self, name: str) -> str:
@@ -53,47 +55,37 @@ class _Secrets:
             self._read[name] = self._fetched(name)
         return self._read[name]
 
+    def close(self) -> None:
+        for api in self._apis.values():
+            api.close()
+
     def _fetched(self, name: str) -> str:
-        try:
-            from botocore import exceptions  # noqa: PLC0415  (optional and slow)
-        except ImportError:
-            said = "needs boto3: install `sluice[aws]`, or `pip install boto3`"
-            raise MissingPart(f"`${{secret:{name}}}` {said}") from None
         what = f"the secret `{name}`"
         try:
-            answer = self._client(name).get_secret_value(SecretId=name)
-        except exceptions.NoRegionError:
+            answer = self._api(name).call("GetSecretValue", {"SecretId": name})
+        except MissingPart as exc:
+            raise MissingPart(f"`${{secret:{name}}}`: {exc}") from None
+        except NoRegion:
             said = "no region: set AWS_REGION, or name the secret by its ARN"
             raise _Unread(f"{what}: {said}") from None
-        except exceptions.NoCredentialsError:
+        except NoCredentials:
             said = "no AWS credentials: set them as for any AWS tool, or run it in a role"
             raise _Unread(f"{what}: {said}") from None
-        except exceptions.ClientError as exc:
-            code = exc.response["Error"]["Code"]
-            advice = ADVICE.get(code, code)
+        except ApiError as exc:
+            advice = ADVICE.get(exc.code, exc.code)
             raise _Unread(f"{what} can't be read: {advice}") from None
-        except exceptions.BotoCoreError as exc:
-            raise _Unread(f"{what} can't be read ({type(exc).__name__})") from None
+        except (Misset, ApiUnreachable) as exc:
+            raise _Unread(f"{what} can't be read: {exc}") from None
         text = answer.get("SecretString")
         if not isinstance(text, str):
             raise _Unread(f"{what} is binary (valid: text, or JSON and `#field`)")
         return text
 
-    def _client(self, name: str) -> Any:  # noqa: ANN401  (boto3 makes its classes as it goes)
-        from boto3.session import Session  # noqa: PLC0415  (optional and slow)
-        from botocore.config import Config  # noqa: PLC0415  (as above)
-
-        region = name.split(":")[ARN_REGION] if name.startswith("arn:") else self._region
-        if region not in self._clients:
-            config = Config(
-                connect_timeout=CONNECT_S,
-                read_timeout=READ_S,
-                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            )
-            # boto3.client's session is the process's: it keeps what credentials it found first.
-            client: Any = Session().client("secretsmanager", region_name=region, config=config)
-            self._clients[region] = client
-        return self._clients[region]
+    def _api(self, name: str) -> Api:
+        region = name.split(":")[ARN_REGION] if name.startswith("arn:") else None
+        if region not in self._apis:
+            self._apis[region] = Api("secretsmanager", region, self._environment, LIMITS)
+        return self._apis[region]
 
 
 ADVICE: Final = {

@@ -13,7 +13,7 @@ from router.ledger.port import LedgerUnavailable
 from router.runtime import LOG
 
 T = TypeVar("T")
-THREADS: Final = 32  # calls at once; botocore keeps a connection for each
+THREADS: Final = 32  # calls at once, each over a connection of its own
 WAIT_S: Final = 5.0  # a request's, for a thread and for the answer, before it is refused
 DRAIN_S: Final = 10.0  # at the end, for what is under way
 

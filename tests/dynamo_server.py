@@ -44,7 +44,7 @@ def make_table(address, name):
 
     from router.ledger.dynamo_table import definition
 
-    dynamo_client(address).create_table(**definition(name))
+    dynamo_client(address).call("CreateTable", definition(name))
 
 
 if __name__ == "__main__":

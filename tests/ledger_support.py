@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from router.aws_api import Api
 from router.ledger.audit import violations
 from router.ledger.entry import Entry, stamp
 from router.ledger.port import Limit, Scope
@@ -83,18 +84,29 @@ def wrong(ledger):
 
 
 def dynamo_client(address):
-    """Return a boto3 client of the test server."""
-    import boto3
-    from botocore.config import Config
+    """Return our client of the test server."""
+    return Api("dynamodb", "us-east-1", aws_environment(address))
 
-    return boto3.client(
-        "dynamodb",
-        endpoint_url=address,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(retries={"max_attempts": 1}, max_pool_connections=64),
-    )
+
+def aws_environment(address):
+    return {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+
+
+class Watched:
+    """A client with something done before each call, and after it."""
+
+    def __init__(self, client, before=lambda _: None, after=lambda _: None):
+        self.client, self.before, self.after = client, before, after
+
+    def call(self, operation, body):
+        self.before(operation)
+        answer = self.client.call(operation, body)
+        self.after(operation)
+        return answer
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ def main() -> None:
         found += told("SQLite, processes killed", folder + "/kills", 8, 8, OPERATIONS, KILLS)
         found += crashes(folder + "/crash")
     with dynamo_server() as address:
-        dynamo_client(address).create_table(**definition("storm"))
+        dynamo_client(address).call("CreateTable", definition("storm"))
         place = f"{address}#storm"
         found += told("DynamoDB (moto), 4 processes of 16 threads", place, 4, 16, OPERATIONS, 0)
     print(f"\nviolations: {len(found)}")

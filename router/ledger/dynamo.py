@@ -8,7 +8,6 @@ open whether it was done: the same call again finds out, and without one the lea
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 from zlib import crc32
 
 from router.ledger.audit import Books
@@ -17,7 +16,7 @@ from router.ledger.dynamo_charge import ROUNDS, Charges
 from router.ledger.dynamo_rows import Rows
 from router.ledger.dynamo_scopes import Scopes, standing
 from router.ledger.dynamo_standings import Standings
-from router.ledger.dynamo_table import LEASES, Item, Key, Table, Unmet
+from router.ledger.dynamo_table import LEASES, Client, Item, Key, Table, Unmet
 from router.ledger.entry import Entry, clamped, corrections, entry_json, entry_of, stamp
 from router.ledger.fleet_time import FleetTime
 from router.ledger.port import (
@@ -47,7 +46,7 @@ _FREE = "attribute_not_exists(#pk) OR #at_s <= :before_s OR #request_id IN (:req
 
 
 class DynamoLedger:
-    """The port `Ledger`. `client`: boto3's for `dynamodb`; any thread may use it.
+    """The port `Ledger`. `client`: DynamoDB's; any thread may use it.
 
     `shards`: into how many rows a budget's scopes are split, each with its part of the limit, for
     budgets with more than some 300 requests a second. It never overspends; it may refuse `nano`
@@ -60,7 +59,7 @@ class DynamoLedger:
 
     def __init__(
         self,
-        client: Any,  # noqa: ANN401 (boto3 is no dependency: its types are not there)
+        client: Client,
         table: str,
         shards: Mapping[str, int] | None = None,
     ) -> None:

@@ -1,15 +1,15 @@
-"""One DynamoDB table: expressions, transactions, errors. boto3 is the caller's: only if used.
+"""One DynamoDB table: expressions, transactions, errors.
 
-The client is any boto3 `dynamodb` client. Numbers are written as they are, never as floats'
-shadows: nano-USD stay integers.
+Numbers are written as they are, never as floats' shadows: nano-USD stay integers.
 """
 
 import random
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
+from router.aws_api import ApiError, AwsFailed
 from router.ledger.port import LedgerUnavailable
 
 Item = dict[str, Any]
@@ -19,6 +19,12 @@ TRIES = 6  # of a transaction that another one came across
 FIRST_WAIT_S = 0.01
 _AGAIN = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
 _HASH, _RANGE = "HASH", "RANGE"
+
+
+class Client(Protocol):
+    """DynamoDB as router.aws_api.Api calls it; any thread may. Raises AwsFailed."""
+
+    def call(self, operation: str, body: Mapping[str, Any], /) -> dict[str, Any]: ...
 
 
 def definition(name: str) -> dict[str, Any]:
@@ -57,25 +63,22 @@ class Unmet(Exception):  # noqa: N818 (a condition that does not hold is no erro
 class Table:
     """Every method is one round trip, but `query`, which takes one a page."""
 
-    def __init__(self, client: Any, name: str) -> None:  # noqa: ANN401 (boto3's have no type here)
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 (only if used)
-
+    def __init__(self, client: Client, name: str) -> None:
         self._client, self.name = client, name
-        self._foreign = (BotoCoreError, ClientError)
-        self._canceled = client.exceptions.TransactionCanceledException
-        self._failed = client.exceptions.ConditionalCheckFailedException
 
     def transact(self, operations: Sequence[Item]) -> None:
         """Do all or nothing. Unmet: conditions did not hold."""
         wait_s = FIRST_WAIT_S
         for left in reversed(range(TRIES)):
             try:
-                self._client.transact_write_items(TransactItems=operations)
-            except self._canceled as exc:
-                reasons = exc.response["CancellationReasons"]
+                self._client.call("TransactWriteItems", {"TransactItems": operations})
+            except ApiError as exc:
+                if exc.code != "TransactionCanceledException":
+                    raise _unavailable(exc) from exc
+                reasons = exc.body["CancellationReasons"]
                 if not left or not any(reason["Code"] in _AGAIN for reason in reasons):
-                    raise self._unmet(exc, reasons) from exc
-            except self._foreign as exc:
+                    raise _unmet(exc, reasons) from exc
+            except AwsFailed as exc:
                 raise _unavailable(exc) from exc
             else:
                 return
@@ -83,20 +86,21 @@ class Table:
             wait_s *= 2
 
     def put(self, item: Item, condition: str, values: Item) -> None:
-        self._single(self._client.put_item, self.putting(item, condition, values)["Put"])
+        self._single("PutItem", self.putting(item, condition, values)["Put"])
 
     def update(self, key: Key, change: str, condition: str, values: Item) -> None:
         update = self.updating(key, change, condition, values)["Update"]
-        self._single(self._client.update_item, update)
+        self._single("UpdateItem", update)
 
     def delete(self, key: Key, condition: str, values: Item) -> None:
-        self._single(self._client.delete_item, self.deleting(key, condition, values)["Delete"])
+        self._single("DeleteItem", self.deleting(key, condition, values)["Delete"])
 
     def get(self, key: Key) -> Item:
         """Return the item as of now; {}: there is none."""
+        asked = {"TableName": self.name, "Key": _key(key), "ConsistentRead": True}
         try:
-            found = self._client.get_item(TableName=self.name, Key=_key(key), ConsistentRead=True)
-        except self._foreign as exc:
+            found = self._client.call("GetItem", asked)
+        except AwsFailed as exc:
             raise _unavailable(exc) from exc
         return _read(found.get("Item", {}))
 
@@ -108,10 +112,10 @@ class Table:
             **where,
             **_expressed(values, condition),
         }
-        yield from self._pages(self._client.query, asked)
+        yield from self._pages("Query", asked)
 
     def scan(self) -> Iterator[Item]:
-        yield from self._pages(self._client.scan, {"TableName": self.name, "ConsistentRead": True})
+        yield from self._pages("Scan", {"TableName": self.name, "ConsistentRead": True})
 
     def putting(self, item: Item, condition: str, values: Item) -> Item:
         return {"Put": {**self._on(condition, values, condition), "Item": _written(item)}}
@@ -134,35 +138,38 @@ class Table:
             **_expressed(values, *texts),
         }
 
-    def _single(self, call: Any, asked: Item) -> None:  # noqa: ANN401 (as above)
+    def _single(self, operation: str, asked: Item) -> None:
         try:
-            call(**asked)
-        except self._failed as exc:
-            raise Unmet({0: _read(exc.response.get("Item", {}))}) from exc
-        except self._foreign as exc:
+            self._client.call(operation, asked)
+        except ApiError as exc:
+            if exc.code == "ConditionalCheckFailedException":
+                raise Unmet({0: _read(exc.body.get("Item", {}))}) from exc
+            raise _unavailable(exc) from exc
+        except AwsFailed as exc:
             raise _unavailable(exc) from exc
 
-    def _pages(self, call: Any, asked: Item) -> Iterator[Item]:  # noqa: ANN401 (as above)
+    def _pages(self, operation: str, asked: Item) -> Iterator[Item]:
         while True:
             try:
-                page = call(**asked)
-            except self._foreign as exc:
+                page = self._client.call(operation, asked)
+            except AwsFailed as exc:
                 raise _unavailable(exc) from exc
             yield from map(_read, page["Items"])
             if "LastEvaluatedKey" not in page:
                 return
             asked = {**asked, "ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    def _unmet(self, exc: Exception, reasons: Sequence[Item]) -> Exception:
-        old = {
-            number: _read(reason.get("Item", {}))
-            for number, reason in enumerate(reasons)
-            if reason["Code"] == "ConditionalCheckFailed"
-        }
-        return Unmet(old) if old else _unavailable(exc)
+
+def _unmet(exc: ApiError, reasons: Sequence[Item]) -> Exception:
+    old = {
+        number: _read(reason.get("Item", {}))
+        for number, reason in enumerate(reasons)
+        if reason["Code"] == "ConditionalCheckFailed"
+    }
+    return Unmet(old) if old else _unavailable(exc)
 
 
-def _unavailable(exc: Exception) -> LedgerUnavailable:
+def _unavailable(exc: AwsFailed) -> LedgerUnavailable:
     return LedgerUnavailable(f"the ledger could not be used: {exc}")
 
 

@@ -50,7 +50,7 @@ def on_sqlite(request):
 
 def on_dynamo(request, **more):
     client, name = request.getfixturevalue("dynamo"), f"sluice-{next(TABLES)}"
-    client.create_table(**definition(name))
+    client.call("CreateTable", definition(name))
     return DynamoLedger(client, name, **more)
 
 

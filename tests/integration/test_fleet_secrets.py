@@ -137,7 +137,7 @@ def test_a_secret_that_holds_no_key_is_told_with_its_place(
     [
         ("AWS_REGION", {}, "no region: set AWS_REGION, or name the secret by its ARN"),
         ("AWS_ACCESS_KEY_ID", {"AWS_SECRET_ACCESS_KEY": None}, "no AWS credentials"),
-        (None, {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1"}, "can't be read (E"),
+        (None, {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1"}, "can't be read: http://127"),
     ],
 )  # fmt: skip
 def test_aws_that_cannot_be_asked_is_told(aws, tmp_path, unset, set_to, said):
@@ -145,7 +145,7 @@ def test_aws_that_cannot_be_asked_is_told(aws, tmp_path, unset, set_to, said):
         aws.delenv(unset)
     for name, value in set_to.items():
         aws.delenv(name) if value is None else aws.setenv(name, value)
-    with pytest.raises(MissingKey, match=said.replace("(", r"\(")):
+    with pytest.raises(MissingKey, match=said):
         keys_of(tmp_path, "${secret:it}")
 
 

@@ -9,6 +9,7 @@ from ledger_storm import storm
 from ledger_support import (
     LEASE,
     NOW,
+    Watched,
     alert,
     charge,
     dynamo_client,
@@ -19,11 +20,18 @@ from ledger_support import (
     wrong,
 )
 
+from router.aws_api import ApiError
 from router.ledger.dynamo import DynamoLedger
 from router.ledger.dynamo_table import definition
 from router.ledger.port import Before, LedgerUnavailable, Once, Refused, Reserved
 
 TABLES = itertools.count()
+CONFLICT = ApiError(
+    "TransactionCanceledException",
+    "[TransactionConflict]",
+    400,
+    {"CancellationReasons": [{"Code": "TransactionConflict"}]},
+)
 THREE = (scope("tenant", 10**6), scope("team", 10**6), alert("watch", 10**6))
 
 
@@ -40,45 +48,45 @@ def address():
 @pytest.fixture
 def table(address):
     name = f"sluice-{next(TABLES)}"
-    dynamo_client(address).create_table(**definition(name))
+    dynamo_client(address).call("CreateTable", definition(name))
     return name
 
 
 @pytest.fixture
-def client(address):
-    return dynamo_client(address)
+def sent():
+    """The operations that `client` sent."""
+    return []
 
 
-def counted(client):
-    sent = []
-    client.meta.events.register("before-send.dynamodb", lambda **_: sent.append(1))
-    return sent
+@pytest.fixture
+def client(address, sent):
+    return Watched(dynamo_client(address), before=sent.append)
 
 
-def test_a_request_takes_two_round_trips(client, table):
+def test_a_request_takes_two_round_trips(client, table, sent):
     ledger = DynamoLedger(client, table)
     ledger.settle(ledger.reserve(worst("r0", 50), THREE, NOW, LEASE), (charge("r0", 5),), NOW)
-    sent = counted(client)
+    sent.clear()
     reserved = ledger.reserve(worst("r1", 50), THREE, NOW, LEASE)
     assert len(sent) == 1
     ledger.settle(reserved, (charge("r1", 20, last=False), charge("r1", 5, n=1)), NOW)
     assert len(sent) == 2
 
 
-def test_the_first_request_of_a_period_takes_two_too(client, table):
+def test_the_first_request_of_a_period_takes_two_too(client, table, sent):
     ledger = DynamoLedger(client, table)
     ledger.adopt({"team": limit(10**6)}, "hash-a", NOW)
     ledger.settle(ledger.reserve(worst("r0", 50), (), NOW, LEASE), (charge("r0", 5),), NOW)
-    sent = counted(client)
+    sent.clear()
     reserved = ledger.reserve(worst("r1", 50), THREE, NOW, LEASE)
     ledger.settle(reserved, (charge("r1", 5),), NOW)
     assert len(sent) == 2
 
 
-def test_an_idempotency_key_costs_no_round_trip(client, table):
+def test_an_idempotency_key_costs_no_round_trip(client, table, sent):
     ledger, order = DynamoLedger(client, table), Once("ab12cd34", "order-7", "body")
     ledger.settle(ledger.reserve(worst("r0", 50), THREE, NOW, LEASE), (charge("r0", 5),), NOW)
-    sent = counted(client)
+    sent.clear()
     reserved = ledger.reserve(worst("r1", 50), THREE, NOW, LEASE, once=order)
     ledger.settle(reserved, (charge("r1", 5),), NOW)
     assert len(sent) == 2
@@ -87,10 +95,10 @@ def test_an_idempotency_key_costs_no_round_trip(client, table):
     assert len(sent) == 4  # the key's, and the first request's state
 
 
-def test_a_refusal_takes_one(client, table):
+def test_a_refusal_takes_one(client, table, sent):
     ledger, team = DynamoLedger(client, table), scope(soft=100)
     ledger.reserve(worst("r0", 60), (team,), NOW, LEASE)
-    sent = counted(client)
+    sent.clear()
     assert ledger.reserve(worst("r1", 60), (team,), NOW, LEASE) == Refused(team, 40)
     assert len(sent) == 1
 
@@ -154,22 +162,22 @@ def test_the_shards_of_a_running_period_stay_as_many(client, table):
 
 
 def test_a_transaction_that_others_come_across_is_tried_again(client, table):
-    ledger, team, conflicts = DynamoLedger(client, table), scope(), iter([1, 1])
+    team, conflicts = scope(), iter([1, 1])
 
-    def conflict(**_):
-        if next(conflicts, 0):
-            raise conflicting(client)
+    def conflict(operation):
+        if operation == "TransactWriteItems" and next(conflicts, 0):
+            raise CONFLICT
 
-    client.meta.events.register("before-send.dynamodb.TransactWriteItems", conflict)
+    ledger = DynamoLedger(Watched(client, before=conflict), table)
     assert isinstance(ledger.reserve(worst("r1", 100), (team,), NOW, LEASE), Reserved)
 
 
 def test_conflicts_without_end_are_told(client, table):
-    def conflict(**_):
-        raise conflicting(client)
+    def conflict(operation):
+        if operation == "TransactWriteItems":
+            raise CONFLICT
 
-    ledger = DynamoLedger(client, table)
-    client.meta.events.register("before-send.dynamodb.TransactWriteItems", conflict)
+    ledger = DynamoLedger(Watched(client, before=conflict), table)
     with pytest.raises(LedgerUnavailable, match="TransactionConflict"):
         ledger.reserve(worst("r1", 100), (scope(),), NOW, LEASE)
 
@@ -243,22 +251,13 @@ def killed_after(client, calls, *, before=True):
     """The process dies before that call is sent, or as soon as it is answered."""
     left = iter(range(calls - 1))
 
-    def step(**_):
+    def step(_):
         if next(left, None) is None:
             raise Died
 
-    client.meta.events.register("before-send.dynamodb" if before else "after-call.dynamodb", step)
-    return client
-
-
-def conflicting(client):
-    answer = {
-        "Error": {"Code": "TransactionCanceledException", "Message": "[TransactionConflict]"},
-        "CancellationReasons": [{"Code": "TransactionConflict"}],
-    }
-    return client.exceptions.TransactionCanceledException(answer, "TransactWriteItems")
+    return Watched(client, **{"before" if before else "after": step})
 
 
 def scopes_of(client, table):
-    items = client.scan(TableName=table)["Items"]
+    items = client.call("Scan", {"TableName": table})["Items"]
     return [item for item in items if item["pk"]["S"].startswith("S#")]

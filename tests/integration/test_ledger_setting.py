@@ -52,7 +52,7 @@ def aws(dynamo, monkeypatch):
 @pytest.fixture
 def table(dynamo, aws):
     name = f"routers-{next(TABLES)}"
-    dynamo_client(dynamo[1]).create_table(**definition(name))
+    dynamo_client(dynamo[1]).call("CreateTable", definition(name))
     return name
 
 
@@ -274,12 +274,13 @@ def test_a_table_that_is_not_there_is_told_at_start_with_its_place(aws, dynamo, 
 
 def test_a_table_of_another_kind_is_told(aws, dynamo):
     other, client = f"others-{next(TABLES)}", dynamo_client(dynamo[1])
-    client.create_table(
-        TableName=other,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-    )
+    form = {
+        "TableName": other,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+    }
+    client.call("CreateTable", form)
     said = report(f"dynamodb:{other}")
     assert said.returncode == 3
     assert "the index `leases`" in said.stderr or "the key pk, sk (its own is id)" in said.stderr
@@ -290,7 +291,7 @@ def test_a_table_without_its_index_is_told(aws, dynamo):
     form = definition(bare)
     del form["GlobalSecondaryIndexes"]
     form["AttributeDefinitions"] = form["AttributeDefinitions"][:2]
-    client.create_table(**form)
+    client.call("CreateTable", form)
     said = report(f"dynamodb:{bare}")
     assert (said.returncode, "lacks the index `leases` over lease, due_ms" in said.stderr) == (
         3,
@@ -326,10 +327,17 @@ def test_an_address_that_is_none_is_told(aws):
     assert (said.returncode, "localhost:8000" in said.stderr) == (3, True)
 
 
-def test_a_missing_boto3_is_told_with_the_extra_to_install(aws):
-    said = report("dynamodb:sluice", code="import sys; sys.modules['boto3'] = None")
+def test_credentials_of_the_environment_need_no_botocore(aws, table):
+    said = report(f"dynamodb:{table}", code="import sys; sys.modules['botocore'] = None")
+    assert said.returncode == 0, said.stderr
+
+
+def test_credentials_that_are_elsewhere_need_it_and_the_extra_is_named(aws):
+    aws.delenv("AWS_ACCESS_KEY_ID")
+    said = report("dynamodb:sluice", code="import sys; sys.modules['botocore'] = None")
     assert said.returncode == 2
-    assert "ledger `dynamodb:sluice` needs boto3: install `sluice[aws]`" in said.stderr
+    assert "ledger `dynamodb:sluice`: to find AWS credentials" in said.stderr
+    assert "install `sluice[aws]`" in said.stderr
 
 
 def test_a_router_on_sqlite_imports_no_boto3(tmp_path):

@@ -403,7 +403,7 @@ def test_dynamodb_serves_all_workers(start_router, upstream, monkeypatch):
             ("AWS_DEFAULT_REGION", "us-east-1"),
         ):
             monkeypatch.setenv(name, value)
-        dynamo_client(address).create_table(**definition("books"))
+        dynamo_client(address).call("CreateTable", definition("books"))
         probe = start_router(one(upstream), policy())
         usd = probe.receipt(probe.chat("hi", max_tokens=10))["reservation"]["usd"]
         text = budgeted(f"{usd * 1.5:.12f}")

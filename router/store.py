@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from router.aws_api import Api, ApiError, ApiUnreachable, Limits, Misset, NoCredentials
 from router.faults import MissingPart, NoSuchLedger
 from router.ledger.port import Ledger, LedgerUnavailable
-from router.ledger.sqlite import SqliteLedger
 from router.settings import table_of
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ def open_ledger(
     """
     table = table_of(setting)
     if table is None:
+        from router.ledger.sqlite import SqliteLedger  # noqa: PLC0415  (only if used)
+
         return SqliteLedger(state, wait_s)
     return _dynamo(setting, table, environment)
 

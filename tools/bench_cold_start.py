@@ -38,9 +38,10 @@ LISTENS = re.compile(r"sluice listens on (\S+)")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tries", type=int, default=TRIES)
+    parser.add_argument("--python", default=sys.executable, help="the router's interpreter")
     parser.add_argument("--imports", action="store_true", help="print what is imported, and stop")
     asked = parser.parse_args()
-    with _servers() as started:
+    with _servers(asked.python) as started:
         if asked.imports:
             _imports(started)
             return
@@ -50,17 +51,17 @@ def main() -> None:
     print(f"  until it listens                     {listening:7.0f}")
     print(f"  until its first stream has ended     {answered:7.0f}   (at most {TARGET_MS})")
     print(f"  all tries: {', '.join(f'{run[1]:.0f}' for run in runs)}")
-    print(f"  a bare python                        {_bare_ms():7.0f}")
+    print(f"  a bare python                        {_bare_ms(asked.python):7.0f}")
 
 
 @contextlib.contextmanager
-def _servers() -> Iterator[tuple[list[str], dict[str, str], str]]:
+def _servers(python: str) -> Iterator[tuple[list[str], dict[str, str], str]]:
     """Yield command, environment and key of a router whose stores and fleet are there."""
     upstream, firehose = Upstream(), Upstream()
     upstream.streams(*EVENTS, USAGE_EVENT, DONE)
     firehose.answers(plain({"RecordId": "1"}))
     with dynamo_process() as (_, address), tempfile.TemporaryDirectory() as folder:
-        dynamo_client(address).create_table(**definition("cold"))
+        dynamo_client(address).call("CreateTable", definition("cold"))
         state = Path(folder) / "state"
         state.mkdir()
         store = KeyStore(state, time.monotonic)
@@ -69,7 +70,7 @@ def _servers() -> Iterator[tuple[list[str], dict[str, str], str]]:
         fleets, rules = Path(folder) / "fleets.yaml", Path(folder) / "policy.yaml"
         fleets.write_text(catalogue(*(fleet(f"f{n}", upstream.url) for n in range(3))))
         rules.write_text(policy(baseline="m@f0"))
-        command = [sys.executable, "-m", "router.cli", "serve", "--host", "127.0.0.1"]
+        command = [python, "-m", "router.cli", "serve", "--host", "127.0.0.1"]
         command += ["--port", "0", "--state", str(state), "--fleets", str(fleets)]
         command += ["--policy", str(rules), "--ledger", "dynamodb:cold", "--router-on", "lambda"]
         command += ["--receipts", "firehose:decisions", "--metrics", "emf:Sluice"]
@@ -120,9 +121,9 @@ def _cpu_ms(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * TICK_MS
 
 
-def _bare_ms() -> float:
+def _bare_ms(python: str) -> float:
     code = "import time; print(time.process_time() * 1000)"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    said = subprocess.run([python, "-c", code], capture_output=True, check=True)
     return float(said.stdout)
 
 

@@ -88,7 +88,7 @@ def aws(dynamo, firehose, monkeypatch):
 @pytest.fixture
 def table(dynamo, aws):
     name = f"frozen-{next(TABLES)}"
-    dynamo_client(dynamo[1]).create_table(**definition(name))
+    dynamo_client(dynamo[1]).call("CreateTable", definition(name))
     return name
 
 
@@ -128,7 +128,9 @@ def answer_of(router, stream=False, **more):
     body = json.dumps({**body, "stream": stream, **more}).encode()
     where = urlsplit(router.url)
     with socket.create_connection((where.hostname, where.port), 60) as sock:
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {router.key}"
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {router.key}"
+        )
         sock.sendall(f"{head}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
         whole = b""
         while not is_whole(whole):
@@ -395,8 +397,9 @@ def test_a_ledger_in_a_file_is_refused(aws, tmp_path):
 def test_shadow_judging_is_refused_with_where_it_can_be(aws, table, tmp_path):
     (tmp_path / "fleets.yaml").write_text(catalogue(fleet("one", "http://127.0.0.1:9/v1")))
     shadow = (
-        "shadow: {share: 0.5, judge: m@one, budget: judging}\n"
-        "budgets: [{id: judging, match: {tenant: sluice-shadow}, usd: 1, per: day}]\n"
+        "shadow: {share: 0.5, judge: m, budget: judging}\n"
+        "budgets: [{id: judging, match: {tenant: sluice-shadow}, usd: 1, per: day, "
+        "when_spent: reject}]\n"
     )
     (tmp_path / "policy.yaml").write_text(policy() + shadow)
     given = ("--fleets", tmp_path / "fleets.yaml", "--policy", tmp_path / "policy.yaml")

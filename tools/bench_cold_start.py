@@ -28,6 +28,7 @@ from support import DONE, EVENTS, USAGE_EVENT, Upstream, catalogue, fleet, plain
 from router.identity import Key  # noqa: E402
 from router.keys import KeyStore  # noqa: E402
 from router.ledger.dynamo_table import definition  # noqa: E402
+from router.settings import environment  # noqa: E402
 
 TRIES = 5
 TARGET_MS = 900
@@ -74,8 +75,8 @@ def _servers(python: str) -> Iterator[tuple[list[str], dict[str, str], str]]:
         command += ["--port", "0", "--state", str(state), "--fleets", str(fleets)]
         command += ["--policy", str(rules), "--ledger", "dynamodb:cold", "--router-on", "lambda"]
         command += ["--receipts", "firehose:decisions", "--metrics", "emf:Sluice"]
-        environment = {
-            "PATH": os.environ["PATH"],
+        of_lambda = {
+            "PATH": environment()["PATH"],
             "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
@@ -83,16 +84,16 @@ def _servers(python: str) -> Iterator[tuple[list[str], dict[str, str], str]]:
             "AWS_ENDPOINT_URL_FIREHOSE": f"http://127.0.0.1:{firehose.port}",
             "SLUICE_STAGE": "bench",
         }
-        yield command, environment, key
+        yield command, of_lambda, key
     upstream.stop()
     firehose.stop()
 
 
 def _run(started: tuple[list[str], dict[str, str], str]) -> tuple[float, float]:
     """Return the CPU ms until it listens, and until its first answer has ended."""
-    command, environment, key = started
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    command, variables, key = started
+    with subprocess.Popen(  # noqa: S603  (the router)
+        command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True
     ) as running:
         assert running.stdout is not None
         found = LISTENS.match(running.stdout.readline())
@@ -123,15 +124,17 @@ def _cpu_ms(pid: int) -> float:
 
 def _bare_ms(python: str) -> float:
     code = "import time; print(time.process_time() * 1000)"
-    said = subprocess.run([python, "-c", code], capture_output=True, check=True)
+    said = subprocess.run(  # noqa: S603  (a python)
+        [python, "-c", code], capture_output=True, check=True
+    )
     return float(said.stdout)
 
 
 def _imports(started: tuple[list[str], dict[str, str], str]) -> None:
-    command, environment, key = started
+    command, variables, key = started
     timed = [command[0], "-X", "importtime", *command[1:]]
-    with subprocess.Popen(
-        timed, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    with subprocess.Popen(  # noqa: S603  (the router)
+        timed, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
         assert running.stdout is not None
         found = LISTENS.match(running.stdout.readline())

@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 from ledger_support import dynamo_client, dynamo_process  # noqa: E402  (the tests' servers)
 from support import DONE, EVENTS, USAGE_EVENT, Upstream, catalogue, fleet, plain, policy  # noqa: E402
 
+from router.dynamo_keys import DynamoKeys  # noqa: E402
 from router.identity import Key  # noqa: E402
-from router.keys import KeyStore  # noqa: E402
 from router.ledger.dynamo_table import definition  # noqa: E402
 from router.settings import environment  # noqa: E402
 
@@ -65,7 +65,7 @@ def _servers(python: str) -> Iterator[tuple[list[str], dict[str, str], str]]:
         dynamo_client(address).call("CreateTable", definition("cold"))
         state = Path(folder) / "state"
         state.mkdir()
-        store = KeyStore(state, time.monotonic)
+        store = DynamoKeys(dynamo_client(address), "cold", time.monotonic)
         key = store.create(Key(id="", tenant="acme"), "2026-01-01T00:00:00Z")
         store.close()
         fleets, rules = Path(folder) / "fleets.yaml", Path(folder) / "policy.yaml"

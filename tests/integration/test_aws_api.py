@@ -6,6 +6,8 @@ botocore is the oracle: it signs what we sent once more, and calls the same serv
 import contextlib
 import json
 import socket
+import ssl
+import subprocess
 import sys
 import threading
 import zlib
@@ -512,3 +514,46 @@ def test_a_certificate_of_nobody_known_is_told(upstream, waits):
         said = {**ENVIRONMENT, "AWS_ENDPOINT_URL": there}
         with pytest.raises(ApiUnreachable, match=r"no connection \(SSL"):
             Api("dynamodb", "us-east-1", said, Limits(attempts=1)).call("GetItem", {})
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """One of this machine's that nobody signed."""
+    key, made = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = [*command.split(), *subject, "-keyout", key, "-out", made]
+    subprocess.run(command, check=True, capture_output=True)
+    return made, key
+
+
+class Secure(Counting):
+    def __init__(self, certificate):
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.load_cert_chain(*certificate)
+        super().__init__(keep=100)
+        self.url = self.url.replace("http:", "https:")
+
+    def _one(self, connection):
+        with contextlib.suppress(OSError):
+            super()._one(self.tls.wrap_socket(connection, server_side=True))
+        connection.close()
+
+
+def test_over_tls_connections_are_kept_too_and_the_bundle_is_believed(certificate):
+    with contextlib.closing(Secure(certificate)) as server:
+        said = {**ENVIRONMENT, "AWS_ENDPOINT_URL": server.url, "AWS_CA_BUNDLE": str(certificate[0])}
+        with contextlib.closing(Api("dynamodb", "us-east-1", said, SOFT)) as ours:
+            assert [ours.call("GetItem", {}) for _ in range(3)] == [{}] * 3
+        assert (server.connections, server.requests) == (1, 3)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(certificate):
+    with contextlib.closing(Secure(certificate)) as server:
+        said = {**ENVIRONMENT, "AWS_ENDPOINT_URL": server.url}
+        with (
+            contextlib.closing(Api("dynamodb", "us-east-1", said, Limits(attempts=1))) as ours,
+            pytest.raises(ApiUnreachable, match="the certificate can't be verified: self"),
+        ):
+            ours.call("GetItem", {})
+        assert server.requests == 0

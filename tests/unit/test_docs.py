@@ -59,7 +59,7 @@ from router.facts import facts_of
 from router.features import read
 from router.flow import NotAccepted
 from router.identity import NOBODY, RIGHTS, Key
-from router.keys import Stored
+from router.key_rows import Stored
 from router.meter import Meter
 from router.metrics import Metrics
 from router.receipt import Outcome, receipt

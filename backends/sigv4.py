@@ -35,10 +35,17 @@ class Signer:
         self._derived = ("", b"")  # one value: a thread that reads it gets a day with its own key
 
     def signed(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, now_s: float
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        now_s: float,
+        query: str = "",
     ) -> dict[str, str]:
         """Return the headers to add to these, all of which are signed: names in lower case,
-        `host` among them, and values with no space at their ends nor two in a row.
+        `host` among them, and values with no space at their ends nor two in a row. `query` is
+        sorted by name and quoted but for letters, digits and `-_.~`.
         """
         at = _at(now_s)
         added = {"x-amz-date": at}
@@ -47,7 +54,7 @@ class Signer:
         lines = sorted({**headers, **added}.items())
         names = ";".join(name for name, _ in lines)
         canonical = (
-            f"{method}\n{_quoted_path(path)}\n\n"
+            f"{method}\n{_quoted_path(path)}\n{query}\n"
             + "".join(f"{name}:{value}\n" for name, value in lines)
             + f"\n{names}\n{hashlib.sha256(body).hexdigest()}"
         )

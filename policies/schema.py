@@ -2,7 +2,7 @@
 
 The conditions come from their table, so that a new one is written once. `policies/schema.json` is
 this schema for editors and other tools; `python -m policies.schema > policies/schema.json` writes
-it, and a test compares the two.
+it, and a test compares the two. With `--appconfig` it is what AWS AppConfig checks policies by.
 
 The form knows the whole contract. What this version doesn't enforce yet is refused by `parse`.
 """
@@ -15,6 +15,7 @@ from typing import Any, get_args
 from policies.acceptance import ACCEPTANCE
 from policies.conditions import CONDITIONS, Schema, text_or_list
 from policies.model import Minimize, Per, Soft
+from policies.schema_draft4 import DRAFT_4, draft4
 
 NAME = {
     "type": "string",
@@ -295,5 +296,11 @@ def published() -> str:
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+def appconfig_schema() -> str:
+    """Return what an AppConfig validator of type JSON_SCHEMA takes: draft 4, on one line."""
+    text = {"$schema": DRAFT_4, **draft4(schema())}
+    return json.dumps(text, separators=(",", ":"), ensure_ascii=False)
+
+
 if __name__ == "__main__":
-    sys.stdout.write(published())
+    sys.stdout.write(appconfig_schema() + "\n" if "--appconfig" in sys.argv else published())

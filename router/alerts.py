@@ -96,7 +96,7 @@ class Alerts:
 
     async def _send(self, target: Target, alert: Alert) -> str | None:
         """Send it until it is taken; return why it wasn't. At the end there is one try left."""
-        message, wait_s = _message(alert), self._first_wait_s
+        message, wait_s = message_of(alert), self._first_wait_s
         for tries_left in reversed(range(TRIES)):
             last = self._closing.is_set() or not tries_left
             failed = await target.send(message)
@@ -110,7 +110,8 @@ class Alerts:
         return failed
 
 
-def _message(alert: Alert) -> Mapping[str, object]:
+def message_of(alert: Alert) -> Mapping[str, object]:
+    """Return what is sent of an alert."""
     return {
         "budget": alert.budget,
         "value": alert.value,

@@ -26,6 +26,7 @@ from router.errors import Refusal, envelope
 from router.exchange import Exchange
 from router.facts import facts_of
 from router.features import read
+from router.feed import Feed
 from router.feedback import Feedback
 from router.feedback import parse as parse_feedback
 from router.flow import Failed
@@ -33,6 +34,7 @@ from router.http import Http, HungUp, Receive, Scope, Send
 from router.identity import NOBODY, Key
 from router.keeper import Keeper
 from router.ledger.port import Once
+from router.load_reader import LoadReader
 from router.metric_lines import Lines, measure
 from router.metrics import CONTENT_TYPE
 from router.place import Place
@@ -98,11 +100,12 @@ class App:
     rates: Rates
     admission: Admission
     doors: Doors
-    prober: Prober
+    prober: Prober | LoadReader
     wakes: Wakes
     now: Callable[[], float]
     frozen: bool = False
     lines: Lines | None = None
+    feed: Feed | None = None  # where policy and prices come from AWS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -119,6 +122,8 @@ class App:
         watch_files = watch(self.sources, self.runtime, self.treasury.publish)
         watching = asyncio.get_running_loop().create_task(watch_files)
         self.alerts.start()
+        if self.feed is not None:
+            self.feed.start()
         if not self.frozen:  # else the workers of the deployment keep the books, and look at fleets
             self.shadow.start()
             self.keeper.start()
@@ -130,6 +135,8 @@ class App:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+        if self.feed is not None:
+            await self.feed.aclose()
         await self.prober.aclose()
         await self.shadow.aclose()
         await self.keeper.aclose()
@@ -147,6 +154,7 @@ class App:
             handler = _handler(http)
             if http.method == "POST":
                 with self.doors.let_in(http):
+                    await self.prober.asked()
                     await handler(self, http, request_id)
             else:
                 await handler(self, http, request_id)

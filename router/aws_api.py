@@ -19,7 +19,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import orjson
 
@@ -28,6 +28,8 @@ from backends.base import Misconfigured, MissingPackage
 from backends.sigv4 import Credentials, Signer
 from router.aws_http import Answer, NoAnswer, Origin
 from router.faults import MissingPart
+
+T = TypeVar("T")
 
 OK: Final = 200
 THROTTLED_S, FAILED_S, LONGEST_S = 1.0, 0.05, 20.0  # the first wait, as botocore's `standard`
@@ -104,17 +106,20 @@ class Wire:
     target: str
     version: str
     variable: str  # AWS_ENDPOINT_URL_...
+    signed_as: str = ""  # where that isn't the service's name
     once: Mapping[str, str] = field(default_factory=dict)
     wait_s: float = FAILED_S
 
 
 PROTOCOLS: Final[Mapping[str, Wire]] = {
+    # no operation by target: router/appconfig.py has its paths
+    "appconfigdata": Wire("appconfigdata", "", "", "APPCONFIGDATA", signed_as="appconfig"),
     "dynamodb": Wire(
         "dynamodb",
         "DynamoDB_20120810",
         "1.0",
         "DYNAMODB",
-        {"TransactWriteItems": "ClientRequestToken"},
+        once={"TransactWriteItems": "ClientRequestToken"},
         wait_s=0.025,
     ),
     "firehose": Wire("firehose", "Firehose_20150804", "1.1", "FIREHOSE"),
@@ -177,10 +182,18 @@ class Api:
         if token is not None and token not in body:
             body = {**body, token: str(uuid.uuid4())}
         written = orjson.dumps(body)
+        headers = {
+            "content-type": f"application/x-amz-json-{self._protocol.version}",
+            "x-amz-target": f"{self._protocol.target}.{operation}",
+        }
+        return self.tried(lambda: _read(self.endpoint, self.sent("POST", "/", headers, written)))
+
+    def tried(self, once: Callable[[], T]) -> T:
+        """Return what this returns, called again while that may help. Raises as `call`."""
         renewed, tries = False, 0
         while True:
             try:
-                return self._once(operation, written)
+                return once()
             except (ApiError, ApiUnreachable) as exc:
                 if not renewed and getattr(exc, "code", None) in _EXPIRED and self._renewed():
                     renewed = True
@@ -192,29 +205,34 @@ class Api:
                 most_s = min(first_s * 2 ** (tries - 1), LONGEST_S)
                 self._sleep(most_s * random.random())  # noqa: S311 (spreads the tries)
 
-    def close(self) -> None:
-        self._origin.close()
+    def sent(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: str = ""
+    ) -> Answer:
+        """Send one signed request, below the endpoint's own path, and return what came.
 
-    def _once(self, operation: str, body: bytes) -> dict[str, Any]:
-        headers = {
-            "content-type": f"application/x-amz-json-{self._protocol.version}",
-            "host": self._origin.host,
-            "x-amz-target": f"{self._protocol.target}.{operation}",
-        }
-        headers |= self._signer().signed("POST", self._origin.path, headers, body, time.time())
-        del headers["host"]  # the origin's to send
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        Names of headers in lower case; `query` as Signer.signed has it. Raises ApiUnreachable,
+        Misset.
+        """
+        path = self._origin.path.rstrip("/") + path
+        named = {**headers, "host": self._origin.host}
+        named |= self._signer().signed(method, path, named, body, time.time(), query)
+        del named["host"]  # the origin's to send
+        lines = "".join(f"{name}: {value}\r\n" for name, value in named.items())
         head = f"{lines}user-agent: sluice\r\naccept-encoding: identity\r\n"
+        target = f"{path}?{query}" if query else path
         try:
-            answer = self._origin.post(head, body)
+            return self._origin.send(method, target, head, body)
         except NoAnswer as exc:
             raise ApiUnreachable(f"{self.endpoint}: {exc}") from None
-        return _read(self.endpoint, answer)
+
+    def close(self) -> None:
+        self._origin.close()
 
     def _signer(self) -> Signer:
         credentials, signing = self._credentials(), self._signing
         if signing is None or signing[0] != credentials:
-            signing = self._signing = credentials, Signer(credentials, self.region, self._service)
+            name = self._protocol.signed_as or self._service
+            signing = self._signing = credentials, Signer(credentials, self.region, name)
         return signing[1]
 
     def _credentials(self) -> Credentials:
@@ -285,15 +303,22 @@ def _read(endpoint: str, answer: Answer) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         body = None
     if answer.status != OK:
-        raise _error(answer.status, body if isinstance(body, dict) else {})
+        raise error_of(answer)
     if not isinstance(body, dict):
         raise ApiUnreachable(f"{endpoint}: the answer is no JSON object")
     return body
 
 
-def _error(status: int, body: Mapping[str, Any]) -> ApiError:
-    code = str(body.get("__type") or body.get("code") or status).rpartition("#")[2]
+def error_of(answer: Answer) -> ApiError:
+    """Return what an answer that is no success says; REST services tell the code in a header."""
+    try:
+        said = orjson.loads(answer.body) if answer.body else {}
+    except orjson.JSONDecodeError:
+        said = {}
+    body: Mapping[str, Any] = said if isinstance(said, dict) else {}
+    header = answer.headers.get(b"x-amzn-errortype", b"").decode("latin-1")
+    code = str(body.get("__type") or header or body.get("code") or answer.status)
     message = str(body.get("message") or body.get("Message") or "")
     # A refused signature is answered with the request as AWS signed it, from the second line on.
     first = message.partition("\n")[0][:MESSAGE_CHARS]
-    return ApiError(code.partition(":")[0], first, status, body)
+    return ApiError(code.rpartition("#")[2].partition(":")[0], first, answer.status, body)

@@ -62,12 +62,12 @@ class Origin:
         self._closed = False
         weakref.finalize(self, _close_all, self._idle)  # whoever has no more use for it
 
-    def post(self, head: str, body: bytes) -> Answer:
+    def send(self, method: str, target: str, head: str, body: bytes) -> Answer:
         """Send the header lines, which end with CRLF, and the body. Raises NoAnswer.
 
         A kept connection that turns out to be closed is no failure: a new one is taken.
         """
-        start = f"POST {self.path} HTTP/1.1\r\nhost: {self.host}\r\n"
+        start = f"{method} {target} HTTP/1.1\r\nhost: {self.host}\r\n"
         message = f"{start}{head}content-length: {len(body)}\r\n\r\n".encode() + body
         kept = self._kept()
         if kept is not None:

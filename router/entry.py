@@ -9,16 +9,19 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
 from backends import files, open_files
+from router import load_items
 from router import sources as file_sources
 from router.admission import Admission
 from router.alerts import Alerts, target_of
 from router.app import App
+from router.appconfig_place import place_of
 from router.auth import Auth, File
 from router.auth.config import parse as parse_auth
 from router.auth.rules import AuthConfig
@@ -29,11 +32,15 @@ from router.classify import judge_by
 from router.doors import Doors
 from router.emf import form
 from router.faults import BadSetting, CannotListen, MissingPart, Unsafe
+from router.feed import Feed
+from router.feed_source import Polled, Source
 from router.feedback import Feedback
 from router.fleet_keys import fleet_keys
 from router.keeper import Keeper
 from router.key_rows import Keys
 from router.labels import Labels
+from router.ledger.port import Ledger
+from router.load_reader import LoadReader
 from router.metric_lines import Lines
 from router.metrics import Metrics
 from router.prober import Prober
@@ -41,7 +48,7 @@ from router.rates import Rates
 from router.receipt_store import open_receipts
 from router.record import keep_versions
 from router.runtime import Runtime, generation
-from router.settings import JSONL, Settings, is_loopback, namespace_of, table_of
+from router.settings import JSONL, LAMBDA, Settings, is_loopback, namespace_of, table_of
 from router.shadow import Shadow
 from router.siblings import MINE
 from router.store import open_stores
@@ -81,15 +88,19 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         )
     calibration = file_sources.calibration(settings.calibration)
     counts = calibration.counts if calibration else {}
+    feed_source = _feed_source(settings)
     sources = file_sources.Sources(
         settings.state,
         settings.fleets,
-        settings.policy,
+        settings.policy if feed_source is None else feed_source.policy,
         settings.router_on,
         bool(counts),
         settings.frozen,
     )
-    world = sources.load()
+    if feed_source is None:
+        world, polled = sources.load(), Polled()
+    else:
+        world, polled = feed_source.begin(sources.load)
     keys = fleet_keys([on.fleet for on in world.fleets], settings.environment)
     keep_versions(settings.state, world)
     fleets = None if shared is None else BoardFleets(shared.board)
@@ -103,6 +114,10 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         environment=settings.environment,
         circuits=fleets,
     )
+    turn = MINE if shared is None else shared.board
+    feed = None
+    if feed_source is not None:
+        feed = Feed(runtime, sources, feed_source, polled, time.time, turn)
     wait_s = LEDGER_WAIT_S if shared is None else SIBLINGS_WAIT_S
     stores = open_stores(settings.ledger, settings.state, settings.environment, wait_s)
     alerts = Alerts(None if settings.alerts is None else target_of(settings.alerts))
@@ -119,17 +134,35 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         counts,
         Shadow(runtime, settings.state, treasury, Labels(settings.state), time.time),
         treasury,
-        Keeper(runtime, treasury, time.time, turn=MINE if shared is None else shared.board),
+        Keeper(runtime, treasury, time.time, turn=turn),
         alerts,
         Rates() if shared is None else Rates(BoardBuckets(shared.board)),
         admission,
         Doors(runtime.metrics, settings.in_flight),
-        Prober(runtime),
+        _prober(settings, runtime, stores.ledger),
         Wakes(runtime.metrics, sleepers=fleets),
         time.time,
         settings.frozen,
         _lines(settings, runtime),
+        feed,
     )
+
+
+def _prober(settings: Settings, runtime: Runtime, ledger: Ledger) -> Prober | LoadReader:
+    """On Lambda an observer probes, and writes what it saw into the ledger's table."""
+    if settings.router_on != LAMBDA or table_of(settings.ledger) is None:
+        return Prober(runtime)
+    from router.ledger.dynamo import DynamoLedger  # noqa: PLC0415  (only if used)
+
+    assert isinstance(ledger, DynamoLedger)
+    return LoadReader(runtime, partial(load_items.read, ledger.table), time.time)
+
+
+def _feed_source(settings: Settings) -> Source | None:
+    if settings.appconfig is None:
+        return None
+    place, table = place_of(settings.appconfig), table_of(settings.ledger)
+    return Source(place, settings.state, settings.environment, table)
 
 
 def _lines(settings: Settings, runtime: Runtime) -> Lines | None:

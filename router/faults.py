@@ -8,6 +8,8 @@
   + Unsafe         the settings would open the router to others without a key
 * the machine
   + CannotListen   the address can't be had
+* a service
+  + NoPolicy       AppConfig gives no policy, and none was kept from before
 """
 
 
@@ -32,4 +34,8 @@ class Unsafe(Exception):  # noqa: N818  (what it says)
 
 
 class CannotListen(Exception):  # noqa: N818  (what it says)
+    pass
+
+
+class NoPolicy(Exception):  # noqa: N818  (what it says)
     pass

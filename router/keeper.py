@@ -1,29 +1,21 @@
 """What is done for the ledger beside requests: leases that ran out are charged, and every minute
 says what the fleets cost in it.
-
-Rows are `observed` where a probe saw every replica of a fleet, `assumed` where the catalogue says
-so. A machine that was there in a minute is paid for that minute, and what is always paid for costs
-the same whether it answers or not.
 """
 
 import asyncio
 import contextlib
-import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Final
 
-from backends.catalogue import Fleet, ready
-from backends.cost import NANO
+from backends.fleet_model import FleetModel
 from backends.load import Load
-from router.ledger.fleet_time import MINUTE_S, FleetTime
+from router.ledger.fleet_time import MINUTE_S
 from router.ledger.port import LedgerUnavailable
+from router.minutes import fleet_time
 from router.runtime import LOG, Runtime
 from router.siblings import MINE, Turn
 from router.treasury import Treasury
-from router.world import World
 
 EVERY_S: Final = 5.0
 
@@ -77,8 +69,8 @@ class Keeper:
         now_s = self._now()
         try:
             await self._treasury.expire()
-            world, loads, seen = self._seen()
-            rows = fleet_time(world, loads, self._since_s, now_s, seen)
+            fleets, loads, seen = self._seen()
+            rows = fleet_time(fleets, loads, self._since_s, now_s, seen)
             mine = self._turn.mine()
             if mine:
                 await self._treasury.add_fleet_time(rows)
@@ -93,55 +85,15 @@ class Keeper:
             self._since_s = since_s
             self._most.clear()
 
-    def _seen(self) -> tuple[World, Sequence[Load], Mapping[str, int]]:
+    def _seen(self) -> tuple[Sequence[FleetModel], Sequence[Load], Mapping[str, int]]:
         """Return the loads, and of each fleet that is observed the most replicas in this minute."""
         generation, now_s = self._runtime.generation, self._runtime.clock()
-        tracker, world = generation.tracker, generation.world
+        tracker, fleets = generation.tracker, generation.world.fleets
         loads = tracker.loads(now_s)
-        for on, load in zip(world.fleets, loads, strict=True):
+        for on, load in zip(fleets, loads, strict=True):
             fleet_id = on.fleet.id
             if tracker.is_observed(fleet_id, now_s):
                 self._most[fleet_id] = max(load.replicas, self._most.get(fleet_id, 0))
             else:
                 self._most.pop(fleet_id, None)
-        return world, loads, dict(self._most)
-
-
-def fleet_time(
-    world: World,
-    loads: Sequence[Load],
-    since_s: float,
-    now_s: float,
-    seen: Mapping[str, int] = MappingProxyType({}),
-) -> list[FleetTime]:
-    """Return the rows of every priced fleet for the time from `since_s` to `now_s`, by minute.
-
-    `seen`: the replicas of the fleets that were observed.
-    """
-    found = []
-    begins_s = since_s
-    while begins_s < now_s:
-        minute_s = begins_s - begins_s % MINUTE_S
-        ends_s = min(minute_s + MINUTE_S, now_s)
-        minute = datetime.fromtimestamp(minute_s, UTC).isoformat(timespec="seconds")[:-6] + "Z"
-        found += [
-            FleetTime(
-                fleet=on.fleet.id,
-                minute=minute,
-                seconds=round(ends_s - begins_s, 3),
-                replicas=max(paid, seen.get(on.fleet.id, load.replicas)),
-                nano_hour=round(on.usd_per_hour * NANO),
-                source="observed" if seen.get(on.fleet.id, -1) >= paid else "assumed",
-                emulated=on.fleet.emulated,
-            )
-            for on, load in zip(world.fleets, loads, strict=True)
-            if on.usd_per_hour is not None
-            for paid in (always_paid(on.fleet),)
-        ]
-        begins_s = ends_s
-    return found
-
-
-def always_paid(fleet: Fleet) -> int:
-    """Return the replicas that cost the same whether they are there or not."""
-    return math.ceil(fleet.tariff.committed(ready(fleet), fleet.replicas.min))
+        return fleets, loads, dict(self._most)

@@ -30,6 +30,9 @@ class Prober:
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._probe())
 
+    async def asked(self) -> None:
+        """Nothing: it probes whether requests come or not."""
+
     async def aclose(self) -> None:
         if self._task is not None:
             self._task.cancel()

@@ -40,6 +40,7 @@ class Runtime:
     """`clock` is monotonic, in seconds; `environment` is where keys of fleets are; through
     `circuits` workers share what they know of fleets.
 
+    `stale_for`: what keeps it from changes of its policy or fleets, if anything does.
     `draining`: it was told to end. `ending`: what still runs is being cut off.
     `chance` draws from 0 up to 1; `retries` are what its fleets' first tries have earned.
     """
@@ -50,12 +51,21 @@ class Runtime:
     clock: Callable[[], float]
     environment: Mapping[str, str]
     circuits: Circuits | None = None
-    stale: bool = False
+    stale_for: set[str] = field(default_factory=set)
     draining: bool = False
     ending: bool = False
     chance: Callable[[], float] = random.random
     retries: RetryBudget = field(default_factory=RetryBudget)
     _retired: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def stale(self) -> bool:
+        return bool(self.stale_for)
+
+    def is_stale(self, because: str, *, now: bool) -> None:
+        """Say that this keeps it from changes, or no longer does."""
+        (self.stale_for.add if now else self.stale_for.discard)(because)
+        self.metrics.stale.set(int(self.stale))
 
     def record(self, at: str, line: bytes) -> None:
         """Keep the receipt. A full disk costs the receipt, not the request; it is counted."""

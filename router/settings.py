@@ -16,6 +16,7 @@ DEFAULT_QUEUE_S = 5.0  # each of them: after that a caller had better try elsewh
 DEFAULT_IN_FLIGHT = 2048  # requests in a process, four times what one core is meant to stream
 SQLITE = "sqlite"
 DYNAMODB = "dynamodb:"
+LAMBDA = "lambda"  # a place of backends/data/router.yaml
 TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 JSONL = "jsonl"
 FIREHOSE = "firehose"
@@ -48,6 +49,7 @@ class Settings:
     drain_s: int = DEFAULT_DRAIN_S
     receipts: str = JSONL  # or firehose:STREAM
     metrics: str = PROMETHEUS  # or emf:NAMESPACE
+    appconfig: str | None = None  # appconfig:APPLICATION/ENVIRONMENT/PROFILE, in place of `policy`
     frozen: bool = False  # between requests, and told nothing, as an environment of Lambda is
 
 
@@ -62,6 +64,44 @@ def table_of(ledger: str) -> str | None:
             "3 to 255 letters, digits, `_`, `.` and `-`)"
         )
     return table
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a worker on AWS is started with: SLUICE_... of its environment. None: not set.
+
+    `fleets`: the catalogue of the bundle; `state`: a folder of the machine, gone with it.
+    """
+
+    stage: str
+    namespace: str
+    table: str
+    fleets: Path
+    state: Path
+    rows: str | None = None  # the Firehose stream of the ledger's rows
+    topic: str | None = None  # the ARN of the SNS topic that alerts go to
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def worker(environment: Mapping[str, str]) -> WorkerSettings:
+    """Read them. Raises ValueError: one that every worker needs is not set."""
+    return WorkerSettings(
+        needed(environment.get("SLUICE_STAGE"), "SLUICE_STAGE", "the stage's name"),
+        environment.get("SLUICE_NAMESPACE") or "Sluice",
+        needed(environment.get("SLUICE_TABLE"), "SLUICE_TABLE", "the name of the ledger's table"),
+        Path(environment.get("SLUICE_FLEETS") or "config/fleets.yaml"),
+        Path(environment.get("SLUICE_STATE") or "/tmp/sluice"),  # noqa: S108 (Lambda's only place)
+        environment.get("SLUICE_ROWS") or None,
+        environment.get("SLUICE_TOPIC") or None,
+        environment,
+    )
+
+
+def needed(value: str | None, name: str, what: str) -> str:
+    """Return a variable's value. Raises ValueError: it is not set."""
+    if not value:
+        raise ValueError(f"the environment variable `{name}` is not set (valid: {what})")
+    return value
 
 
 def receipts_at(setting: str) -> tuple[str, str]:

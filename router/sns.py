@@ -60,7 +60,7 @@ class Topic:
 
     async def send(self, message: Mapping[str, object]) -> str | None:
         """Publish it once; return why that failed, or None."""
-        return await asyncio.to_thread(self._publish, _subject(message), orjson.dumps(message))
+        return await asyncio.to_thread(self._publish, subject_of(message), orjson.dumps(message))
 
     async def aclose(self) -> None:
         self._client.close()
@@ -69,12 +69,13 @@ class Topic:
         try:
             self._client.publish(TopicArn=self._arn, Subject=subject, Message=message.decode())
         except self._errors as exc:
-            code = getattr(exc, "response", {}).get("Error", {}).get("Code")
+            answer = getattr(exc, "response", None) or {}  # of who didn't answer it is None
+            code = answer.get("Error", {}).get("Code")
             return str(code or type(exc).__name__)
         return None
 
 
-def _subject(message: Mapping[str, object]) -> str:
+def subject_of(message: Mapping[str, object]) -> str:
     """Return a line of printable ASCII, which is what SNS takes as a subject."""
     text = "sluice: budget {budget} has spent {share:.0%} ({value})".format_map(message)
     printable = "".join(char if " " <= char <= "~" else "?" for char in text)

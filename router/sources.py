@@ -32,6 +32,7 @@ from router.world import World, world
 
 LOOK_EVERY_S = 1.0
 DEMO_FLEETS = "fleets.yaml"  # in the state folder: the catalogue that `sluice up` writes
+FILES = "files"  # what a router is stale for while one of them is wrong
 SECRETS_EVERY_S = 300.0  # a rotation has to leave the old key good for as long
 
 
@@ -54,14 +55,20 @@ class Sources:
         """Read everything anew; raise yamlfile.Invalid or OSError."""
         catalogue = files.catalogue(self.fleets, self.state, self.router_on)
         found = policy(self.policy, catalogue)
+        self._check_frozen(found, str(self.policy or "policies/default.yaml"))
+        return world(found, catalogue)
+
+    def check(self, text: str, name: str, catalogue: Catalogue) -> None:
+        """Raise yamlfile.Invalid for a policy that `load` would refuse."""
+        self._check_frozen(parse(text, name, names_of(catalogue)), name)
+
+    def _check_frozen(self, found: Policy, where: str) -> None:
         if self.frozen and found.shadow is not None:
-            where = self.policy or "policies/default.yaml"
             said = (
                 "`shadow` judges answers after they were sent, when an environment of Lambda is "
                 "frozen: remove it, or let a router that runs on judge (docs/lambda.md)"
             )
-            raise yamlfile.Invalid([yamlfile.Problem(str(where), said)])
-        return world(found, catalogue)
+            raise yamlfile.Invalid([yamlfile.Problem(where, said)])
 
     def stamp(self) -> tuple[object, ...]:
         """Return a value that changes when a watched file does."""
@@ -188,16 +195,14 @@ async def reload(sources: Sources, runtime: Runtime, publish: Publish) -> None:
         await publish(new.policy)
         runtime.adopt(new, keys)
     except (yamlfile.Invalid, MissingKey, MissingPart, OSError, LedgerUnavailable) as exc:
-        runtime.stale = True
-        runtime.metrics.stale.set(1)
+        runtime.is_stale(FILES, now=True)
         runtime.metrics.reloads.labels("refused").inc()
         said = str(exc)
         if isinstance(exc, OSError) and exc.filename is not None:
             said = f"{exc.filename}: {exc.strerror}"  # as at start
         LOG.error("the change is refused, policy %s goes on:\n%s", _running(runtime), said)
         return
-    runtime.stale = False
-    runtime.metrics.stale.set(0)
+    runtime.is_stale(FILES, now=False)
     runtime.metrics.reloads.labels("adopted").inc()
     said = ", ".join(changed(old, new)) or "nothing that is decided by"
     LOG.warning("adopted: %s changed (policy %s)", said, _running(runtime))

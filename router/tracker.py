@@ -44,6 +44,14 @@ class _View:
     room: Room
 
 
+class Told(NamedTuple):
+    """What somebody counted of a fleet at that time: `others` at it beside ours; None: unknown."""
+
+    at_s: float
+    others: int | None
+    replicas: int | None
+
+
 class Sent(NamedTuple):
     """A request that was sent: its `number` among this worker's of the fleet, and the circuit's
     opening that it began after.
@@ -70,6 +78,7 @@ class _Fleet:
     names: tuple[str, ...] = ()
     wake_s: int | None = None
     seen: dict[int, tuple[float, Seen]] = field(default_factory=dict)
+    told: Told | None = None
     view: _View | None = None
     in_flight: int = 0
     held: int = 0  # places that were decided on for requests not sent yet
@@ -163,6 +172,18 @@ class Tracker:
                 fleet.seen[i] = now_s, each
         fleet.view = None
 
+    def told(self, fleet_id: str, now_s: float, requests: int | None, replicas: int | None) -> None:
+        """Take what was counted outside of the engine: open requests, ours among them, which count
+        where the engine doesn't tell; replicas that are there.
+        """
+        fleet = self._fleets[fleet_id]
+        fleet.circuit.look()
+        others = requests
+        if requests is not None:
+            others = max(0, requests - fleet.in_flight - fleet.siblings)
+        fleet.told = Told(now_s, others, replicas)
+        fleet.view = None
+
     def seen(self, fleet_id: str, now_s: float) -> tuple[Seen, ...]:
         """Return what probes saw of the fleet's urls and what is not out of date."""
         return tuple(_fresh(self._fleets[fleet_id], now_s))
@@ -170,6 +191,9 @@ class Tracker:
     def is_observed(self, fleet_id: str, now_s: float) -> bool:
         """Return whether every replica was seen. Of several behind one url only one was."""
         fleet = self._fleets[fleet_id]
+        told = _told(fleet, now_s)
+        if told is not None and told.replicas is not None:
+            return True
         return len(fleet.names) >= fleet.replicas and len(_fresh(fleet, now_s)) == len(fleet.names)
 
     def started(self, fleet_id: str, *, held: bool = False) -> Sent:
@@ -272,7 +296,7 @@ class Tracker:
                 fleet.each, fleet.most = new.each, new.most
                 fleet.wake_s = new.wake_s
                 if new.names != fleet.names:  # what was seen was of others
-                    fleet.names, fleet.seen = new.names, {}
+                    fleet.names, fleet.seen, fleet.told = new.names, {}, None
                 if fleet.profile != new.profile:  # the corrections were of the old one
                     fleet.profile = new.profile
                     fleet.ewma_ttft, fleet.ewma_itl, fleet.learned = 1.0, 1.0, 0
@@ -326,20 +350,27 @@ def _view(fleet: _Fleet, now_s: float) -> _View:
     if gone:
         replicas = max(1, replicas * there // len(fleet.names)) if there else 0
         state = state if there else _asleep(fleet, gone)
-    others, queued = 0, None
+    told = _told(fleet, now_s)
+    if told is not None and told.replicas is not None:
+        replicas = told.replicas
+        state = state if replicas else _asleep(fleet, gone)
+    others, queued = (told.others if told is not None else None) or 0, None
     if len(fleet.names) >= fleet.replicas:  # else one of several behind a url has spoken
         up = [seen for seen in fresh if seen.state == "up"]
-        others = max(0, sum(seen.others or 0 for seen in up) - fleet.siblings_seen)
+        known = [seen.others for seen in up if seen.others is not None]
+        others = max(0, sum(known) - fleet.siblings_seen) if known else others
         waiting = [seen.waiting for seen in up if seen.waiting is not None]
         queued = sum(waiting) if waiting and len(waiting) == there else None
     times = [at_s for at_s, _ in fleet.seen.values() if now_s - at_s < SEEN_FOR_S]
+    if told is not None:
+        times.append(told.at_s)
     return _View(
         state=state,
         replicas=replicas,
         committed=min(fleet.committed, replicas),
         others=others,
         queued=queued,
-        stale=len(fresh) < len(fleet.seen),
+        stale=len(fresh) < len(fleet.seen) or (told is None and fleet.told is not None),
         until_s=min(times) + SEEN_FOR_S if times else math.inf,
         room=room(replicas, fleet.each, fleet.most),
     )
@@ -364,6 +395,12 @@ def _asleep(fleet: _Fleet, gone: Sequence[Seen]) -> State:
 
 def _fresh(fleet: _Fleet, now_s: float) -> list[Seen]:
     return [seen for at_s, seen in fleet.seen.values() if now_s - at_s < SEEN_FOR_S]
+
+
+def _told(fleet: _Fleet, now_s: float) -> Told | None:
+    """Return what was counted and is not out of date."""
+    told = fleet.told
+    return told if told is not None and now_s - told.at_s < SEEN_FOR_S else None
 
 
 def _is_open(fleet: _Fleet, now_s: float, held: int) -> bool:

@@ -29,8 +29,7 @@ class World:
 
 def world(policy: Policy, catalogue: Catalogue) -> World:
     """Bring policy and catalogue together; the policy was parsed against this catalogue's names."""
-    plans = _plans(catalogue)
-    fleets = tuple(prepare(fleet, *plans[fleet.id]) for fleet in catalogue.fleets)
+    fleets = fleet_models(catalogue)
     _, baseline_id = policy.baseline
     baseline = next(model for model in fleets if model.fleet.id == baseline_id)
     grade_of = [(on.fleet.model.quality, on.fleet.lane == baseline.fleet.lane) for on in fleets]
@@ -43,6 +42,12 @@ def world(policy: Policy, catalogue: Catalogue) -> World:
         for on, grade in zip(fleets, grade_of, strict=True)
     )
     return World(policy, catalogue, fleets, baseline, tuple(grades), rows)
+
+
+def fleet_models(catalogue: Catalogue) -> tuple[FleetModel, ...]:
+    """Return the catalogue's fleets with their constants, savings plans applied."""
+    plans = _plans(catalogue)
+    return tuple(prepare(fleet, *plans[fleet.id]) for fleet in catalogue.fleets)
 
 
 def _plans(catalogue: Catalogue) -> Mapping[str, tuple[float, float | None]]:

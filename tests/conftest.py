@@ -5,14 +5,18 @@ everything else here is the real thing.
 """
 
 import contextlib
+import http.server
 import itertools
+import json
 import os
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from appconfig_server import AppConfig
 from hypothesis import HealthCheck, settings
 from support import Router, Upstream, process
 
@@ -143,6 +147,47 @@ def second_upstream():
 
 
 @pytest.fixture
+def appconfig():
+    server = AppConfig()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def closed_port():
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]
+
+
+@pytest.fixture
+def price_list():
+    """A server that speaks the wire of the price list: the SDK's own client asks it."""
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            fields = {f["Field"]: f["Value"] for f in asked["Filters"]}
+            file = (
+                Path(__file__).parent
+                / "data"
+                / "price_list"
+                / f"{fields['instanceType']}_{fields['regionCode']}.json"
+            )
+            found = [json.dumps(json.loads(file.read_text()))] if file.exists() else []
+            body = json.dumps({"FormatVersion": "aws_v1", "PriceList": found}).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/x-amz-json-1.1")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -2,13 +2,19 @@
 
 Only so are its conditional writes atomic: threaded, moto lets two transactions between the check
 and the write of each other. Its first line is its address; it ends with its input. Arguments, both
-optional: the port, and the table of a ledger that it makes.
+optional: the port, and the table of a ledger that it makes. Moto's other services are there too.
+
+What it is asked for goes as JSON lines, `service`, `operation` (as IAM names it) and `resource`,
+into the file that SLUICE_TEST_CALLS names, if it is set.
 """
 
+import json
 import os
 import sys
 import threading
+from pathlib import Path
 
+from aws_calls import calls_of
 from dynamo_quick import quicken
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -25,8 +31,12 @@ def main(port=0, table=None):
     quicken()
     moto, one = DomainDispatcherApplication(create_backend_app), threading.Lock()
 
+    recorded = os.environ.get("SLUICE_TEST_CALLS")
+
     def serial(environ, start_response):
         with one:
+            if recorded:
+                record(recorded, environ)
             return list(moto(environ, start_response))
 
     server = make_server("127.0.0.1", int(port), serial, threaded=True, request_handler=Quiet)
@@ -37,6 +47,11 @@ def main(port=0, table=None):
     sys.stdout.flush()
     sys.stdin.read()
     os._exit(0)
+
+
+def record(path, environ):
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(call) + "\n" for call in calls_of(environ))
 
 
 def make_table(address, name):

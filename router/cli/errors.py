@@ -6,7 +6,15 @@ from contextlib import contextmanager
 import click
 
 import yamlfile
-from router.faults import BadSetting, CannotListen, MissingKey, MissingPart, NoSuchLedger, Unsafe
+from router.faults import (
+    BadSetting,
+    CannotListen,
+    MissingKey,
+    MissingPart,
+    NoPolicy,
+    NoSuchLedger,
+    Unsafe,
+)
 from router.key_rows import KeysUnreadable
 from router.ledger.port import LedgerUnavailable
 
@@ -30,7 +38,7 @@ def told() -> Iterator[None]:
         raise Ends(str(exc), INVALID) from None
     except (MissingPart, Unsafe) as exc:
         raise Ends(str(exc), REFUSED) from None
-    except (CannotListen, LedgerUnavailable) as exc:
+    except (CannotListen, LedgerUnavailable, NoPolicy) as exc:
         raise Ends(str(exc), FAILED) from None
     except UnicodeDecodeError as exc:
         raise Ends(f"not a UTF-8 text: {exc.reason} at byte {exc.start}", INVALID) from None

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from backends import files
+from router.appconfig_place import SCHEME, place_of
 from router.settings import DEFAULT_STATE, SQLITE, table_of
 from yamlfile import suggest
 
@@ -80,6 +81,31 @@ def policy(command: Command) -> Command:
     return click.option("--policy", type=FILE, help=said)(command)
 
 
+class PolicySource(click.ParamType[object]):
+    """A file, or a place on AppConfig, which stays the text that it is."""
+
+    name = "policy"
+
+    def convert(
+        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
+    ) -> object:
+        if not isinstance(value, str) or not value.startswith(SCHEME):
+            return FILE.convert(value, param, ctx)
+        try:
+            return str(place_of(value))
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+def policy_source(command: Command) -> Command:
+    said = (
+        "Policy: a file (YAML), or appconfig:APPLICATION/ENVIRONMENT/PROFILE; without it the "
+        "packaged default."
+    )
+    option = click.option("--policy", metavar="FILE|PLACE", type=PolicySource(), help=said)
+    return option(command)
+
+
 def router_on(command: Command) -> Command:
     said = "Where the router runs (local, lambda, fargate): its cost is added to every estimate."
     option = click.option(
@@ -93,6 +119,16 @@ def _known_place(_ctx: click.Context, _param: click.Parameter, place: str) -> st
     if place != "local" and place not in (known := files.router_places()):
         raise click.BadParameter(f"unknown place `{place}` {suggest(place, known)}")
     return place
+
+
+def cases(command: Command) -> Command:
+    option = click.option(
+        "--cases",
+        "folder",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Folder of case files; a policy's has its name.",
+    )
+    return option(command)
 
 
 def calibration(command: Command) -> Command:

@@ -71,7 +71,7 @@ class Workers(click.IntRange):
 
 @click.command("serve")
 @options.fleets
-@options.policy
+@options.policy_source
 @options.state
 @options.ledger
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -162,7 +162,7 @@ class Workers(click.IntRange):
 )
 def command(
     fleets: Path | None,
-    policy: Path | None,
+    policy: Path | str | None,
     state: Path,
     store: str,
     host: str,
@@ -185,7 +185,7 @@ def command(
     settings = Settings(
         state,
         fleets,
-        policy,
+        policy if isinstance(policy, Path) else None,
         host,
         port,
         auth,
@@ -202,6 +202,7 @@ def command(
         drain_s,
         receipts,
         metrics,
+        policy if isinstance(policy, str) else None,
         frozen=router_on == FROZEN,
     )
     if workers > 1 and metrics != PROMETHEUS:

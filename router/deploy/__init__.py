@@ -1,4 +1,4 @@
-"""What is to be deployed on AWS and what that costs, without AWS: deploy.yaml, its checks, its plan.
+"""What is to be deployed on AWS and what that costs: deploy.yaml, its checks, its plan.
 
 `infra/` makes templates of it; nothing here knows the CDK.
 """

@@ -6,6 +6,7 @@ from typing import Literal
 
 from backends.catalogue import Catalogue
 from policies.model import Policy
+from yamlfile import Problem
 
 Partition = Literal["aws", "aws-cn", "aws-us-gov"]
 Size = Literal["small", "prod"]
@@ -42,7 +43,7 @@ class Compute:
 class Stage:
     """`name` is part of every resource's name. `catalogue` has only the fleets that this stage
     uses. `private`: the API is reached from `vpc_endpoints` alone. `usd_per_month`: what AWS
-    Budgets watches; None: nothing.
+    Budgets watches; None: nothing. `warnings`: what looks odd or can't be checked.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Stage:
     alarm_email: str | None
     usd_per_month: int | None
     compute: Compute
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def prefix(self) -> str:

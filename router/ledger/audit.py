@@ -1,7 +1,7 @@
 """Whether the books are right: every amount is added up again from the rows. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -26,6 +26,13 @@ class Books:
     rows: Sequence[tuple[str, int, int, tuple[str, ...]]]  # request id, n, nano, scopes
 
 
+def unbalanced(rows: Iterable[ScopeRow]) -> Iterator[str]:
+    """Yield the rows that break what holds of each row by itself, at any moment."""
+    for row in rows:
+        if row.avail + row.reserved + row.spent != row.limit:
+            yield f"{row.name}: avail + reserved + spent is not the limit: {row}"
+
+
 def violations(books: Books) -> Iterator[str]:
     """Yield what must never be. A limit lowered below what is spent shows here too."""
     reserved, spent = Counter[str](), Counter[str]()
@@ -33,9 +40,8 @@ def violations(books: Books) -> Iterator[str]:
         reserved.update(dict.fromkeys(names, nano))
     for _, _, nano, names in books.rows:
         spent.update(dict.fromkeys(names, nano))
+    yield from unbalanced(books.scopes.values())
     for key, row in books.scopes.items():
-        if row.avail + row.reserved + row.spent != row.limit:
-            yield f"{row.name}: avail + reserved + spent is not the limit: {row}"
         if row.reserved != reserved[key]:
             yield f"{row.name}: {row.reserved} reserved, open reservations hold {reserved[key]}"
         if row.spent != spent[key]:

@@ -6,9 +6,13 @@ open whether it was done: the same call again finds out, and without one the lea
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from zlib import crc32
+
+import orjson
 
 from router.ledger.audit import Books
 from router.ledger.dynamo_books import books
@@ -63,7 +67,7 @@ class DynamoLedger:
         table: str,
         shards: Mapping[str, int] | None = None,
     ) -> None:
-        self._table = Table(client, table)
+        self._table = self.table = Table(client, table)
         self._scopes = Scopes(self._table, shards or {})
         self._standings = Standings(self._table)
         self._rows = Rows(self._table)
@@ -222,22 +226,36 @@ class DynamoLedger:
         if before and before["state"] == "expired":
             self._take_back(before, (), now_s)
 
-    def expire(self, now_s: float) -> Expired:
+    def expire(self, now_s: float, most: int | None = None) -> Expired:
+        """`most`: how many are looked at; None: all. What is left is for the next time."""
         leases, alerts = 0, list[Alert]()
-        due = {"due_ms": round(now_s * 1000)}
-        for number in range(SPREAD):
-            values = {"lease": f"L{number}", **due}
-            # What the index tells may be old: the condition on the item itself decides.
-            for item in self._table.query("#lease = :lease AND #due_ms < :due_ms", values, LEASES):
-                worst = entry_of(item["worst"])
-                row = replace(worst, kind="expired", at=stamp(now_s), estimated=True)
-                line = entry_json(row).decode()
-                change = self._closing(item["request_id"], ("open", "expired"), now_s, line)
-                keys = [(pk, sk) for pk, sk in json.loads(item["scopes"])]
-                before, told = self._charges.charge(change, keys, item["nano"], (row,))
-                leases += before is None
-                alerts += told
+        for item in islice(self._leases("<", now_s), most):
+            worst = entry_of(item["worst"])
+            row = replace(worst, kind="expired", at=stamp(now_s), estimated=True)
+            line = entry_json(row).decode()
+            change = self._closing(item["request_id"], ("open", "expired"), now_s, line)
+            keys = [(pk, sk) for pk, sk in json.loads(item["scopes"])]
+            before, told = self._charges.charge(change, keys, item["nano"], (row,))
+            leases += before is None
+            alerts += told
         return Expired(leases, tuple(alerts))
+
+    def open_requests(self, now_s: float) -> Counter[str]:
+        """Return how many requests are reserved or running, by the fleet that each was meant for.
+
+        As the index has it: a moment ago, and without those whose lease ran out.
+        """
+        found = (orjson.loads(item["worst"]) for item in self._leases(">=", now_s))
+        return Counter(str(worst["fleet"]) for worst in found)
+
+    def _leases(self, than: str, now_s: float) -> Iterator[Item]:
+        """Yield what is open and due before (`<`) or after. What the index tells may be old: the
+        condition on the item itself decides.
+        """
+        for number in range(SPREAD):
+            values = {"lease": f"L{number}", "due_ms": round(now_s * 1000)}
+            due = f"#lease = :lease AND #due_ms {than} :due_ms"
+            yield from self._table.query(due, values, LEASES)
 
     def balance(self, scope: Scope, now_s: float) -> Balance:
         return self._scopes.balance(scope, now_s)

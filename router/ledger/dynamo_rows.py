@@ -44,11 +44,7 @@ class Rows:
     def fleet_times(self, start: str, end: str) -> Iterator[FleetTime]:
         for day in self._days_between("F", start, end):
             for item in self._rows(f"F#{day}", start, end):
-                minute, fleet, source = item["sk"].split("#", 2)
-                seconds, replicas = float(item["seconds"]), item["replicas"]
-                yield FleetTime(
-                    fleet, minute, seconds, replicas, item["nano_hour"], source, item["emulated"]
-                )
+                yield fleet_time_of(item)
 
     def add_fleet_time(self, rows: Iterable[FleetTime]) -> None:
         for row in rows:
@@ -79,6 +75,13 @@ class Rows:
         for item in self._table.query("#pk = :pk AND #sk BETWEEN :start AND :end", values):
             if item["sk"] < end:
                 yield item
+
+
+def fleet_time_of(item: Item) -> FleetTime:
+    """Return the row that an item holds."""
+    minute, fleet, source = item["sk"].split("#", 2)
+    seconds, replicas = float(item["seconds"]), item["replicas"]
+    return FleetTime(fleet, minute, seconds, replicas, item["nano_hour"], source, item["emulated"])
 
 
 def _day(at: str) -> str:

@@ -102,7 +102,7 @@ class Table:
             found = self._client.call("GetItem", asked)
         except AwsFailed as exc:
             raise _unavailable(exc) from exc
-        return _read(found.get("Item", {}))
+        return plain(found.get("Item", {}))
 
     def query(self, condition: str, values: Item, index: str | None = None) -> Iterator[Item]:
         where = {"IndexName": index} if index else {"ConsistentRead": True}
@@ -143,7 +143,7 @@ class Table:
             self._client.call(operation, asked)
         except ApiError as exc:
             if exc.code == "ConditionalCheckFailedException":
-                raise Unmet({0: _read(exc.body.get("Item", {}))}) from exc
+                raise Unmet({0: plain(exc.body.get("Item", {}))}) from exc
             raise _unavailable(exc) from exc
         except AwsFailed as exc:
             raise _unavailable(exc) from exc
@@ -154,7 +154,7 @@ class Table:
                 page = self._client.call(operation, asked)
             except AwsFailed as exc:
                 raise _unavailable(exc) from exc
-            yield from map(_read, page["Items"])
+            yield from map(plain, page["Items"])
             if "LastEvaluatedKey" not in page:
                 return
             asked = {**asked, "ExclusiveStartKey": page["LastEvaluatedKey"]}
@@ -162,7 +162,7 @@ class Table:
 
 def _unmet(exc: ApiError, reasons: Sequence[Item]) -> Exception:
     old = {
-        number: _read(reason.get("Item", {}))
+        number: plain(reason.get("Item", {}))
         for number, reason in enumerate(reasons)
         if reason["Code"] == "ConditionalCheckFailed"
     }
@@ -196,7 +196,8 @@ def _value(value: str | float | bool) -> Item:
     return {"BOOL": value} if isinstance(value, bool) else {"N": repr(value)}
 
 
-def _read(item: Item) -> Item:
+def plain(item: Item) -> Item:
+    """Return an item as DynamoDB writes it in Python's values."""
     return {name: _plain(*next(iter(value.items()))) for name, value in item.items()}
 
 

@@ -91,7 +91,7 @@ def head_of(raw):
     return line, {n.lower(): v for n, v in (line.split(": ", 1) for line in lines)}, body
 
 
-@pytest.mark.parametrize("service", PROTOCOLS)
+@pytest.mark.parametrize("service", CALLS)
 @pytest.mark.parametrize("session", [SESSION, ""], ids=["session", "none"])
 def test_what_is_sent_is_signed_as_botocore_signs_it(api, upstream, service, session):
     upstream.answers(said(200, {}))
@@ -113,7 +113,11 @@ def test_what_is_sent_is_signed_as_botocore_signs_it(api, upstream, service, ses
     assert headers.get("x-amz-security-token", "") == session
 
 
-@pytest.mark.parametrize("service", PROTOCOLS)
+def test_every_service_that_is_called_by_target_has_a_call_here():
+    assert set(CALLS) == {name for name, wire in PROTOCOLS.items() if wire.target}
+
+
+@pytest.mark.parametrize("service", CALLS)
 def test_botocore_sends_the_same(api, upstream, service):
     upstream.answers(said(200, {}))
     operation, body = CALLS[service]

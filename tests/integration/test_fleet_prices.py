@@ -1,16 +1,11 @@
 """`sluice fleet prices`, as typed. The list itself is asked in tests/unit/backends."""
 
-import http.server
 import json
 import os
-import threading
-from pathlib import Path
 
-import pytest
 import yaml
 from support import sluice
 
-LISTS = Path(__file__).parents[1] / "data" / "price_list"
 OWN = """\
 version: 1
 currency: USD
@@ -70,45 +65,19 @@ def test_without_credentials_the_prices_stay_and_their_age_is_told(tmp_path):
     assert not (tmp_path / "prices.yaml").exists()
 
 
-@pytest.fixture
-def aws():
-    """A server that speaks the wire of the price list: the SDK's own client asks it."""
-
-    class Answers(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            fields = {f["Field"]: f["Value"] for f in asked["Filters"]}
-            file = LISTS / f"{fields['instanceType']}_{fields['regionCode']}.json"
-            found = [json.dumps(json.loads(file.read_text()))] if file.exists() else []
-            body = json.dumps({"FormatVersion": "aws_v1", "PriceList": found}).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/x-amz-json-1.1")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def refreshed(tmp_path, aws, *more):
+def refreshed(tmp_path, price_list, *more):
     env = bare(
-        tmp_path, AWS_ENDPOINT_URL_PRICING=aws, AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x"
+        tmp_path,
+        AWS_ENDPOINT_URL_PRICING=price_list,
+        AWS_ACCESS_KEY_ID="x",
+        AWS_SECRET_ACCESS_KEY="x",
     )
     return sluice("fleet", "prices", "refresh", *more, "--state", tmp_path, env=env)
 
 
-def test_refresh_writes_what_the_list_says_and_tells_each_change(tmp_path, aws):
+def test_refresh_writes_what_the_list_says_and_tells_each_change(tmp_path, price_list):
     asked = ("--instance", "c8g.xlarge", "--region", "us-east-1")
-    found = refreshed(tmp_path, aws, *asked)
+    found = refreshed(tmp_path, price_list, *asked)
     assert found.returncode == 0, found.stderr
     assert "on_demand: unchanged, 0.15952 USD/h" in found.stdout
     assert "reserved: new, 0.1055 USD/h" in found.stdout
@@ -121,11 +90,11 @@ def test_refresh_writes_what_the_list_says_and_tells_each_change(tmp_path, aws):
     assert max(ages.values()) <= 1
 
 
-def test_refresh_keeps_the_users_other_rows_rates_and_plans(tmp_path, aws):
+def test_refresh_keeps_the_users_other_rows_rates_and_plans(tmp_path, price_list):
     (tmp_path / "prices.yaml").write_text(OWN)
     asked = ("--instance", "c8g.xlarge", "--instance", "c7g.xlarge", "--instance", "x.none",
              "--region", "us-east-1", "--region", "cn-north-1", "--json")  # fmt: skip
-    run = refreshed(tmp_path, aws, *asked)
+    run = refreshed(tmp_path, price_list, *asked)
     found = json.loads(run.stdout)
     before = {(p["instance"], p["region"], p["purchase"]): p["before"] for p in found["prices"]}
     assert before == {
@@ -142,16 +111,16 @@ def test_refresh_keeps_the_users_other_rows_rates_and_plans(tmp_path, aws):
     assert rows["cn-north-1", "on_demand"]["per_hour"] == 0.99
 
 
-def test_a_price_in_a_currency_without_a_rate_is_not_written(tmp_path, aws):
-    found = refreshed(tmp_path, aws, "--instance", "c7g.xlarge", "--region", "cn-north-1")
+def test_a_price_in_a_currency_without_a_rate_is_not_written(tmp_path, price_list):
+    found = refreshed(tmp_path, price_list, "--instance", "c7g.xlarge", "--region", "cn-north-1")
     assert found.returncode == 1
     assert "no `exchange` rate of `CNY`" in found.stderr
     assert "the prices stay as they are" in found.stderr
     assert not (tmp_path / "prices.yaml").exists()
 
 
-def test_nothing_found_is_a_failure(tmp_path, aws):
-    found = refreshed(tmp_path, aws, "--instance", "x.none", "--region", "us-east-1")
+def test_nothing_found_is_a_failure(tmp_path, price_list):
+    found = refreshed(tmp_path, price_list, "--instance", "x.none", "--region", "us-east-1")
     assert found.returncode == 1
     assert "not in the list" in found.stderr
     assert not (tmp_path / "prices.yaml").exists()

@@ -9,11 +9,10 @@ from typing import Any
 
 import click
 import orjson
-import yaml
 
-from backends import files, parse_prices
+from backends import files, parse_prices, price_rows
 from backends.audit import MAX_PRICE_AGE_DAYS
-from backends.price_list import SOURCE, Listed, PricesNotRead, fetch, listed
+from backends.price_list import Listed, PricesNotRead, fetch, listed
 from backends.prices import PriceBook
 from router.cli import options
 from router.cli.cited import legend
@@ -22,7 +21,6 @@ from router.cli.table import grid
 from yamlfile import Invalid
 
 Row = dict[str, Any]
-HEAD = "# Prices that go before the packaged ones. `sluice fleet prices refresh` keeps this file.\n"
 
 
 @click.group("prices", invoke_without_command=True)
@@ -125,7 +123,7 @@ def refresh(
         (instance, region)
         for instance in instances or dict.fromkeys(instance for instance, _ in used)
         for region in regions or dict.fromkeys(region for _, region in used)
-        if region != "local" and (instances or regions or (instance, region) in used)
+        if region != price_rows.LOCAL and (instances or regions or (instance, region) in used)
     ]
     if not wanted:
         raise Ends("nothing to read: no fleet is in an AWS region (give --instance and --region)")
@@ -161,7 +159,7 @@ def _report(
     if found:
         with told():
             try:
-                _write(path, own, [_row(price, _today()) for price in found])
+                _write(path, own, found)
             except Invalid as exc:
                 raise Ends(f"not written, the prices stay as they are: {exc}", FAILED) from None
     if as_json:
@@ -191,37 +189,17 @@ def _change(now: float, before: float | None) -> str:
     return "unchanged, " if now == before else f"{before:g} -> {now / before - 1:+.1%}, "
 
 
-def _row(price: Listed, today: date) -> Row:
-    paid: Row = {"usd_per_hour": price.per_hour}
-    if price.currency != "USD":
-        paid = {"per_hour": price.per_hour, "currency": price.currency}
-    return {
-        "instance": price.instance,
-        "region": price.region,
-        "purchase": price.purchase,
-        **paid,
-        "as_of": today.isoformat(),
-        "source": SOURCE,
-        "mark": "stated",
-    }
-
-
 def _own(state: Path) -> PriceBook:
     path = files.own_prices(state)
     if not path.exists():
-        return PriceBook("", {}, {"version": 1, "currency": "USD", "prices": []})
+        return price_rows.empty()
     source = files.on_disk(path)
     return parse_prices.read(source.text, source.name)
 
 
-def _write(path: Path, own: PriceBook, rows: Sequence[Row]) -> None:
+def _write(path: Path, own: PriceBook, found: Sequence[Listed]) -> None:
     """Replace the file whole, if it reads back: rates and pools in it stay."""
-    value: dict[str, Any] = dict(own.compiled)
-    kept = {_key(row): row for row in value["prices"]}
-    kept.update({_key(row): row for row in rows})
-    value["prices"] = list(kept.values())
-    text = HEAD + yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=200)
-    parse_prices.read(text, str(path))
+    text = price_rows.refreshed(own, found, _today(), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -230,10 +208,6 @@ def _write(path: Path, own: PriceBook, rows: Sequence[Row]) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             part.unlink()
-
-
-def _key(row: Row) -> tuple[str, str, str]:
-    return row["instance"], row["region"], row["purchase"]
 
 
 def _kept(why: str, book: PriceBook) -> str:

@@ -434,3 +434,47 @@ def test_half_open_only_one_place_is_given_out():
     assert not t.is_open("a", 110)
     t.started("a")
     assert t.is_open("a", 110)
+
+
+def test_open_requests_stand_for_what_an_engine_does_not_tell():
+    t = tracker("a")
+    t.told("a", 0, 5, None)
+    assert t.loads(0)[0].in_flight == 5
+    t.saw("a", [Seen("up")], 0)  # it answers, and counts nothing
+    assert t.loads(0)[0].in_flight == 5
+    t.saw("a", [Seen("up", 2, 0, 2)], 0)  # the engine knows better
+    assert t.loads(0)[0].in_flight == 2
+
+
+def test_our_own_requests_among_the_open_ones_count_once():
+    t = tracker("a")
+    t.started("a")
+    t.told("a", 0, 3, None)
+    assert t.loads(0)[0].in_flight == 3
+
+
+def test_what_was_told_is_unknown_again_after_a_while():
+    t = tracker("a")
+    t.told("a", 0, 5, 4)
+    assert (t.loads(0)[0].replicas, t.is_observed("a", 0)) == (4, True)
+    later = t.loads(SEEN_FOR_S)[0]
+    assert (later.in_flight, later.replicas, later.stale) == (0, 1, True)
+    assert not t.is_observed("a", SEEN_FOR_S)
+
+
+def test_replicas_that_are_told_decide_whether_a_fleet_is_there():
+    t = tracker("a", least=0, wake_s=60)
+    t.told("a", 0, None, 0)
+    assert (states(t, 0), t.loads(0)[0].replicas) == (["cold"], 0)
+    t.saw("a", [Seen("loading")], 1)
+    assert states(t, 1) == ["waking"]
+    t.saw("a", [Seen("up")], 2)
+    t.told("a", 2, None, 3)
+    assert (states(t, 2), t.loads(2)[0].replicas) == (["ready"], 3)
+
+
+def test_nothing_told_is_nothing_observed():
+    t = tracker("a")
+    t.told("a", 0, None, None)
+    assert not t.is_observed("a", 0)
+    assert t.loads(0)[0].in_flight == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backends.load import Load
-from router.keeper import always_paid, fleet_time
+from router.minutes import always_paid, fleet_time
 from router.sources import Sources
 
 WORLD = Sources(Path("nowhere")).load()
@@ -14,7 +14,7 @@ NOON = 1_795_262_400.0  # a whole minute
 
 def row_of(fleet, seen, replicas=1):
     loads = [Load(replicas=replicas)] * len(WORLD.fleets)
-    rows = fleet_time(WORLD, loads, NOON, NOON + 30, seen)
+    rows = fleet_time(WORLD.fleets, loads, NOON, NOON + 30, seen)
     (row,) = [row for row in rows if row.fleet == fleet]
     assert (row.seconds, row.minute[-4:]) == (30, ":00Z")
     return row.replicas, row.source

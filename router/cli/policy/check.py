@@ -1,6 +1,5 @@
-"""``sluice policy``: check policies, and run the cases written for them."""
+"""``sluice policy check``: check policies, and run the cases written for them."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,37 +10,23 @@ import orjson
 import yamlfile
 from backends import files
 from backends.catalogue import Catalogue
-from policies.cases import read_cases, run_cases
 from policies.check import Report, check
-from policies.evaluate import matching
-from policies.model import Facts, Policy
+from policies.model import Policy
 from router.cli import options
 from router.cli.errors import FAILED, INVALID, told
-from router.estimate import Estimate, estimate
+from router.policy_check import tried
 from router.sources import calibration as calibration_of
 from router.sources import names_of
-from router.tracker import Tracker
-from router.world import world
 
 
-@click.group("policy")
-def command() -> None:
-    """Check policies and run their cases."""
-
-
-@command.command("check")
+@click.command("check")
 @click.argument("policies", nargs=-1, required=True, type=options.FILE)
-@click.option(
-    "--cases",
-    "folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of case files; a policy's has its name.",
-)
+@options.cases
 @options.fleets
 @options.state
 @options.calibration
 @options.as_json
-def check_command(
+def command(
     policies: tuple[Path, ...],
     folder: Path | None,
     fleets: Path | None,
@@ -54,19 +39,24 @@ def check_command(
         catalogue = files.catalogue(fleets, state)
         learnt = calibration_of(calibration)
         labelled = bool(learnt and learnt.counts)
-        results = [_checked(path, catalogue, folder, labelled=labelled) for path in policies]
+        results = [checked(path, catalogue, folder, labelled=labelled) for path in policies]
     if as_json:
         click.echo(orjson.dumps(results))
     else:
         for result in results:
-            _print(result)
+            show(result)
+    ends(results)
+
+
+def ends(results: list[dict[str, Any]]) -> None:
+    """Raise SystemExit if one of them is refused or fails."""
     if any(result["problems"] for result in results):
         raise SystemExit(INVALID)
     if any(result["failed_cases"] for result in results):
         raise SystemExit(FAILED)
 
 
-def _checked(
+def checked(
     path: Path, catalogue: Catalogue, folder: Path | None, *, labelled: bool
 ) -> dict[str, Any]:
     """Check one policy. A file that can't be read is its problem, not the end of the command."""
@@ -88,22 +78,9 @@ def _checked(
 
 
 def _tried(policy: Policy, case_file: Path, catalogue: Catalogue) -> tuple[int, list[str]]:
-    """Return how many cases there are and what fails; raise yamlfile.Invalid.
-
-    None at all is a failure: who asked for cases would take silence for a pass.
-    """
     if not case_file.exists():
         return 0, [f"{case_file}: 0 cases: there is no such file"]
-    source = files.on_disk(case_file)
-    results = run_cases(
-        policy, read_cases(source.text, source.name), _candidates(policy, catalogue)
-    )
-    failed = [
-        f"{result.case.where}: {result.case.name}: {failure}"
-        for result in results
-        for failure in result.failures
-    ]
-    return len(results), failed or ([] if results else [f"{case_file}: 0 cases"])
+    return tried(policy, files.on_disk(case_file), catalogue)
 
 
 def _said(report: Report) -> dict[str, Any]:
@@ -118,20 +95,8 @@ def _said(report: Report) -> dict[str, Any]:
     }
 
 
-def _candidates(policy: Policy, catalogue: Catalogue) -> Callable[[Facts], Sequence[Estimate]]:
-    """Return what gives a case its candidates: the catalogue's fleets, idle."""
-    now = world(policy, catalogue)
-    loads = Tracker(now.fleets).loads(0.0)
-
-    def candidates(facts: Facts) -> Sequence[Estimate]:
-        rule = matching(policy, facts)
-        settings = rule.settings if rule else policy.defaults
-        return estimate(now, facts, loads, facts.max_tokens or settings.max_output_tokens)
-
-    return candidates
-
-
-def _print(result: dict[str, Any]) -> None:
+def show(result: dict[str, Any]) -> None:
+    """Print what `checked` returned; what is wrong goes to standard error."""
     for line in [*result["problems"], *result["failed_cases"]]:
         click.echo(line, err=True)
     for line in result["warnings"]:

@@ -1,0 +1,22 @@
+"""``sluice policy``: check policies, and put them in force."""
+
+from collections.abc import Mapping
+
+import click
+
+from router.cli.lazy import LazyGroup
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "check": ("router.cli.policy.check", "Check policies against the fleets; run their cases."),
+    "publish": ("router.cli.policy.publish", "Put a policy in force on AWS AppConfig."),
+    "rollback": ("router.cli.policy.rollback", "Go back to the policy that was in force before."),
+}
+
+
+class _Commands(LazyGroup):
+    commands_at = COMMANDS
+
+
+@click.group("policy", cls=_Commands)
+def command() -> None:
+    """Check policies and run their cases; publish them, and take them back."""

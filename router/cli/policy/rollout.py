@@ -1,0 +1,138 @@
+"""What publishing and going back have in common: where to, why, and seeing a deployment through."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import click
+import orjson
+
+from router.appconfig_control import (
+    TAKEN_BACK,
+    AppConfigFailed,
+    Control,
+    Deployment,
+    Note,
+    Refused,
+    Unknown,
+)
+from router.appconfig_place import place_of
+from router.cli import options
+from router.cli.errors import FAILED, INVALID, REFUSED, Ends
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What is deployed, and how it is watched. `version` None: what was there before."""
+
+    version: int | None
+    note: Note
+    every_s: float
+    wait: bool
+    as_json: bool
+
+
+def to(command: Command) -> Command:
+    def known(_context: click.Context, _parameter: click.Parameter, text: str) -> object:
+        try:
+            return place_of(text)
+        except ValueError as exc:
+            raise click.BadParameter(str(exc)) from None
+
+    said = "Where to: appconfig:APPLICATION/ENVIRONMENT/PROFILE, names or ids."
+    return click.option("--to", "place", required=True, callback=known, metavar="PLACE", help=said)(
+        command
+    )
+
+
+def why(command: Command) -> Command:
+    def given(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+        if not text.strip():
+            raise click.BadParameter("it is empty: say what it is for")
+        return text.strip()
+
+    said = "What it is for; the version keeps it, with who you are."
+    return click.option(
+        "--why", "reason", required=True, callback=given, metavar="TEXT", help=said
+    )(command)
+
+
+def to_see(command: Command) -> Command:
+    every = click.option(
+        "--every",
+        "every_s",
+        type=options.Number(0.05, 300),
+        default=5.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="How often the deployment is looked at.",
+    )
+    wait = click.option(
+        "--wait/--no-wait",
+        default=True,
+        show_default=True,
+        help="See it through, or end once it has begun.",
+    )
+    return every(wait(command))
+
+
+@contextmanager
+def asked() -> Iterator[None]:
+    """Turn what AppConfig says into a message and an exit code."""
+    try:
+        yield
+    except Unknown as exc:
+        raise Ends(str(exc), INVALID) from None
+    except Refused as exc:
+        raise Ends(str(exc), REFUSED) from None
+    except AppConfigFailed as exc:
+        raise Ends(str(exc), FAILED) from None
+
+
+def free(control: Control) -> None:
+    """Refuse while another deployment is under way: AppConfig takes one at a time."""
+    running = control.running()
+    if running is not None:
+        raise Refused(
+            f"deployment {running.number} (version {running.version}) is {running.state.lower()}, "
+            f"{running.percent:g} % of the routers have it: wait for it, or stop it by "
+            "`sluice policy rollback`"
+        )
+
+
+def rolled_out(control: Control, begun: Deployment, rollout: Rollout) -> None:
+    """Watch a deployment until it is in force or taken back; end with its exit code."""
+    seen = begun
+    _progress(seen)
+    if rollout.wait:
+        for now in control.watch(begun.number, rollout.every_s):
+            if (now.state, now.percent) != (seen.state, seen.percent):
+                _progress(now)
+            seen = now
+    if rollout.as_json:
+        said = {"version": rollout.version, "deployment": seen.number, "state": seen.state,
+                "percent": seen.percent, "event": seen.event, **asdict(rollout.note)}  # fmt: skip
+        click.echo(orjson.dumps(said))
+    # Going back ends where the deployment that is stopped is taken back.
+    if rollout.version is not None and seen.state in TAKEN_BACK:
+        event = f": {seen.event}" if seen.event else ""
+        raise Ends(f"version {rollout.version} was taken back{event}", FAILED)
+    if not rollout.as_json:
+        click.echo(_ended(seen, rollout))
+
+
+def _progress(deployment: Deployment) -> None:
+    said = f"deployment {deployment.number}: {deployment.state.lower()}, {deployment.percent:g} %"
+    click.echo(said, err=True)
+
+
+def _ended(seen: Deployment, rollout: Rollout) -> str:
+    if rollout.version is None:
+        return f"deployment {seen.number} is taken back: what was there before is in force"
+    policy = f"version {rollout.version} ({rollout.note.policy} {rollout.note.hash})"
+    if seen.state == "BAKING":
+        return f"{policy} is in force; while it bakes an alarm may still take it back"
+    return f"{policy} is {'in force' if seen.state == 'COMPLETE' else 'on its way'}"

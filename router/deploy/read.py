@@ -1,0 +1,251 @@
+"""deploy.yaml, with the fleets, the policy, its cases and the auth file that it names -> stages.
+
+* yamlfile.Invalid   some file is at fault: every problem, with its file:line and the fix
+* OSError            deploy.yaml can't be read
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yamlfile
+from backends import availability, files, hardware
+from backends.catalogue import Catalogue
+from backends.content_hash import content_hash
+from policies.check import check
+from policies.model import Policy
+from router.auth import config as auth_config
+from router.deploy import fleet_checks, place
+from router.deploy.fleet_checks import Known
+from router.deploy.form import SCHEMA
+from router.deploy.given import Given
+from router.deploy.stage import Compute, Domain, Stage
+from router.policy_check import tried
+from router.sources import names_of
+from yamlfile import Document, Fault, Invalid, Problem, suggest
+
+
+def stages(path: Path, only: str | None = None) -> dict[str, Stage]:
+    """Return the stages of the file, or the one of this name.
+
+    raises yamlfile.Invalid, OSError
+    """
+    source = files.on_disk(path)
+    document = yamlfile.read(source.text, source.name, SCHEMA)
+    rows = document.value["stages"]
+    if only is not None and only not in rows:
+        said = f"unknown stage `{only}` {suggest(only, rows)}"
+        raise document.invalid([(("stages",), said)])
+    wanted = rows if only is None else {only: rows[only]}
+    known, found, problems = _known(), {}, list[Problem]()
+    for name, row in wanted.items():
+        try:
+            found[name] = _stage(Given(document, name, row, path.parent), known)
+        except Invalid as exc:
+            problems += exc.problems
+    if problems:
+        raise Invalid(dict.fromkeys(problems))
+    return found
+
+
+def _known() -> Known:
+    def shipped(name: str) -> tuple[str, str]:
+        source = files.packaged("backends", "data", name)
+        return source.text, source.name
+
+    return Known(
+        availability.read(*shipped("availability.yaml")),
+        hardware.read_models(*shipped("models.yaml")),
+        hardware.read_instances(*shipped("instances.yaml")),
+    )
+
+
+def _stage(given: Given, known: Known) -> Stage:
+    """Return the stage; raise Invalid with everything that is wrong with it and its files."""
+    problems = list(_told(given.document, place.faults(given, known.offers)))
+    catalogue, said, doubts = _catalogue(given, known)
+    problems += said
+    policy: Policy | None = None
+    if catalogue is not None:
+        policy, said, odd = _policy(given, catalogue)
+        problems += [*said, *_auth(given, catalogue)]
+        doubts += odd
+    if problems or catalogue is None or policy is None:
+        raise Invalid(problems)
+    warnings = (*_told(given.document, _unwatched(given)), *doubts)
+    return _checked(given, catalogue, policy, warnings)
+
+
+def _told(document: Document, faults: Iterable[Fault]) -> tuple[Problem, ...]:
+    return document.invalid(faults).problems
+
+
+def _unwatched(given: Given) -> Iterable[Fault]:
+    if given.prod and "alarms" not in given.row:
+        yield given.fault(said="no `alarms`: when one rings, nobody is told")
+
+
+def _unread(given: Given, keys: tuple[str, ...], exc: OSError) -> Problem:
+    where = ".".join(keys)
+    said = f"stage {given.name}: {where}: {exc.filename}: {exc.strerror}"
+    return given.document.problem(("stages", given.name, *keys), said)
+
+
+# ---- the files that a stage names ----------------------------------------------------------------
+
+
+def _catalogue(
+    given: Given, known: Known
+) -> tuple[Catalogue | None, tuple[Problem, ...], list[Problem]]:
+    """Return the fleets that the stage uses (None: they can't be), problems and warnings."""
+    path = given.path("fleets", "file")
+    assert path is not None, "the form asks for it"
+    try:
+        whole = files.catalogue(path, state=path.parent, place="lambda")  # its own profiles, too
+        source = files.on_disk(path)
+    except Invalid as exc:
+        return None, exc.problems, []
+    except OSError as exc:
+        return None, (_unread(given, ("fleets", "file"), exc),), []
+    document = yamlfile.parse(source.text, source.name)
+    fleets = {fleet.id: fleet for fleet in whole.fleets}
+    unknown = [
+        given.fault(
+            "fleets", "use", i, said=f"{path.name} has no fleet `{name}` {suggest(name, fleets)}"
+        )
+        for i, name in enumerate(given.row["fleets"]["use"])
+        if name not in fleets
+    ]
+    if unknown:
+        return None, _told(given.document, unknown), []
+    used = list(fleet_checks.rows(document, fleets, given))
+    wrong = [fault for row in used for fault in fleet_checks.faults(row, known)]
+    odd = [fault for row in used for fault in fleet_checks.doubts(row, known)]
+    return _only(whole, given), _told(document, wrong), list(_told(document, odd))
+
+
+def _only(whole: Catalogue, given: Given) -> Catalogue:
+    """Return the catalogue as if the file had the stage's fleets and their models alone."""
+    used = set(given.row["fleets"]["use"])
+    fleets = tuple(fleet for fleet in whole.fleets if fleet.id in used)
+    models = {fleet.model.id for fleet in fleets}
+    profiles = {fleet.profile.id for fleet in fleets if fleet.profile is not None}
+    tables = {fleet.model.quality.id for fleet in fleets if fleet.model.quality is not None}
+    keep: Mapping[str, set[str]] = {
+        "fleets": used,
+        "models": models,
+        "profiles": profiles,
+        "quality": tables,
+    }
+    rows: Mapping[str, Any] = whole.compiled
+    kept = {key: [row for row in rows[key] if row["id"] in ids] for key, ids in keep.items()}
+    compiled = {**rows, **kept}
+    return replace(
+        whole,
+        fleets=fleets,
+        models={name: model for name, model in whole.models.items() if name in models},
+        compiled=compiled,
+        hash=content_hash(compiled),
+    )
+
+
+def _policy(
+    given: Given, catalogue: Catalogue
+) -> tuple[Policy | None, tuple[Problem, ...], tuple[Problem, ...]]:
+    """Return the policy as these fleets can serve it, what is wrong with it, and what looks odd."""
+    path = given.path("policy")
+    assert path is not None, "the form asks for it"
+    try:
+        source = files.on_disk(path)
+        report = check(source.text, source.name, names_of(catalogue))
+        failed = _failed_cases(given, report.policy, catalogue)
+    except Invalid as exc:
+        return None, exc.problems, ()
+    except OSError as exc:
+        keys = ("policy",) if exc.filename == str(path) else ("cases",)
+        return None, (_unread(given, keys, exc),), ()
+    used = ", ".join(fleet.id for fleet in catalogue.fleets)
+    whose = f" (stage {given.name} uses the fleets {used})"
+    problems = [replace(problem, message=problem.message + whose) for problem in report.problems]
+    return report.policy, (*problems, *failed), report.warnings
+
+
+def _failed_cases(given: Given, policy: Policy | None, catalogue: Catalogue) -> list[Problem]:
+    """Return what fails of the policy's cases; raise yamlfile.Invalid, OSError."""
+    folder, path = given.path("cases"), given.path("policy")
+    if folder is None or path is None or policy is None:
+        return []
+    _, failed = tried(policy, files.on_disk(folder / path.name), catalogue)
+    return [Problem(*said.split(": ", 1)) for said in failed]
+
+
+def _auth(given: Given, catalogue: Catalogue) -> tuple[Problem, ...]:
+    path = given.path("auth", "config")
+    if path is None:
+        return ()
+    try:
+        source = files.on_disk(path)
+        found = auth_config.parse(source.text, source.name, names_of(catalogue))
+    except Invalid as exc:
+        return exc.problems
+    except OSError as exc:
+        return (_unread(given, ("auth", "config"), exc),)
+    has = {"jwt": found.jwt is not None, "iam": found.iam is not None}
+    return _told(
+        given.document,
+        [
+            given.fault("auth", "modes", said=f"auth: {path.name} {_differs(mode, there)}")
+            for mode, there in has.items()
+            if there != (mode in given.modes)
+        ],
+    )
+
+
+def _differs(mode: str, there: bool) -> str:
+    if there:
+        return f"has a section `{mode}`, which modes leave out: add `{mode}`, or remove the section"
+    return f"has no section `{mode}`, which modes ask for: write it, or remove `{mode}`"
+
+
+# ---- what was read -------------------------------------------------------------------------------
+
+
+def _checked(
+    given: Given, catalogue: Catalogue, policy: Policy, warnings: tuple[Problem, ...]
+) -> Stage:
+    row = given.row
+    fleets, policy_file = given.path("fleets", "file"), given.path("policy")
+    assert fleets is not None, "it was read"
+    assert policy_file is not None, "it was read"
+    return Stage(
+        name=given.name,
+        account=given.account,
+        region=given.region,
+        partition=row.get("partition", "aws"),
+        size=row["size"],
+        catalogue=catalogue,
+        fleets_file=fleets,
+        policy=policy,
+        policy_file=policy_file,
+        cases=given.path("cases"),
+        auth=tuple(row.get("auth", {}).get("modes", ("keys",))),
+        auth_config=given.path("auth", "config"),
+        domain=Domain(**row["domain"]) if "domain" in row else None,
+        private=row.get("private", False),
+        alarm_email=row.get("alarms", {}).get("email"),
+        usd_per_month=row.get("usd_per_month"),
+        compute=_compute(row.get("router", {})),
+        warnings=warnings,
+    )
+
+
+def _compute(row: Mapping[str, Any]) -> Compute:
+    default = place.FARGATE_DEFAULT_MB if row.get("on") == "fargate" else Compute().memory_mb
+    return Compute(
+        on=row.get("on", "lambda"),
+        memory_mb=row.get("memory_mb", default),
+        provisioned=row.get("provisioned", 0),
+        tasks=tuple(row.get("tasks", (2, 10))),
+        cpu_units=row.get("cpu_units", 1024),
+    )

@@ -1,0 +1,163 @@
+"""The front door and the router behind it: routes, streaming, deployment, who is let in."""
+
+import pytest
+from template import plain
+
+from infra import adapter
+from infra.api import LOGGED, NOT_HERE, OPEN, ROUTES
+from infra.stacks import NotPossible, Stacks
+from router import app
+
+
+def methods(template):
+    """Return the API's methods by path."""
+    resources = template.resources
+    root = {"Fn::GetAtt"}
+
+    def path(resource):
+        if set(resource) == root:
+            return ""
+        found = resources[resource["Ref"]]["Properties"]
+        return f"{path(found['ParentId'])}/{found['PathPart']}"
+
+    return {path(one["ResourceId"]): one for one in template.all("ApiGateway::Method")}
+
+
+@pytest.fixture(params=["dev", "prod", "inner"])
+def front(request, synthesised):
+    return synthesised.stack(request.param, "Router")
+
+
+def test_the_routes_are_the_apps_but_those_that_say_why_not(front):
+    here = {path: method for path, (method, _) in app.ROUTES.items() if path not in NOT_HERE}
+    assert here == ROUTES
+    assert {path: one["HttpMethod"] for path, one in methods(front).items()} == here
+    assert set(NOT_HERE) <= set(app.ROUTES)
+
+
+def test_every_answer_streams_for_up_to_15_minutes(front):
+    for method in methods(front).values():
+        integration = method["Integration"]
+        assert integration["ResponseTransferMode"] == "STREAM"
+        assert integration["TimeoutInMillis"] == 900_000
+        assert plain(integration["Uri"]).endswith("/response-streaming-invocations")
+        assert "RouterFunctionLive" in plain(integration["Uri"])
+    function = front.one("Lambda::Function")
+    assert function["Timeout"] == 900
+    assert function["Environment"]["Variables"]["AWS_LWA_INVOKE_MODE"] == "response_stream"
+
+
+def test_an_api_by_iam_asks_for_a_signature_but_for_health(synthesised):
+    for path, method in methods(synthesised.stack("inner", "Router")).items():
+        assert method["AuthorizationType"] == ("NONE" if path in OPEN else "AWS_IAM"), path
+
+
+def test_the_access_log_has_neither_bodies_nor_headers(front):
+    stage = front.one("ApiGateway::Stage")
+    assert stage["AccessLogSetting"]["Format"].count("$context.") == len(LOGGED)
+    assert "$input" not in stage["AccessLogSetting"]["Format"]
+    (settings,) = stage["MethodSettings"]
+    assert (settings["DataTraceEnabled"], settings["LoggingLevel"]) == (False, "OFF")
+    assert settings["ThrottlingRateLimit"] > 0
+
+
+def test_the_function_is_started_by_the_adapter_of_its_region(front):
+    function = front.one("Lambda::Function")
+    assert (function["Handler"], function["Architectures"]) == ("run.sh", ["arm64"])
+    assert function["Layers"] == [adapter.layer_arn("aws", "us-east-1")]
+    variables = function["Environment"]["Variables"]
+    assert variables["AWS_LAMBDA_EXEC_WRAPPER"] == "/opt/bootstrap"
+    assert variables["AWS_LWA_READINESS_CHECK_PATH"] == "/healthz"
+    assert function["LoggingConfig"]["LogFormat"] == "JSON"
+
+
+def test_a_new_version_that_fails_is_undone(synthesised):
+    for stage, config in (("dev", "LambdaAllAtOnce"), ("prod", "LambdaCanary10Percent5Minutes")):
+        template = synthesised.stack(stage, "Router")
+        group = template.one("CodeDeploy::DeploymentGroup")
+        assert group["DeploymentConfigName"] == f"CodeDeployDefault.{config}"
+        assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
+        assert len(group["AlarmConfiguration"]["Alarms"]) == 2
+        (alias,) = template.whole("Lambda::Alias")
+        assert alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+
+
+def test_provisioned_environments_are_the_aliass(synthesised):
+    live = synthesised.stack("prod", "Router").one("Lambda::Alias")
+    assert live["ProvisionedConcurrencyConfig"] == {"ProvisionedConcurrentExecutions": 2}
+    assert "ProvisionedConcurrencyConfig" not in (
+        synthesised.stack("dev", "Router").one("Lambda::Alias")
+    )
+
+
+def test_a_private_api_is_reached_through_its_endpoint_alone(synthesised):
+    front = synthesised.stack("inner", "Router")
+    api = front.one("ApiGateway::RestApi")
+    assert api["EndpointConfiguration"]["Types"] == ["PRIVATE"]
+    refused = [one for one in api["Policy"]["Statement"] if one["Effect"] == "Deny"]
+    assert refused[0]["Condition"]["StringNotEquals"]["aws:SourceVpce"]
+    public = synthesised.stack("prod", "Router").one("ApiGateway::RestApi")
+    assert public["EndpointConfiguration"]["Types"] == ["REGIONAL"]
+    assert public["DisableExecuteApiEndpoint"]  # its own name is the only one
+
+
+def test_the_firewall_counts_what_prompts_look_like_and_blocks_the_rest(synthesised):
+    for stage in ("prod", "steady", "inner"):
+        front = synthesised.stack(stage, "Router")
+        rules = {rule["Name"]: rule for rule in front.one("WAFv2::WebACL")["Rules"]}
+        assert rules["rate"]["Action"] == {"Block": {}}
+        common = rules["AWSManagedRulesCommonRuleSet"]["Statement"]["ManagedRuleGroupStatement"]
+        counted = {one["Name"] for one in common["RuleActionOverrides"]}
+        assert "SizeRestrictions_BODY" in counted
+        assert all(name.endswith("_BODY") for name in counted)
+        assert front.one("WAFv2::WebACLAssociation")
+    assert not synthesised.stack("dev", "Router").all("WAFv2::WebACL")
+
+
+def test_a_network_has_the_doors_that_its_stage_uses(synthesised):
+    def doors(stage):
+        found = synthesised.stack(stage, "Router").all("EC2::VPCEndpoint")
+        return {plain(one["ServiceName"]).rsplit(".", 1)[1] for one in found}
+
+    usual = {"s3", "dynamodb", "appconfigdata", "kinesis-firehose", "runtime", "secretsmanager"}
+    assert doors("prod") == usual
+    assert doors("inner") == usual | {"execute-api"}
+    assert doors("steady") == usual | {"api", "dkr", "logs"}
+
+
+def test_the_service_is_reached_by_tls_and_has_no_address_of_its_own(synthesised):
+    front = synthesised.stack("steady", "Router")
+    (listener,) = front.all("ElasticLoadBalancingV2::Listener")
+    assert (listener["Port"], listener["Protocol"]) == (443, "HTTPS")
+    service = front.one("ECS::Service")
+    network = service["NetworkConfiguration"]["AwsvpcConfiguration"]
+    assert network["AssignPublicIp"] == "DISABLED"
+    assert service["DeploymentConfiguration"]["DeploymentCircuitBreaker"]["Rollback"]
+    task = front.one("ECS::TaskDefinition")
+    assert task["RuntimePlatform"]["CpuArchitecture"] == "ARM64"
+    (container,) = task["ContainerDefinitions"]
+    assert container["ReadonlyRootFilesystem"]
+    variables = {one["Name"]: one["Value"] for one in container["Environment"]}
+    assert (variables["SLUICE_ROUTER_ON"], variables["SLUICE_HOST"]) == ("fargate", "0.0.0.0")
+    assert front.one("ApplicationAutoScaling::ScalableTarget")["MaxCapacity"] == 10
+
+
+@pytest.mark.parametrize(
+    ("partition", "region"), [("aws-us-gov", "us-gov-west-1"), ("aws", "xx-west-1")]
+)
+def test_a_region_without_the_adapters_layer_is_refused(partition, region):
+    from dataclasses import replace
+
+    from stages import examples
+
+    stage = replace(examples()["dev"], partition=partition, region=region)
+    with pytest.raises(
+        NotPossible, match=f"stage dev: no layer .* in {region} .*known: af-south-1"
+    ):
+        Stacks(None, stage, None)
+
+
+def test_in_china_the_layer_is_for_x86():
+    said = adapter.layer_arn("aws-cn", "cn-north-1")
+    assert said == "arn:aws-cn:lambda:cn-north-1:041581134020:layer:LambdaAdapterLayerX86:26"
+    assert adapter.layer_arn("aws", "cn-north-1") is None

@@ -1,0 +1,114 @@
+"""tools/smoke.py against a real router over HTTP: what is well, and what it must notice."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from support import DONE, EVENTS, USAGE_EVENT, catalogue, chunk, fleet, plain, policy, stream_head
+
+BUDGETS = "budgets:\n  - {id: none, match: {team: poor}, usd: 0.000000001, per: day, when_spent: reject}\n"  # noqa: E501 (one line of YAML)
+
+
+def smoke(router, key=None, **environment):
+    command = [sys.executable, "tools/smoke.py", router.url]
+    secrets = {"SLUICE_KEY": key or router.key, **environment}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env=clean | secrets
+    )
+
+
+def failed(ended):
+    lines = ended.stdout.splitlines()
+    return [line[8:28].strip() for line in lines if line.startswith("FAILED")]
+
+
+def answering(upstream, pause_s=0.05):
+    """Have the model server answer plainly, and stream a token now and then."""
+
+    def script(body, send, gone):
+        if not body.get("stream"):
+            send(plain())
+            return "keep"
+        send(stream_head())
+        for word in ("one", "two", "three", "four"):
+            send(chunk(word))
+            gone(pause_s)
+        send(USAGE_EVENT + DONE)
+        return "close"
+
+    upstream.script = script
+
+
+@pytest.fixture
+def router(start_router, upstream):
+    answering(upstream)
+    return start_router(catalogue(fleet("one", upstream.url)), policy() + BUDGETS)
+
+
+def test_a_router_that_does_what_it_should_passes(router):
+    ended = smoke(router)
+    assert ended.returncode == 0, ended.stdout
+    assert ended.stdout.count("ok ") == 6
+    assert "not tried: a refusal by budget" in ended.stdout
+    assert "all well" in ended.stdout
+
+
+def test_a_stream_that_comes_at_once_is_noticed(router, upstream):
+    answering(upstream, pause_s=0.0001)
+    ended = smoke(router)
+    assert ended.returncode == 1
+    assert failed(ended) == ["streamed answer"]
+    assert "something buffers the stream" in ended.stdout
+
+
+def test_a_stream_without_its_end_is_noticed(router, upstream):
+    def script(body, send, gone):
+        if body.get("stream"):
+            send(stream_head() + EVENTS[1])
+            gone(0.05)
+            return "close"
+        send(plain())
+        return "keep"
+
+    upstream.script = script
+    assert failed(smoke(router)) == ["streamed answer"]
+
+
+def test_an_answer_without_a_model_is_noticed(router, upstream):
+    upstream.answers(plain({"error": {"message": "no"}}, 500))
+    ended = smoke(router)
+    assert failed(ended) == ["plain answer", "receipt's headers", "streamed answer", "Chinese"]
+    assert router.key not in ended.stdout + ended.stderr
+
+
+def test_a_key_that_is_good_where_a_wrong_one_is_wanted_is_noticed(router):
+    assert failed(smoke(router, SLUICE_SPENT_KEY=router.key)) == ["spent budget"]
+
+
+def test_a_spent_budget_is_refused(start_router, upstream):
+    answering(upstream)
+    poor = start_router(catalogue(fleet("one", upstream.url)), policy() + BUDGETS, team="poor")
+    ended = smoke(poor, SLUICE_SPENT_KEY=poor.key)
+    assert "ok      spent budget" in ended.stdout
+
+
+def test_nobody_there_is_told_for_every_check():
+    command = [sys.executable, "tools/smoke.py", "http://127.0.0.1:1"]
+    environment = {**os.environ, "SLUICE_KEY": "sk-sluice-x"}
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env=environment
+    )
+    assert ended.returncode == 1
+    assert "ConnectError" in ended.stdout
+
+
+def test_without_a_key_it_says_how_to_get_one():
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    command = [sys.executable, "tools/smoke.py", "http://127.0.0.1:1"]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env=clean
+    )
+    assert ended.returncode == 3
+    assert "sluice keys create" in ended.stderr

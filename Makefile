@@ -48,6 +48,7 @@ bench: setup ## Print where the microseconds go, and the ratio to a direct call
 	@$(BIN)/python tools/bench_failover.py
 	@$(BIN)/python tools/bench_workers.py
 	@$(BIN)/python tools/bench_streams.py
+	@$(BIN)/python tools/bench_cold_start.py
 
 prove-ledger: setup ## Try to make the ledger wrong: storms, kills, full disks; print violations
 	@$(BIN)/python tools/prove_ledger.py

@@ -48,7 +48,7 @@ from router.rates import Rates
 from router.receipt_store import open_receipts
 from router.record import keep_versions
 from router.runtime import Runtime, generation
-from router.settings import LAMBDA, Settings, is_loopback, namespace_of, table_of
+from router.settings import JSONL, LAMBDA, Settings, is_loopback, namespace_of, table_of
 from router.shadow import Shadow
 from router.siblings import MINE
 from router.store import open_stores
@@ -130,7 +130,7 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         sources,
         _auth(settings, runtime, stores.keys),
         judge_by(calibration=calibration),
-        Feedback(settings.state, Labels(settings.state)),
+        Feedback(settings.state, Labels(settings.state), settings.receipts == JSONL),
         counts,
         Shadow(runtime, settings.state, treasury, Labels(settings.state), time.time),
         treasury,

@@ -35,14 +35,21 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """Takes feedback, one at a time, so that a flood of it is no flood of reading files."""
+    """Takes feedback, one at a time, so that a flood of it is no flood of reading files.
+
+    `kept_here`: the receipts that it is joined to are in the state folder.
+    """
 
     state: Path
     labels: Labels
+    kept_here: bool = True
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def take(self, said: Said, key: Key, world: World, now_s: float, at: str) -> bytes:
-        """Keep the label and return what is answered; raise Refusal (400, 404, 409, 503)."""
+        """Keep the label and return what is answered; raise Refusal (400, 404, 409, 501, 503)."""
+        if not self.kept_here:
+            told = "this router's receipts go elsewhere: feedback can't be joined to them here"
+            raise Refusal(501, told, "receipts_elsewhere")
         made = (made_ms(said.request_id) or 0) / 1000
         if not now_s - AGE_S <= made <= now_s + AHEAD_S:
             raise _unknown()

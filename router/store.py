@@ -15,7 +15,6 @@ from router.faults import MissingPart, NoSuchLedger
 from router.key_rows import Keys
 from router.keys import KeyStore
 from router.ledger.port import Ledger, LedgerUnavailable
-from router.ledger.sqlite import SqliteLedger
 from router.settings import table_of
 
 # A request waits for the ledger before it is sent.
@@ -40,6 +39,8 @@ def open_stores(
     """
     table = table_of(setting)
     if table is None:
+        from router.ledger.sqlite import SqliteLedger  # noqa: PLC0415  (only if used)
+
         return Stores(SqliteLedger(state, wait_s), partial(KeyStore, state))
     from router.dynamo_keys import DynamoKeys  # noqa: PLC0415  (only if used)
     from router.ledger.dynamo import DynamoLedger  # noqa: PLC0415  (as above)

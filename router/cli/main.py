@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import NoReturn
 
 import click
@@ -30,7 +29,7 @@ class _Commands(LazyGroup):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("sluice"), prog_name="sluice")
+@click.version_option(package_name="sluice", prog_name="sluice")
 def cli() -> None:
     """Route every LLM request to the cheapest fleet that meets the policy."""
 

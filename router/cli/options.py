@@ -107,7 +107,7 @@ def policy_source(command: Command) -> Command:
 
 
 def router_on(command: Command) -> Command:
-    said = "Where the router runs; what it costs there is added to every estimate: local, lambda."
+    said = "Where the router runs (local, lambda, fargate): its cost is added to every estimate."
     option = click.option(
         "--router-on", default="local", show_default=True, callback=_known_place, help=said
     )

@@ -27,7 +27,6 @@ from router.settings import (
     receipts_at,
 )
 from router.sources import unproved
-from router.supervise import SharedPort, WorkersFailed, supervise
 
 FROZEN = "lambda"  # the place whose processes do nothing between requests
 
@@ -241,6 +240,12 @@ def _serve(settings: Settings) -> None:
 
 def _supervise(settings: Settings, workers: int) -> None:
     """Serve in that many processes of which this one is the parent."""
+    from router.supervise import (  # noqa: PLC0415  (a cold start has no use for it)
+        SharedPort,
+        WorkersFailed,
+        supervise,
+    )
+
     with told():
         port = SharedPort(entry.listen(settings.host, settings.port))
 

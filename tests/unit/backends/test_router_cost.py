@@ -11,10 +11,16 @@ FILE = files.packaged("backends", "data", "router.yaml")
 
 def test_on_lambda_a_request_costs_its_fixed_part_and_the_time_it_is_open():
     cost = files.router("lambda")
-    # $0.20 + $3.50 + 8 x $0.625 + 0.5 kB x $0.50/GB, per million requests
-    assert cost.usd(None) * 1e6 == pytest.approx(0.20 + 3.50 + 5.00 + 0.25)
-    # half a GB for ten seconds
-    assert cost.usd(10_000) - cost.usd(0) == pytest.approx(10 * 0.5 * 0.0000133334)
+    # $0.20 + $3.50 + 12 x $0.625 + 5 kB x $0.029/GB + 1.5 kB x $0.50/GB, per million requests
+    assert cost.usd(None) * 1e6 == pytest.approx(0.20 + 3.50 + 7.50 + 0.145 + 0.75)
+    # 1,769 MB for ten seconds
+    assert cost.usd(10_000) - cost.usd(0) == pytest.approx(10 * 1769 / 1024 * 0.0000133334)
+
+
+def test_on_fargate_a_request_costs_its_stores_and_logs_whatever_its_time():
+    cost = files.router("fargate")
+    assert cost.usd(None) * 1e6 == pytest.approx(7.50 + 0.145 + 0.50)
+    assert cost.usd(10_000) == cost.usd(None)
 
 
 def test_locally_the_router_costs_nothing():
@@ -28,7 +34,7 @@ def test_an_unknown_place_is_told_with_those_that_are_known():
 
 
 def test_every_line_has_a_date_a_source_and_a_mark():
-    for line in files.router("lambda").lines:
+    for line in (*files.router("lambda").lines, *files.router("fargate").lines):
         assert line.as_of
         assert line.source
         assert line.mark in {"stated", "assumed"}

@@ -16,6 +16,7 @@ ORDER = Order(Settings(environment=KEY), 1, 4, 7, 8, Path("state/counts"))
 def test_every_setting_arrives_as_it_was_given(name):
     given = {"port": 81, "environment": KEY, "ledger": "dynamodb:books", "host": "::1"}
     given |= {"auth": "none", "alerts": "https://a.example/hook", "router_on": "lambda"}
+    given |= {"receipts": "firehose:decisions", "metrics": "emf:Sluice", "frozen": True}
     given |= {"queue": 7, "queue_s": 0.5, "in_flight": 9, "unready_s": 3, "drain_s": 4}
     value = given.get(name, Path("a folder") / name)
     settings = replace(ORDER.settings, **{name: value})

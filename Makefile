@@ -44,6 +44,7 @@ bench: setup ## Print where the microseconds go, and the ratio to a direct call
 	@$(BIN)/python tools/bench.py
 	@$(BIN)/python tools/bench_client.py
 	@$(BIN)/python tools/bench_ledger.py
+	@$(BIN)/python tools/bench_aws.py
 	@$(BIN)/python tools/bench_failover.py
 	@$(BIN)/python tools/bench_workers.py
 	@$(BIN)/python tools/bench_streams.py

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_codedeploy as codedeploy
 from aws_cdk import aws_iam as iam
@@ -95,14 +95,7 @@ class OnLambda(Construct):
 
     def _role(self, log: logs.LogGroup, network: Network | None) -> iam.Role:
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        written = [f"{log.log_group_arn}:log-stream:*"]
-        actions = ["logs:CreateLogStream", "logs:PutLogEvents"]
-        role.add_to_policy(iam.PolicyStatement(sid="Log", actions=actions, resources=written))
-        made = log.node.default_child
-        assert isinstance(made, logs.CfnLogGroup)
-        at = f"<{Stack.of(self).resolve(made.logical_id)}.Arn>"
-        said = "Lambda names a stream for every environment"
-        acknowledge(role, {f"IAM5[Resource::{at}:log-stream:*]": said})
+        log.grant_write(role)  # its ARN ends in `:*` already: all its streams, and no other log
         if network is not None:
             role.add_to_policy(
                 iam.PolicyStatement(

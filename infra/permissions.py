@@ -19,6 +19,7 @@ from router.deploy.stage import Stage
 # router/ledger/dynamo_table.py and the keys; `scan` is the audit's, which no router runs. A
 # transaction needs the right to each of its parts, and none of its own.
 TABLE_ACTIONS: Final = (
+    "dynamodb:DescribeTable",  # at its start: that the table is one of ours
     "dynamodb:GetItem",
     "dynamodb:PutItem",
     "dynamodb:UpdateItem",

@@ -272,7 +272,7 @@ class State(Construct):
         may("s3:GetBucketLocation", "s3:ListBucketMultipartUploads", on=[self.lake.bucket_arn])
         written = [self.lake.arn_for_objects(f"{at}/*") for at in (name, f"errors/{name}")]
         may("s3:PutObject", "s3:AbortMultipartUpload", on=written)
-        may("logs:PutLogEvents", on=[f"{log.log_group_arn}:log-stream:delivery"])
+        may("logs:PutLogEvents", on=[log.log_group_arn])  # it ends in `:*`: all its streams
         if self.key is not None:
             may(*KEY_USES, on=[self.key.key_arn])
         if rows is not None:

@@ -7,7 +7,7 @@ import re
 
 from policies.match import ANY
 from policies.model import Match
-from router.keys import PREFIX
+from router.key_rows import PREFIX
 
 _NAME = r"[^*\s](?:[^*]*[^*\s])?"
 _KEY = rf"(?!{re.escape(PREFIX)}){_NAME}"  # the id alone is what counts

@@ -37,7 +37,7 @@ from router.feed_source import Polled, Source
 from router.feedback import Feedback
 from router.fleet_keys import fleet_keys
 from router.keeper import Keeper
-from router.keys import KeyStore
+from router.key_rows import Keys
 from router.labels import Labels
 from router.ledger.port import Ledger
 from router.load_reader import LoadReader
@@ -51,7 +51,7 @@ from router.runtime import Runtime, generation
 from router.settings import LAMBDA, Settings, is_loopback, namespace_of, table_of
 from router.shadow import Shadow
 from router.siblings import MINE
-from router.store import open_ledger
+from router.store import open_stores
 from router.treasury import Treasury
 from router.waking import Wakes
 
@@ -119,16 +119,16 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
     if feed_source is not None:
         feed = Feed(runtime, sources, feed_source, polled, time.time, turn)
     wait_s = LEDGER_WAIT_S if shared is None else SIBLINGS_WAIT_S
-    ledger = open_ledger(settings.ledger, settings.state, settings.environment, wait_s)
+    stores = open_stores(settings.ledger, settings.state, settings.environment, wait_s)
     alerts = Alerts(None if settings.alerts is None else target_of(settings.alerts))
-    treasury = Treasury(ledger, time.time, alerts, metrics.unsettled.inc, settings.frozen)
+    treasury = Treasury(stores.ledger, time.time, alerts, metrics.unsettled.inc, settings.frozen)
     treasury.adopt(world.policy)
     admission = Admission(time.monotonic, runtime.metrics, settings.queue, settings.queue_s)
     runtime.generation.tracker.freed = admission.freed
     return App(
         runtime,
         sources,
-        _auth(settings, runtime),
+        _auth(settings, runtime, stores.keys),
         judge_by(calibration=calibration),
         Feedback(settings.state, Labels(settings.state)),
         counts,
@@ -139,7 +139,7 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         Rates() if shared is None else Rates(BoardBuckets(shared.board)),
         admission,
         Doors(runtime.metrics, settings.in_flight),
-        _prober(settings, runtime, ledger),
+        _prober(settings, runtime, stores.ledger),
         Wakes(runtime.metrics, sleepers=fleets),
         time.time,
         settings.frozen,
@@ -176,7 +176,9 @@ def _lines(settings: Settings, runtime: Runtime) -> Lines | None:
     return Lines(written, runtime, time.time, lambda line: os.write(STDOUT, line))
 
 
-def _auth(settings: Settings, runtime: Runtime) -> Auth | None:
+def _auth(
+    settings: Settings, runtime: Runtime, opened: Callable[[Callable[[], float]], Keys]
+) -> Auth | None:
     """Open what tells who asks; None: nobody is asked. Raises as build does."""
     if settings.auth == "none":
         if settings.auth_config is not None:
@@ -187,7 +189,7 @@ def _auth(settings: Settings, runtime: Runtime) -> Auth | None:
     path = settings.auth_config
     file = None if path is None else File(path, lambda: _auth_config(path, settings, runtime))
     config = AuthConfig() if file is None else file.read()
-    keys = KeyStore(settings.state, time.monotonic)
+    keys = opened(time.monotonic)
     try:
         return Auth(keys, settings.environment, config, file)
     except (MissingPart, Unsafe):

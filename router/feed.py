@@ -17,6 +17,7 @@ from router.siblings import MINE, Turn
 from router.sources import Sources
 
 LOOK_EVERY_S: Final = 1.0
+AGAIN_S: Final = 10.0  # after AppConfig could not be asked, at the most
 FED: Final = "appconfig"  # what a router is stale for while it gets no policy that is good
 
 
@@ -55,8 +56,11 @@ class Feed:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             now_s = self._now()
+            wait_s = self._source.next_s
+            if self._last.unasked is not None:
+                wait_s = min(wait_s, AGAIN_S)
             # A clock that was set back doesn't put it off.
-            if self._asked_s <= now_s < self._asked_s + self._source.next_s:
+            if self._asked_s <= now_s < self._asked_s + wait_s:
                 continue
             self._asked_s = now_s
             try:

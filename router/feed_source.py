@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from backends import files, parse_prices
 from backends.catalogue import Catalogue
 from router.appconfig import Reader
@@ -140,9 +142,8 @@ class Source:
         return self._prices_said
 
     def _adopted(self, text: str) -> str | None:
-        content = text.encode()
         try:
-            parse_prices.read(text, f"dynamodb:{self._table} CONFIG prices")
+            content = self._with_own(text).encode()
             if not self._prices.exists() or self._prices.read_bytes() != content:
                 _write(self._prices, content)
         except Invalid as exc:
@@ -150,6 +151,20 @@ class Source:
         except OSError as exc:
             return f"{self._prices}: {exc.strerror}"
         return None
+
+    def _with_own(self, text: str) -> str:
+        """Return what `sluice fleet prices refresh` would write: rates, pools and other rows that
+        are there stay.
+        """
+        name = f"dynamodb:{self._table} CONFIG prices"
+        found = parse_prices.read(text, name)
+        if not self._prices.exists():
+            return text
+        own = files.on_disk(self._prices)
+        both = parse_prices.overlaid(parse_prices.read(own.text, own.name), found)
+        if both.version == found.version:
+            return text
+        return yaml.safe_dump(both.compiled, sort_keys=False, default_flow_style=None, width=200)
 
 
 def _text(content: bytes, name: str) -> str:

@@ -88,7 +88,7 @@ class Metrics:
         self.wake_ups = counter("wake_ups", "wake-ups asked for", "fleet")
         self.stale = Gauge(
             "sluice_policy_stale",
-            "1 while the last reload failed and the last good policy goes on",
+            "1 while a change of policy or fleets is refused, or can not be asked for",
             registry=self._registry,
             multiprocess_mode="max",
         )

@@ -1,44 +1,68 @@
-"""Which store the ledger is in, and how it is opened: `sqlite` is the file in the state folder,
-`dynamodb:TABLE` a table that any number of routers share.
+"""Which store ledger and keys are in, and how it is opened: `sqlite` is the file in the state
+folder, `dynamodb:TABLE` a table that any number of routers share.
 
 Credentials, region and endpoint of the latter are found as every AWS tool finds them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from router.aws_api import Api, ApiError, ApiUnreachable, Limits, Misset, NoCredentials
 from router.faults import MissingPart, NoSuchLedger
+from router.key_rows import Keys
+from router.keys import KeyStore
 from router.ledger.port import Ledger, LedgerUnavailable
 from router.ledger.sqlite import SqliteLedger
 from router.settings import table_of
-
-if TYPE_CHECKING:
-    from router.ledger.dynamo import DynamoLedger
 
 # A request waits for the ledger before it is sent.
 LIMITS: Final = Limits(connect_s=1.0, read_s=2.0, attempts=2)
 SERVER_ERROR: Final = 500
 
 
-def open_ledger(
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """`keys` opens them, for a monotonic clock in seconds; they lie where the ledger does."""
+
+    ledger: Ledger
+    keys: Callable[[Callable[[], float]], Keys]
+
+
+def open_stores(
     setting: str, state: Path, environment: Mapping[str, str], wait_s: float = 5.0
-) -> Ledger:
-    """Open it. `wait_s`: how long a call waits for a file that another process holds.
+) -> Stores:
+    """Open the ledger. `wait_s`: how long a call waits for a file that another process holds.
 
     Raises ValueError, MissingPart, NoSuchLedger or LedgerUnavailable.
     """
     table = table_of(setting)
     if table is None:
-        return SqliteLedger(state, wait_s)
-    return _dynamo(setting, table, environment)
+        return Stores(SqliteLedger(state, wait_s), partial(KeyStore, state))
+    from router.dynamo_keys import DynamoKeys  # noqa: PLC0415  (only if used)
+    from router.ledger.dynamo import DynamoLedger  # noqa: PLC0415  (as above)
+
+    api = open_table(f"ledger `{setting}`", table, environment)
+    return Stores(DynamoLedger(api, table), partial(DynamoKeys, api, table))
 
 
-def _dynamo(setting: str, table: str, environment: Mapping[str, str]) -> "DynamoLedger":
-    from router.ledger.dynamo import DynamoLedger  # noqa: PLC0415  (only if used)
+def open_ledger(setting: str, state: Path, environment: Mapping[str, str]) -> Ledger:
+    """Open it alone; raise as `open_stores`."""
+    return open_stores(setting, state, environment).ledger
 
-    return DynamoLedger(open_table(f"ledger `{setting}`", table, environment), table)
+
+def open_keys(
+    setting: str, state: Path, environment: Mapping[str, str], clock: Callable[[], float]
+) -> Keys:
+    """Open the keys alone; raise as `open_stores`, or KeysUnreadable."""
+    table = table_of(setting)
+    if table is None:
+        return KeyStore(state, clock)
+    from router.dynamo_keys import DynamoKeys  # noqa: PLC0415  (only if used)
+
+    return DynamoKeys(open_table(f"ledger `{setting}`", table, environment), table, clock)
 
 
 def open_table(where: str, table: str, environment: Mapping[str, str]) -> Api:

@@ -32,7 +32,7 @@ class Problem(Exception):  # noqa: N818  (it reads as what it says)
 
 class AppConfig:
     """`content`: what readers are given (bytes). `faults`: for the next calls of readers, each a
-    status or what is done with the connection ("close"). `asked`: what came, newest last.
+    status, "close" of the connection, or a function that answers. `asked`: what came, newest last.
     """
 
     def __init__(self):
@@ -97,6 +97,8 @@ class AppConfig:
                 fault = self.faults.popleft()
                 if fault == "close":
                     raise ConnectionAbortedError
+                if callable(fault):
+                    return fault()
                 raise Problem(fault, FAULTS[fault], "on request")
             if method == "POST":
                 return self._session(json.loads(body))

@@ -6,6 +6,7 @@ everything else here is the real thing.
 
 import contextlib
 import http.server
+import itertools
 import json
 import os
 import socket
@@ -21,7 +22,8 @@ from support import Router, Upstream, process
 
 from backends.engines import llama_cpp, tiny_model
 from router.identity import Key
-from router.keys import KeyStore
+from router.settings import SQLITE, environment
+from router.store import open_keys
 
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
@@ -106,7 +108,13 @@ def starting_routers(folder):
             if policy is not None:
                 (folder / "policy.yaml").write_text(policy, "utf-8")
                 options += ["--policy", folder / "policy.yaml"]
-            store = KeyStore(state, time.monotonic)
+            setting = dict(itertools.pairwise(arguments)).get("--ledger")
+            store = open_keys(
+                setting or environment().get("SLUICE_LEDGER", SQLITE),
+                state,
+                environment(),
+                time.monotonic,
+            )
             key = store.create(Key(id="", tenant="acme", **rights), "2026-01-01T00:00:00Z")
             store.close()
             log = folder / "router.log"

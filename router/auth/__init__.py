@@ -6,10 +6,10 @@ or None: no proof of this kind came. The first that has an answer decides.
 
 import asyncio
 import contextlib
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import yamlfile
@@ -21,8 +21,10 @@ from router.auth.tokens import Tokens
 from router.errors import Refusal
 from router.faults import MissingPart, Unsafe
 from router.identity import Key
-from router.keys import PREFIX, KeyStore
+from router.key_rows import PREFIX, Ask, Keys, KeysUnreadable
+from router.ledger.port import LedgerUnavailable
 from router.runtime import LOG
+from router.teller import Teller
 
 LOOK_EVERY_S = 1.0
 
@@ -44,15 +46,17 @@ class Auth:
     `environment` doesn't have what the file asks for.
     """
 
-    keys: KeyStore
+    keys: Keys
     environment: Mapping[str, str]
     config: AuthConfig
     file: File | None = None
     _verifiers: Sequence[Verifier] = ()
+    _teller: Teller = field(init=False)
     _jwks: Jwks | None = None
     _watching: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
+        self._teller = Teller(remote=self.keys.remote)
         self._adopt(self.config)
 
     async def identify(self, headers: Mapping[bytes, bytes], at: str) -> Key:
@@ -81,6 +85,7 @@ class Auth:
                 await self._watching
         if self._jwks is not None:
             await self._jwks.aclose()
+        await self._teller.aclose()
         self.keys.close()
 
     def _adopt(self, config: AuthConfig) -> None:
@@ -93,7 +98,7 @@ class Auth:
             )
         if jwks is not None and self._jwks is not None:
             jwks.keep(self._jwks)
-        verifiers = [_by_key(self.keys)]  # keys first: they are ours
+        verifiers = [_by_key(self.keys, self._teller)]  # keys first: they are ours
         if config.jwt is not None and jwks is not None:
             verifiers.append(Tokens(config.jwt, jwks).verify)
         if config.iam is not None:
@@ -151,14 +156,16 @@ def in_lambda(environment: Mapping[str, str]) -> bool:
     return all(environment.get(name) for name in names)
 
 
-def _by_key(keys: KeyStore) -> Verifier:
+def _by_key(keys: Keys, teller: Teller) -> Verifier:
     async def verify(headers: Mapping[bytes, bytes], at: str) -> Key | Refusal | None:
         text = credential(headers).decode("latin-1")
         if not text.startswith(PREFIX):
             return None
         try:
-            found = keys.find(text, at)
-        except sqlite3.Error:
+            found = keys.known(text, at)
+            if isinstance(found, Ask):
+                found = await teller.do_soon(partial(keys.find, text, at), lambda _: None)
+        except (KeysUnreadable, LedgerUnavailable):
             told = "the store of keys can't be read: try again"
             return Refusal(503, told, "keys_unreadable", headers=((b"retry-after", b"2"),))
         return found or _unauthorized("this key is unknown, expired or revoked")

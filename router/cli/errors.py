@@ -1,6 +1,5 @@
 """How a command ends badly: one message, one exit code, no traceback."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +15,7 @@ from router.faults import (
     NoSuchLedger,
     Unsafe,
 )
+from router.key_rows import KeysUnreadable
 from router.ledger.port import LedgerUnavailable
 
 FAILED, REFUSED, INVALID = 1, 2, 3
@@ -42,7 +42,7 @@ def told() -> Iterator[None]:
         raise Ends(str(exc), FAILED) from None
     except UnicodeDecodeError as exc:
         raise Ends(f"not a UTF-8 text: {exc.reason} at byte {exc.start}", INVALID) from None
-    except sqlite3.Error as exc:
+    except KeysUnreadable as exc:
         raise Ends(f"the store of keys can't be used: {exc}", FAILED) from None
     except OSError as exc:
         where = f"{exc.filename}: " if exc.filename else ""

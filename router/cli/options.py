@@ -58,7 +58,7 @@ def ledger(command: Command) -> Command:
         envvar="SLUICE_LEDGER",
         show_envvar=True,
         callback=_known_store,
-        help="Where charges are kept: sqlite (a file in --state), or dynamodb:TABLE.",
+        help="Where charges and keys are kept: sqlite (a file in --state), or dynamodb:TABLE.",
     )
     return option(command)
 

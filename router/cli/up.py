@@ -21,9 +21,9 @@ from router.cli import lock, options
 from router.cli.engine import engine
 from router.cli.errors import FAILED, INVALID, Ends, told
 from router.identity import RIGHTS, Key
-from router.keys import KeyStore
 from router.settings import DEFAULT_PORT, Settings, cores, environment
 from router.sources import DEMO_FLEETS
+from router.store import open_keys
 
 DRAIN_S = 3  # a demo ends quickly
 PORT = click.IntRange(1, 65535)
@@ -84,7 +84,7 @@ def command(
             environment=environment(),
         )
         app = entry.build(settings)
-        key = _demo_key(state)
+        key = _demo_key(store, state)
         entry.serve(app, sock, lambda: _hello(entry.address(sock), key, state), drain_s=DRAIN_S)
         click.echo("stopping")
 
@@ -144,10 +144,10 @@ def _write_catalogue(path: Path, cpu_port: int, accelerator_port: int) -> None:
     path.write_text(text, "utf-8")
 
 
-def _demo_key(state: Path) -> str:
+def _demo_key(setting: str, state: Path) -> str:
     """Return the demo's key: made once, kept readable by its owner alone."""
     path = state / "demo.key"
-    store = KeyStore(state, time.monotonic)
+    store = open_keys(setting, state, environment(), time.monotonic)
     now = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
     try:
         if path.exists():

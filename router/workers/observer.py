@@ -1,9 +1,9 @@
 """Each minute: look at every fleet, for routers that can't.
 
 While requests are reserved or running it looks every EVERY_S until its minute is nearly over; an
-idle system is looked at once and the function ends. So an idle system costs some 43,800 short runs
-a month ($0.07 with 0.3 s and 256 MB each), a busy one at most 2.6 million seconds ($9 on arm64),
-and requests pay nothing for being counted (docs/decisions/0016).
+idle system is looked at once and the function ends. So an idle system costs 43,800 short runs a
+month ($0.05 on arm64 with 256 MB and 0.3 s each), one that is busy day and night 2.4 million
+seconds ($8), and requests pay nothing for being counted (docs/decisions/0016).
 
 A look asks the engines what the router itself would ask them (backends.probe), SageMaker for the
 instances of its endpoints, and the ledger for the requests that are open, which stands for what an

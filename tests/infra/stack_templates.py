@@ -68,7 +68,16 @@ class Stacks:
         if name == "Fn::GetStackOutput":
             output = self.templates[of["StackName"]]["Outputs"][of["OutputName"]]
             return self.resolve(of["StackName"], output["Value"])
-        return f"<{name} {of}>"
+        if name == "Fn::ImportValue":
+            return self._exported(of)
+        return f"<{name} {of}>"  # nothing that a policy's statement could match
+
+    def _exported(self, wanted):
+        for stack, template in self.templates.items():
+            for output in template.get("Outputs", {}).values():
+                if output.get("Export", {}).get("Name") == wanted:
+                    return self.resolve(stack, output["Value"])
+        raise KeyError(wanted)
 
     def _ref(self, stack, logical_id):
         template = self.templates[stack]

@@ -1,8 +1,8 @@
 """The roles of the functions, held against the calls that their code really makes.
 
-The calls are read from the wire where the code runs (tests/data/calls, written by the workers'
-tests under Lambda's emulator): each must be allowed, and nothing may be allowed that is never
-called, but for what stands in UNCALLED with its reason.
+The calls are read from the wire where the code runs (tests/data/calls: written by the workers'
+tests under Lambda's emulator, and by tests/integration/test_router_calls.py). Each must be allowed,
+and nothing may be allowed that is never called, but for what stands in UNCALLED with its reason.
 """
 
 import json
@@ -13,7 +13,7 @@ import pytest
 from iam_roles import Allowed, allowed_to, matches, statement_of
 
 CALLS = Path(__file__).parents[1] / "data" / "calls"
-WORKERS = ("observer", "sweeper", "prices", "stream", "validator")
+FUNCTIONS = ("router", "observer", "sweeper", "prices", "stream", "validator")
 OF_THE_TESTS = "sluice-test"  # the stage's prefix in the recorded calls
 
 # What Lambda itself does in a function's name, or only some catalogues ask for.
@@ -38,10 +38,17 @@ UNCALLED = {
     "kms:Encrypt": "DynamoDB opens the table with its key, in the caller's name",
     "kms:GenerateDataKey": "DynamoDB opens the table with its key, in the caller's name",
     "secretsmanager:GetSecretValue": "the recorded fleets have no `${secret:...}` key",
+    "sagemaker:InvokeEndpoint": "the recorded router's fleet is no endpoint",
+    "sagemaker:CallWithBearerToken": "the recorded router's fleet is no endpoint",
+}
+# By function, what only happens where the recorded one is not.
+ELSEWHERE = {
+    ("router", "dynamodb:Query", "leases"): "a router on Fargate charges ended leases by itself",
 }
 # A wildcard for a resource, and why there is no narrower one.
 ANYTHING = {
     "pricing:GetProducts": "the price list has no resources",
+    "sagemaker:CallWithBearerToken": "a token is for no endpoint, sagemaker:InvokeEndpoint is",
     "ec2:AssignPrivateIpAddresses": "interfaces have no ARN before they are made",
     "ec2:CreateNetworkInterface": "interfaces have no ARN before they are made",
     "ec2:DeleteNetworkInterface": "interfaces have no ARN before they are made",
@@ -51,9 +58,9 @@ ANYTHING = {
 }
 
 
-def called(worker, stacks):
+def called(name, stacks):
     """Return (action, resource) of what the worker was seen to call, in this stage's names."""
-    path = CALLS / f"{worker}.json"
+    path = CALLS / f"{name}.json"
     if not path.exists():
         return []
     return [
@@ -62,10 +69,22 @@ def called(worker, stacks):
     ]
 
 
+def reference(stacks):
+    """Return what the router is told of its policy: APPLICATION/ENVIRONMENT/PROFILE."""
+    for _, properties in stacks.all("AWS::Lambda::Function"):
+        if properties.get("FunctionName") == f"{stacks.prefix}-router":
+            return properties["Environment"]["Variables"]["SLUICE_APPCONFIG"]
+    raise AssertionError("no router")
+
+
 def arn_of(call, stacks):
     world = stacks.world
     base = f"arn:{world['partition']}:{call['service']}:{world['region']}:{world['account']}"
     name = call["resource"].replace(OF_THE_TESTS, stacks.prefix)
+    if call["service"] == "appconfig":
+        application, environment, profile = reference(stacks).split("/")
+        where = f"environment/{environment}/configuration/{profile}"
+        return f"{base}:application/{application}/{where}"
     match call["service"]:
         case "dynamodb":
             return f"{base}:table/{name}"
@@ -80,27 +99,28 @@ def arn_of(call, stacks):
     raise AssertionError(f"which resource is meant by {call}?")
 
 
-@pytest.mark.parametrize("worker", WORKERS)
-def test_every_call_that_a_worker_makes_is_allowed(worker, stacks):
-    statements = allowed_to(stacks, f"{stacks.prefix}-{worker}")
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_call_that_a_function_makes_is_allowed(name, stacks):
+    statements = allowed_to(stacks, f"{stacks.prefix}-{name}")
     refused = [
         f"{action} on {resource}"
-        for action, resource in called(worker, stacks)
+        for action, resource in called(name, stacks)
         if not any(one.holds(action, resource) for one in statements)
     ]
     assert not refused
 
 
-@pytest.mark.parametrize("worker", WORKERS)
-def test_a_worker_may_do_nothing_that_its_code_never_does(worker, stacks):
-    seen = called(worker, stacks)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_may_do_nothing_that_its_code_never_does(name, stacks):
+    seen = called(name, stacks)
     needless = [
         (one.action, on)
-        for one in allowed_to(stacks, f"{stacks.prefix}-{worker}")
+        for one in allowed_to(stacks, f"{stacks.prefix}-{name}")
         for on in one.resources
         if one.action not in UNCALLED
         and not any(matches(one.action, action) and matches(on, arn) for action, arn in seen)
         and not is_another_endpoint(one.action)
+        and (name, one.action, on.partition("/index/")[2]) not in ELSEWHERE
     ]
     assert not needless
 
@@ -110,23 +130,38 @@ def is_another_endpoint(action):
     return action == "sagemaker:DescribeEndpoint"
 
 
-@pytest.mark.parametrize("worker", WORKERS)
-def test_a_wildcard_stands_only_where_there_is_nothing_narrower(worker, stacks):
-    for one in allowed_to(stacks, f"{stacks.prefix}-{worker}"):
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_may_write_its_own_log_and_no_other(name, stacks):
+    """A log group's ARN ends in `:*`: what is put behind that matches nothing."""
+    stage = stacks.prefix.removeprefix("sluice-")
+    base = f"arn:aws:logs:us-east-1:{stacks.world['account']}:log-group:/sluice/{stage}"
+    statements = allowed_to(stacks, f"{stacks.prefix}-{name}")
+    for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+        written = [
+            log
+            for log in (*FUNCTIONS, "access")
+            if any(one.holds(action, f"{base}/{log}:log-stream:2026/[1]ab") for one in statements)
+        ]
+        assert written == [name]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_wildcard_stands_only_where_there_is_nothing_narrower(name, stacks):
+    for one in allowed_to(stacks, f"{stacks.prefix}-{name}"):
         assert "*" not in one.action
         wide = [on for on in one.resources if "*" in on.removesuffix(":*")]
         if wide:
             assert one.action in ANYTHING
 
 
-@pytest.mark.parametrize("worker", WORKERS)
-def test_a_worker_has_a_role_that_only_lambda_takes(worker, stacks):
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_a_role_that_only_lambda_takes(name, stacks):
     names = {
         properties["FunctionName"]: properties["Role"].rpartition("/")[2]
         for _, properties in stacks.all("AWS::Lambda::Function")
         if "FunctionName" in properties
     }
-    role = names[f"{stacks.prefix}-{worker}"]
+    role = names[f"{stacks.prefix}-{name}"]
     assert list(names.values()).count(role) == 1
     trust = dict(stacks.all("AWS::IAM::Role"))[role]["AssumeRolePolicyDocument"]["Statement"]
     assert [one["Principal"] for one in trust] == [{"Service": "lambda.amazonaws.com"}]
@@ -137,8 +172,8 @@ def test_every_exception_is_still_needed(small, prod):
     granted = {
         one.action
         for stacks in (small, prod)
-        for worker in WORKERS
-        for one in allowed_to(stacks, f"{stacks.prefix}-{worker}")
+        for name in FUNCTIONS
+        for one in allowed_to(stacks, f"{stacks.prefix}-{name}")
     }
     assert set(UNCALLED) | set(ANYTHING) <= granted
 
@@ -149,8 +184,8 @@ def test_every_exception_is_still_needed(small, prod):
         ("dynamodb:Get*", "dynamodb:GetItem", True),
         ("dynamodb:GetItem", "dynamodb:GetItems", False),
         ("arn:aws:dynamodb:r:1:table/a", "arn:aws:dynamodb:r:1:table/a/index/leases", False),
-        ("arn:aws:secretsmanager:r:1:secret:k-??????", "arn:aws:secretsmanager:r:1:secret:k-Ab12Cd", True),
-        ("arn:aws:secretsmanager:r:1:secret:k-??????", "arn:aws:secretsmanager:r:1:secret:k-x-Ab12Cd", False),
+        ("secret:k-??????", "secret:k-Ab12Cd", True),
+        ("secret:k-??????", "secret:k-x-Ab12Cd", False),
         ("table/a.b", "table/axb", False),
         ("*", "anything", True),
     ],

@@ -72,7 +72,7 @@ def test_a_small_stage_has_a_handful_of_alarms_for_cents(small, prod):
 
     assert len(every(small)) <= 10
     assert dollars(small) == (12, pytest.approx(0.2))
-    assert dollars(prod) == (33, pytest.approx(3.3))
+    assert dollars(prod) == (32, pytest.approx(3.2))
 
 
 def test_alarms_watch_metrics_that_somebody_writes(stacks):

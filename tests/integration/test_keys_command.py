@@ -5,7 +5,7 @@ import httpx
 import pytest
 from support import catalogue, fleet, policy, sluice, wait_until
 
-from router.keys import REREAD_AFTER_S
+from router.key_rows import REREAD_AFTER_S
 
 
 @pytest.fixture

@@ -166,17 +166,17 @@ def test_a_ledger_that_does_not_answer_refuses_and_stops_no_other_request(
     router = start_router(one(upstream), policy(), "--ledger", f"dynamodb:{table}")
     assert router.chat("hi").status_code == 200
     stopped()
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(4) as pool, httpx.Client(base_url=router.url) as others_http:
         waiting = [pool.submit(router.chat, "hi") for _ in range(4)]
         others = 0
         while not all(chat.done() for chat in waiting):
-            assert httpx.get(router.url + "/healthz").status_code == 200
+            assert others_http.get("/healthz").status_code == 200
             others += 1
     assert others > 20  # one that waits for the ledger on the event loop lets none through
     codes = {chat.result().json()["error"]["code"] for chat in waiting}
-    assert codes == {"ledger_unavailable"}
+    assert codes <= {"ledger_unavailable", "keys_unreadable"}
     assert {chat.result().status_code for chat in waiting} == {503}
-    assert waiting[0].result().headers["retry-after"] == "1"
+    assert waiting[0].result().headers["retry-after"] in ("1", "2")
     assert len(upstream.bodies) == 1
 
 
@@ -351,3 +351,71 @@ def test_a_router_on_sqlite_imports_no_boto3(tmp_path):
         "sys.exit(bool(not_these & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# -- keys ------------------------------------------------------------------------------------------
+
+
+def test_keys_lie_where_the_ledger_does(start_router, upstream, table, aws, tmp_path):
+    upstream.script = lambda body, send, gone: send(answered())
+    router = start_router(one(upstream), policy(), "--ledger", f"dynamodb:{table}")
+    in_file = sluice("keys", "create", "--tenant", "acme", "--state", router.state)
+    said = router.chat(headers={"authorization": f"Bearer {in_file.stdout.strip()}"})
+    assert said.status_code == 401
+    aws.setenv("SLUICE_LEDGER", f"dynamodb:{table}")
+    made = sluice("keys", "create", "--tenant", "other", "--state", tmp_path / "nowhere")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert not (tmp_path / "nowhere").exists()
+    key = made.stdout.strip()
+    assert router.chat(headers={"authorization": f"Bearer {key}"}).status_code == 200
+    rows = json.loads(sluice("keys", "list", "--json").stdout)["keys"]
+    assert sorted(row["tenant"] for row in rows) == ["acme", "other"]
+    new = sluice("keys", "rotate", key.split("-")[2]).stdout.strip()
+    assert router.chat(headers={"authorization": f"Bearer {new}"}).status_code == 200
+    assert sluice("keys", "revoke", "-", input=new).returncode == 0
+    again = sluice("keys", "rotate", key.split("-")[2])
+    assert (again.returncode, "this key was revoked at" in again.stderr) == (2, True)
+    wait_until(lambda: router.chat(headers={"authorization": f"Bearer {new}"}).status_code == 401)
+
+
+def test_keys_that_cant_be_asked_for_refuse_and_stop_no_other_request(
+    start_router, upstream, table, stopped
+):
+    router = start_router(one(upstream), policy(), "--ledger", f"dynamodb:{table}")
+    stopped()
+    with ThreadPoolExecutor(4) as pool, httpx.Client(base_url=router.url) as others_http:
+        waiting = [pool.submit(router.http.get, "/v1/models") for _ in range(4)]
+        others = 0
+        while not all(asked.done() for asked in waiting):
+            assert others_http.get("/healthz").status_code == 200
+            others += 1
+    assert others > 20  # one that waits for the keys on the event loop lets none through
+    answers = [asked.result() for asked in waiting]
+    assert {answer.json()["error"]["code"] for answer in answers} == {"keys_unreadable"}
+    assert {(answer.status_code, answer.headers["retry-after"]) for answer in answers} == {
+        (503, "2")
+    }
+    assert router.key not in answers[0].text + router.log()
+
+
+@pytest.mark.parametrize("command", [["create", "--tenant", "t"], ["list"], ["revoke", "0123abcd"]])
+def test_a_table_of_keys_that_cant_be_had_is_told(aws, closed_port, command):
+    aws.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{closed_port}")
+    said = sluice("keys", *command, "--ledger", "dynamodb:sluice")
+    assert (said.returncode, "ledger `dynamodb:sluice`" in said.stderr) == (1, True)
+    assert "can't be reached" in said.stderr
+
+
+def test_a_router_with_credentials_in_its_environment_imports_no_sdk(aws, table, tmp_path):
+    code = (
+        "import sys, pathlib\n"
+        "from router import entry\n"
+        "from router.settings import Settings, environment\n"
+        f"state = pathlib.Path({str(tmp_path)!r})\n"
+        f"entry.build(Settings(state, ledger='dynamodb:{table}', environment=environment()))\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = set(said.stdout.split())
+    assert "router" in loaded
+    assert not {"boto3", "botocore", "s3transfer", "urllib3", "requests"} & loaded

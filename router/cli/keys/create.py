@@ -1,6 +1,5 @@
 """``sluice keys create``: a new key with its rights."""
 
-import sqlite3
 import time
 from pathlib import Path
 
@@ -9,13 +8,14 @@ import orjson
 
 from backends import files
 from policies.model import SHADOW
-from router import broken_db
 from router.cli import options
 from router.cli.errors import FAILED, INVALID, Ends, told
 from router.cli.keys import times
 from router.identity import RIGHTS, VALID_NAME, Key, is_name
-from router.keys import FILE, KeyStore, stamp
+from router.key_rows import KeysUnreadable, stamp
+from router.settings import environment, table_of
 from router.sources import names_of
+from router.store import open_keys
 from yamlfile import suggest
 
 _COUNT = click.IntRange(1, 10**12)
@@ -38,6 +38,7 @@ _COUNT = click.IntRange(1, 10**12)
 @click.option("--admin", is_flag=True, help="May read metrics.")
 @options.fleets
 @options.state
+@options.ledger
 @options.as_json
 def command(
     tenant: str,
@@ -54,6 +55,7 @@ def command(
     admin: bool,
     fleets: Path | None,
     state: Path,
+    store: str,
     as_json: bool,
 ) -> None:
     """Create a key and print it, once: only its hash is kept."""
@@ -81,16 +83,16 @@ def command(
         tokens_per_min=tpm,
         concurrent=concurrent,
     )
-    if not state.exists():
+    if table_of(store) is None and not state.exists():
         said = f"note: `{state}` is new: only a router of the same `--state` knows this key"
         click.echo(said, err=True)
     with told():
         try:
-            store = KeyStore(state, time.monotonic)
-            text = store.create(key, stamp(now))
-            store.close()
-        except sqlite3.Error as exc:
-            raise Ends(f"no key was made: {broken_db.why(state / FILE, exc)}", FAILED) from None
+            keys = open_keys(store, state, environment(), time.monotonic)
+            text = keys.create(key, stamp(now))
+            keys.close()
+        except KeysUnreadable as exc:
+            raise Ends(f"no key was made: {exc}", FAILED) from None
     click.echo(orjson.dumps({"key": text}) if as_json else text)
 
 

@@ -1,7 +1,6 @@
 """What the commands on keys that exist share: the store, and which key is meant."""
 
 import re
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator
@@ -10,10 +9,22 @@ from pathlib import Path
 
 import click
 
-from router import broken_db
 from router.cli.errors import FAILED, INVALID, REFUSED, Ends, told
 from router.cli.keys.times import now
-from router.keys import FILE, PREFIX, Ended, KeyStore, UnknownKey, hash_of, id_of, stamp
+from router.key_rows import (
+    PREFIX,
+    Ended,
+    Keys,
+    KeysUnreadable,
+    Overtaken,
+    UnknownKey,
+    hash_of,
+    id_of,
+    stamp,
+)
+from router.keys import FILE
+from router.settings import environment, table_of
+from router.store import open_keys
 
 LONGEST_LINE = 1000  # of what may be a key on standard input
 
@@ -24,28 +35,28 @@ key_id = click.argument("key_id", metavar="ID|-")
 
 
 @contextmanager
-def store_of(state: Path) -> Iterator[KeyStore]:
-    """Open the keys of a folder that has some; end the command where it has none."""
+def store_of(setting: str, state: Path) -> Iterator[Keys]:
+    """Open the keys of `--ledger`; end the command where a folder has none."""
     with told():
-        if not (state / FILE).exists():
+        if table_of(setting) is None and not (state / FILE).exists():
             said = f"`{state}` has no keys: there is no `{FILE}` in it; `--state` says which folder"
             raise Ends(said, INVALID)
         try:
-            store = KeyStore(state, time.monotonic)
-        except sqlite3.Error as exc:
-            raise Ends(f"no key can be read: {broken_db.why(state / FILE, exc)}", FAILED) from None
+            store = open_keys(setting, state, environment(), time.monotonic)
+        except KeysUnreadable as exc:
+            raise Ends(f"no key can be read: {exc}", FAILED) from None
         try:
             yield store
         except UnknownKey as exc:
             said = f"unknown key `{exc}`; `sluice keys list` shows which there are"
             raise Ends(said, INVALID) from None
-        except Ended as exc:
+        except (Ended, Overtaken) as exc:
             raise Ends(f"this key {exc}: nothing was changed", REFUSED) from None
         finally:
             store.close()
 
 
-def meant(given: str, store: KeyStore) -> str:
+def meant(given: str, store: Keys) -> str:
     """Return the id that is meant: itself, or of the whole key on standard input."""
     if given != "-":
         if _ID.fullmatch(given.removeprefix(PREFIX)):

@@ -12,7 +12,7 @@ from router.cli.keys import given
 from router.cli.keys.times import now
 from router.cli.table import grid
 from router.identity import LIMITS
-from router.keys import PREFIX, Stored, stamp
+from router.key_rows import PREFIX, Stored, stamp
 
 HEAD = ("key", "state", "tenant", "team", "created", "expires", "rotated", "rights", "limits")
 _SHORT = {"requests_per_min": "rpm", "tokens_per_min": "tpm", "concurrent": "at once"}
@@ -22,12 +22,13 @@ Row = Mapping[str, Any]
 
 @click.command("list")
 @options.state
+@options.ledger
 @options.as_json
-def command(state: Path, as_json: bool) -> None:
+def command(state: Path, store: str, as_json: bool) -> None:
     """Show every key; secrets aren't kept, so they can't be shown."""
     at = stamp(now())
-    with given.store_of(state) as store:
-        rows = [row_of(stored, at) for stored in store.all()]
+    with given.store_of(store, state) as keys:
+        rows = [row_of(stored, at) for stored in keys.all()]
     if as_json:
         click.echo(orjson.dumps({"keys": rows}))
     elif rows:

@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from router.cli.errors import INVALID, Ends
-from router.keys import stamp
+from router.key_rows import stamp
 
 _SPAN = re.compile(r"([0-9]{1,6})([mhdw])")
 _MINUTES = {"m": 1, "h": 60, "d": 1440, "w": 10_080}

@@ -20,7 +20,7 @@ from router.auth.tokens import MOST_BYTES as MOST_TOKEN_BYTES
 from router.auth.tokens import Tokens
 from router.errors import Refusal
 from router.identity import Key
-from router.keys import stamp
+from router.key_rows import stamp
 
 
 @pytest.fixture

@@ -69,7 +69,9 @@ def test_dashboards_are_those_of_the_plan(made, stage):
 
 
 def test_endpoints_and_their_zones_are_those_of_the_plan(made, stage):
-    found = [each for each in made.all("EC2::VPCEndpoint") if each["VpcEndpointType"] == "Interface"]
+    found = [
+        each for each in made.all("EC2::VPCEndpoint") if each["VpcEndpointType"] == "Interface"
+    ]
     assert len(found) == parts.endpoints(stage)
     assert {len(each["SubnetIds"]) for each in found} <= {parts.ZONES}
 

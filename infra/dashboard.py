@@ -1,4 +1,4 @@
-"""The stage on one page: what it spends and saves, who serves, how fast, how loaded, what burns.
+"""A prod stage on one page: what it spends and saves, who serves, how fast, how loaded, what burns.
 
 The first three dashboards of an account are free, each of up to 50 metrics; the next cost $3 a
 month (aws.amazon.com/cloudwatch/pricing).
@@ -47,14 +47,7 @@ def _savings(stage: Stage) -> cloudwatch.IWidget:
 
 
 def _mix(stage: Stage) -> cloudwatch.IWidget:
-    """Draw who serves; in small, where no metric is paid for by fleet, that fleets are missing."""
-    if stage.size == "small":
-        return cloudwatch.TextWidget(
-            markdown="**Mix by fleet.** This stage's metrics are not counted by fleet (each would"
-            " be $0.30 a month): ask `sluice ledger report --by fleet`.",
-            width=HALF,
-            height=6,
-        )
+    """Draw who serves."""
     fleets = [fleet.id for fleet in stage.catalogue.fleets][:MOST_FLEETS]
     by_fleet = [metric(stage, "Requests", minutes=5, fleet=fleet, label=fleet) for fleet in fleets]
     return _graph("Requests by fleet", by_fleet, stacked=True)

@@ -50,12 +50,13 @@ class Observability(Construct):
             errors = api.api.metric_server_error(period=cdk.Duration.minutes(5), statistic="Sum")
             alarms.add("api-5xx", "API: requests ended in 5xx", errors, API_ERRORS)
         self.alarms = alarms.all
-        cloudwatch.Dashboard(
-            self,
-            "Dashboard",
-            dashboard_name=stage.prefix,
-            widgets=dashboard.rows(stage, router.function, alarms.all),
-        )
+        if stage.size == "prod":  # $3 a month, more than all else of an idle small stage
+            cloudwatch.Dashboard(
+                self,
+                "Dashboard",
+                dashboard_name=stage.prefix,
+                widgets=dashboard.rows(stage, router.function, alarms.all),
+            )
         if stage.usd_per_month is not None:
             _budget(self, stage, stage.usd_per_month, topic)
 

@@ -36,7 +36,7 @@ def alarm_metrics(stage: Stage) -> int:
     deployment, api = (2, 1) if on_lambda(stage) else (0, 0)
     common = policy + workers + always + deployment + api
     if not prod(stage):
-        return common + 2  # the error budget: a share of two metrics
+        return common
     slo = stage.policy.defaults.slo
     burn, anomaly, named, of_aws = 2 * 2 * 2, 3, 5, 2
     slos = sum(limit is not None for limit in (slo.ttft_p95_ms, slo.e2e_p95_ms))
@@ -63,7 +63,9 @@ def endpoints(stage: Stage) -> int:
     if not prod(stage):
         return 0
     appconfig_and_firehose = 2
-    sagemaker = any(fleet.sagemaker is not None for fleet in stage.catalogue.fleets)
+    kinds = {fleet.sagemaker is not None for fleet in stage.catalogue.fleets}
+    # The observer, too, is in the VPC where fleets are: it asks SageMaker for its endpoints there.
+    sagemaker = (2 if False in kinds else 1) if True in kinds else 0
     api = stage.private and on_lambda(stage)
     images_and_logs = 0 if on_lambda(stage) else 3
     return appconfig_and_firehose + sagemaker + bool(secrets(stage)) + api + images_and_logs

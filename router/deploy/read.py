@@ -16,7 +16,7 @@ from backends.content_hash import content_hash
 from policies.check import check
 from policies.model import Policy
 from router.auth import config as auth_config
-from router.deploy import fleet_checks, place
+from router.deploy import fleet_checks, place, reach
 from router.deploy.fleet_checks import Known
 from router.deploy.form import SCHEMA
 from router.deploy.given import Given
@@ -69,7 +69,10 @@ def _stage(given: Given, known: Known) -> Stage:
     policy: Policy | None = None
     if catalogue is not None:
         policy, said, odd = _policy(given, catalogue)
-        problems += [*said, *_auth(given, catalogue)]
+        problems += said
+        doubts += odd
+        said, odd = _auth(given, catalogue)
+        problems += said
         doubts += odd
     if problems or catalogue is None or policy is None:
         raise Invalid(problems)
@@ -102,7 +105,10 @@ def _catalogue(
     path = given.path("fleets", "file")
     assert path is not None, "the form asks for it"
     try:
-        whole = files.catalogue(path, state=path.parent, place="lambda")  # its own profiles, too
+        runs_on = "fargate" if given.fargate else "lambda"
+        if runs_on not in files.router_places():  # what it costs there is not known yet
+            runs_on = "lambda"
+        whole = files.catalogue(path, state=path.parent, place=runs_on)  # its own profiles, too
         source = files.on_disk(path)
     except Invalid as exc:
         return None, exc.problems, []
@@ -180,26 +186,33 @@ def _failed_cases(given: Given, policy: Policy | None, catalogue: Catalogue) -> 
     return [Problem(*said.split(": ", 1)) for said in failed]
 
 
-def _auth(given: Given, catalogue: Catalogue) -> tuple[Problem, ...]:
+def _auth(given: Given, catalogue: Catalogue) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Return what is wrong with the auth file, and what can't be known of it."""
     path = given.path("auth", "config")
     if path is None:
-        return ()
+        return (), ()
     try:
         source = files.on_disk(path)
         found = auth_config.parse(source.text, source.name, names_of(catalogue))
     except Invalid as exc:
-        return exc.problems
+        return exc.problems, ()
     except OSError as exc:
-        return (_unread(given, ("auth", "config"), exc),)
+        return (_unread(given, ("auth", "config"), exc),), ()
     has = {"jwt": found.jwt is not None, "iam": found.iam is not None}
-    return _told(
-        given.document,
-        [
-            given.fault("auth", "modes", said=f"auth: {path.name} {_differs(mode, there)}")
-            for mode, there in has.items()
-            if there != (mode in given.modes)
-        ],
-    )
+    wrong = [
+        given.fault("auth", "modes", said=f"auth: {path.name} {_differs(mode, there)}")
+        for mode, there in has.items()
+        if there != (mode in given.modes)
+    ]
+    odd: list[Fault] = []
+    if found.jwt is not None:
+        url = found.jwt.jwks_url or found.jwt.issuer
+        objection = reach.objection(url, prod=given.prod)
+        if objection is not None:
+            wrong.append(given.fault("auth", "config", said=f"the issuer's keys: {objection}"))
+        doubts = reach.doubts(url, prod=given.prod)
+        odd += [given.fault("auth", "config", said=f"the issuer's keys: {x}") for x in doubts]
+    return _told(given.document, wrong), _told(given.document, odd)
 
 
 def _differs(mode: str, there: bool) -> str:

@@ -40,7 +40,7 @@ def test_each_thing_that_prod_adds_is_a_priced_line():
     assert usd(found, "waf-acl") == 5
     assert usd(found, "waf-rule") == 3
     assert usd(found, "kms-key") == 1
-    assert usd(found, "endpoint-hour") == pytest.approx(4 * 2 * MONTH_HOURS * 0.01)
+    assert usd(found, "endpoint-hour") == pytest.approx(5 * 2 * MONTH_HOURS * 0.01)
     warm = 2 * 1769 / 1024 * MONTH_HOURS * 3600 * PRICES["lambda-provisioned"].usd
     assert usd(found, "lambda-provisioned") == pytest.approx(warm)
 

@@ -343,6 +343,19 @@ def test_modes_and_the_auth_file_must_agree(folder, changed):
     assert stages(changed(auth={"modes": ["iam"], "config": "auth.yaml"}))["prod"].auth == ("iam",)
 
 
+def test_the_issuer_of_tokens_must_be_in_reach_of_the_router(folder, changed):
+    def written(issuer):
+        jwt = {"issuer": issuer, "audience": "sluice", "give": {"tenant": "acme"}}
+        (folder / "auth.yaml").write_text(json.dumps({"version": 1, "jwt": jwt}), "utf-8")
+        return changed(auth={"modes": ["keys", "jwt"], "config": "auth.yaml"})
+
+    assert "the issuer's keys: `https://8.8.8.8` is a public address" in refused(
+        written("https://8.8.8.8")
+    )
+    said = warned(written("https://login.example.com"), "prod")
+    assert any("the issuer's keys: `https://login.example.com` must resolve" in one for one in said)
+
+
 def test_a_missing_auth_file_is_told_where_it_is_named(changed):
     said = refused(changed(auth={"modes": ["iam"], "config": "nowhere.yaml"}))
     assert "deploy.yaml:" in said

@@ -211,13 +211,15 @@ def _configure(config: Config, out: Path) -> None:
 
 def sizes(bundle: Path) -> dict[str, int]:
     """Return bytes by package, the largest first; what is in no package is `sluice`."""
-    whole = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    owner = {
+        listed.parts[0]: package.metadata["Name"]
+        for package in distributions(path=[str(bundle)])
+        for listed in package.files or ()
+    }
     found: Counter[str] = Counter()
-    for package in distributions(path=[str(bundle)]):
-        for listed in package.files or ():
-            path = bundle / listed
-            found[package.metadata["Name"]] += path.stat().st_size if path.is_file() else 0
-    found["sluice"] = whole - found.total()
+    for path in bundle.rglob("*"):
+        if path.is_file():
+            found[owner.get(path.relative_to(bundle).parts[0], "sluice")] += path.stat().st_size
     return dict(found.most_common())
 
 

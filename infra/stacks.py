@@ -39,7 +39,7 @@ class Zoned(cdk.Stack):
     """
 
     @property
-    @jsii.member(jsii_name="availabilityZones")  # type: ignore[untyped-decorator]
+    @jsii.member(jsii_name="availabilityZones")
     def availability_zones(self) -> list[str]:
         return [cdk.Fn.select(number, cdk.Fn.get_azs()) for number in range(ZONES)]
 

@@ -117,12 +117,13 @@ def test_the_firewall_counts_what_prompts_look_like_and_blocks_the_rest(synthesi
 def test_a_network_has_the_doors_that_its_stage_uses(synthesised):
     def doors(stage):
         found = synthesised.stack(stage, "Router").all("EC2::VPCEndpoint")
-        return {plain(one["ServiceName"]).rsplit(".", 1)[1] for one in found}
+        return {plain(one["ServiceName"]).split(".", 3)[3] for one in found}
 
-    usual = {"s3", "dynamodb", "appconfigdata", "kinesis-firehose", "runtime", "secretsmanager"}
+    usual = {"s3", "dynamodb", "appconfigdata", "kinesis-firehose", "secretsmanager"}
+    usual |= {"sagemaker.runtime", "sagemaker.api"}
     assert doors("prod") == usual
     assert doors("inner") == usual | {"execute-api"}
-    assert doors("steady") == usual | {"api", "dkr", "logs"}
+    assert doors("steady") == usual | {"ecr.api", "ecr.dkr", "logs"}
 
 
 def test_the_service_is_reached_by_tls_and_has_no_address_of_its_own(synthesised):

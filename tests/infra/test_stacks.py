@@ -114,6 +114,7 @@ def test_the_router_uses_one_table_one_stream_one_configuration(synthesised):
     assert not {action for action in may if action.startswith("dynamodb:")} - {
         "dynamodb:ConditionCheckItem",
         "dynamodb:DeleteItem",
+        "dynamodb:DescribeTable",
         "dynamodb:GetItem",
         "dynamodb:PutItem",
         "dynamodb:Query",

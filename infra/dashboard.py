@@ -4,6 +4,7 @@ The first three dashboards of an account are free, each of up to 50 metrics; the
 month (aws.amazon.com/cloudwatch/pricing).
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import aws_cdk as cdk
@@ -98,16 +99,16 @@ def _alarms(alarms: list[cloudwatch.AlarmBase]) -> cloudwatch.IWidget:
 
 def _graph(
     title: str,
-    left: list[cloudwatch.IMetric],
+    left: Sequence[cloudwatch.IMetric],
     lines: list[cloudwatch.HorizontalAnnotation] | None = None,
     *,
-    right: list[cloudwatch.IMetric] | None = None,
+    right: Sequence[cloudwatch.IMetric] = (),
     stacked: bool = False,
 ) -> cloudwatch.GraphWidget:
     return cloudwatch.GraphWidget(
         title=title,
-        left=left,
-        right=right,
+        left=list(left),  # jsii takes no tuple
+        right=list(right),
         left_annotations=lines,
         left_y_axis=cloudwatch.YAxisProps(min=0, show_units=False),
         stacked=stacked,

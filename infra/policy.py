@@ -6,9 +6,6 @@ policy file changed or not, touches what `sluice policy publish` has put in forc
 file becomes a version that waits to be published.
 """
 
-import json
-from pathlib import Path
-
 import aws_cdk as cdk
 from aws_cdk import aws_appconfig as appconfig
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -16,11 +13,12 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-import yamlfile
 from infra.metrics import metric, share
 from infra.worker import Form, function
 from policies.schema import appconfig_schema
 from router.deploy.stage import Stage
+from router.published_form import published_form
+from router.sources import names_of
 
 FIRST = "1"  # AppConfig counts a profile's hosted versions from here
 APPCONFIG = "appconfig.amazonaws.com"
@@ -95,15 +93,15 @@ class Policy(Construct):
         deployment.node.add_dependency(version)
 
 
-def content(policy_file: Path) -> str:
-    """Return the policy's document as JSON, as it is written: the router checks and compiles it."""
-    document = yamlfile.parse(policy_file.read_text("utf-8"), str(policy_file))
-    return json.dumps(document.value, separators=(",", ":"))
+def content(stage: Stage) -> str:
+    """Return the stage's policy as `sluice policy publish` would publish it."""
+    text = stage.policy_file.read_text("utf-8")
+    return published_form(text, str(stage.policy_file), names_of(stage.catalogue))[0]
 
 
 def _alarms(scope: Construct, stage: Stage) -> tuple[cloudwatch.Alarm, ...]:
     """What a policy can do wrong within minutes. Missing numbers are no requests, not faults."""
-    watched = {
+    watched: dict[str, tuple[cloudwatch.IMetric, int, str]] = {
         "errors": (share(stage, "Errors", minutes=1), ERRORS_PERCENT, "requests end in 5xx"),
         "refusals": (share(stage, "Refusals", minutes=1), REFUSALS_PERCENT, "requests are refused"),
         "stale-policy": (
@@ -182,7 +180,7 @@ def _version(
         "Version",
         application_id=application,
         configuration_profile_id=profile,
-        content=content(stage.policy_file),
+        content=content(stage),
         content_type="application/json",
     )
     # The version before may be the one in force; with the stack it goes.

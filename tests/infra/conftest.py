@@ -23,6 +23,7 @@ class Synthesised:
         self.folder = folder
         told = json.loads((folder / "told.json").read_text("utf-8"))
         self.code, self.said = told["code"], told["said"]
+        assert (folder / "seconds.json").exists(), self.said[-3000:]
 
     @property
     def seconds(self):

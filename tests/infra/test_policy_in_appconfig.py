@@ -1,6 +1,7 @@
 """The policy in AppConfig, as the template has it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -59,9 +60,13 @@ def test_the_first_version_is_the_stages_policy_and_its_form_is_what_routers_rea
 
 
 def test_chinese_in_a_policy_goes_out_as_it_was_written(tmp_path):
+    from infra.app import CONFIG
+
+    stage = stages(CONFIG, "dev")["dev"]
     file = tmp_path / "policy.yaml"
-    file.write_text("version: 1\nname: 策略\n", "utf-8")
-    assert content(file) == '{"version":1,"name":"\\u7b56\\u7565"}'
+    written = stage.policy_file.read_text("utf-8").replace("name: on-aws", "name: 策略🙂")
+    file.write_text(written, "utf-8")
+    assert '"name": "策略🙂"' in content(replace(stage, policy_file=file))
 
 
 def test_a_version_goes_through_both_validators(stacks):
@@ -152,5 +157,5 @@ def test_the_example_policies_are_of_the_form_that_appconfig_checks(name):
 
     from infra.app import CONFIG
 
-    policy = json.loads(content(stages(CONFIG, name)[name].policy_file))
+    policy = json.loads(content(stages(CONFIG, name)[name]))
     assert list(Draft4Validator(json.loads(appconfig_schema())).iter_errors(policy)) == []

@@ -58,10 +58,10 @@ def embedded_fleets() -> Source:
     return packaged("backends", "data", "fleets.yaml")
 
 
-def router(place: str) -> RouterCost:
+def router(place: str, memory_gb: float | None = None) -> RouterCost:
     """Return what the router costs where it runs; raise yamlfile.Invalid for an unknown place."""
     source = packaged("backends", "data", "router.yaml")
-    return router_cost.read(source.text, source.name, place)
+    return router_cost.read(source.text, source.name, place, memory_gb)
 
 
 def router_places() -> list[str]:
@@ -70,7 +70,14 @@ def router_places() -> list[str]:
     return router_cost.places(source.text, source.name)
 
 
-def catalogue(path: Path | None, state: Path | None = None, place: str = LOCAL.place) -> Catalogue:
-    """Return the fleets of this file, or the embedded ones, for a router that runs in `place`."""
+def catalogue(
+    path: Path | None,
+    state: Path | None = None,
+    place: str = LOCAL.place,
+    memory_gb: float | None = None,
+) -> Catalogue:
+    """Return the fleets of this file, or the embedded ones, for a router that runs in `place`, with
+    that much memory.
+    """
     source = on_disk(path) if path else embedded_fleets()
-    return parse.catalogue(source, library(state), router(place))
+    return parse.catalogue(source, library(state), router(place, memory_gb))

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import yamlfile
 from backends import forms
 from backends.points import Mark
 from yamlfile import Invalid, suggest
+
+GB_SECOND: Final = "GB-second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +45,31 @@ class RouterCost:
 LOCAL = RouterCost("local", (), 0.0, 0.0)
 
 
-def read(text: str, name: str, place: str) -> RouterCost:
-    """Return the costs of this place; raise yamlfile.Invalid for a wrong file or place."""
+def read(text: str, name: str, place: str, memory_gb: float | None = None) -> RouterCost:
+    """Return the costs of this place; raise yamlfile.Invalid for a wrong file or place.
+
+    `memory_gb`: what it has of memory, where that is paid for by the second; None: the file's.
+    """
     document = yamlfile.read(text, name, forms.ROUTER)
     places = {row["id"]: i for i, row in enumerate(document.value["places"])}
     if place not in places:
         said = f"unknown place `{place}` {suggest(place, places)}"
         raise Invalid([document.problem(("places",), said)])
-    return of(document.value["places"][places[place]])
+    row = document.value["places"][places[place]]
+    return of(row if memory_gb is None else _sized(row, memory_gb))
 
 
 def places(text: str, name: str) -> list[str]:
     """Return the places that the file knows; raise yamlfile.Invalid."""
     return [row["id"] for row in yamlfile.read(text, name, forms.ROUTER).value["places"]]
+
+
+def _sized(row: Mapping[str, Any], memory_gb: float) -> Mapping[str, Any]:
+    lines = [
+        {**line, "quantity": memory_gb, "mark": "stated"} if line["unit"] == GB_SECOND else line
+        for line in row["lines"]
+    ]
+    return {**row, "lines": lines}
 
 
 def of(row: Mapping[str, Any]) -> RouterCost:

@@ -34,7 +34,7 @@ def context() -> Mapping[str, Any]:
 
 
 def synth(chosen: Iterable[Stage], app: cdk.App) -> cx_api.CloudAssembly:
-    """Make the templates. Raises bundling.NotBundled, stacks.NotPossible, OSError."""
+    """Make the templates. Raises bundling.NotBundled, OSError."""
     with tempfile.TemporaryDirectory(prefix="sluice-") as folder:
         for stage in chosen:
             stacks.add(app, stage, bundling.bundle(stage, Path(folder) / stage.name))
@@ -54,8 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = given.stage or app.node.try_get_context("stage")
     try:
         chosen = read.stages(config, name)
+        for stage in chosen.values():
+            for problem in stage.warnings:
+                sys.stderr.write(f"warning: {problem}\n")
         assembly = synth(chosen.values(), app)
-    except (Invalid, OSError, bundling.NotBundled, stacks.NotPossible) as exc:
+    except (Invalid, OSError, bundling.NotBundled) as exc:
         parser.exit(1, f"{exc}\n")
     for stack in assembly.stacks:
         resources = stack.template.get("Resources", {})

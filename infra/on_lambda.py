@@ -26,9 +26,10 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra import adapter, permissions
+from infra import permissions
 from infra.network import Network
 from infra.reasons import acknowledge
+from router.deploy import adapter
 from router.deploy.stage import Stage
 
 LIVE: Final = "live"

@@ -9,7 +9,6 @@ import aws_cdk as cdk
 import jsii
 from aws_cdk import aws_lambda as lambda_
 
-from infra import adapter
 from infra.api import Api
 from infra.network import ZONES, Network
 from infra.observability import Observability
@@ -19,18 +18,6 @@ from infra.state import State
 from infra.topic import Topic
 from infra.workers import Workers
 from router.deploy.stage import Stage
-
-
-class NotPossible(ValueError):  # noqa: N818 (says what is wrong with the stage)
-    """The stage asks for what AWS, or we, don't have."""
-
-
-def objection(stage: Stage) -> str | None:
-    """Return why these stacks can't be made; None: they can. The rest deploy.yaml's reader says."""
-    on_lambda = stage.compute.on == "lambda"
-    if on_lambda and adapter.layer_arn(stage.partition, stage.region) is None:
-        return f"no layer of the Lambda Web Adapter is known in {stage.region} {adapter.KNOWN}"
-    return None
 
 
 class Zoned(cdk.Stack):
@@ -48,9 +35,6 @@ class Stacks:
     """One stage. `bundle`: the folder with the router."""
 
     def __init__(self, app: cdk.App, stage: Stage, bundle: Path) -> None:
-        said = objection(stage)
-        if said is not None:
-            raise NotPossible(f"stage {stage.name}: {said}")
         self._app, self._stage = app, stage
 
         self.state_stack = self._stack("State", "what is kept: ledger, lake, policy")
@@ -121,5 +105,4 @@ def code(bundle: Path) -> lambda_.Code:
 
 
 def add(app: cdk.App, stage: Stage, bundle: Path) -> Stacks:
-    """Raises NotPossible."""
     return Stacks(app, stage, bundle)

@@ -23,7 +23,7 @@ from constructs import Construct
 from infra.reasons import acknowledge
 from router.deploy.stage import Stage
 from router.ledger import dynamo_table
-from router.workers import columns
+from router.workers import columns, queries
 
 TTL: Final = "gone_s"
 MOST_SCANNED: Final = 10 * 1024**3  # bytes of one Athena query: $0.05
@@ -49,6 +49,7 @@ class State(Construct):
         self.rows_stream = self._stream(ROWS, buffer_mb=64, rows=rows)
         self.receipts_stream = self._stream(RECEIPTS, buffer_mb=16)
         self.workgroup = self._workgroup()
+        self._saved()
 
     def _key(self) -> kms.Key:
         return kms.Key(
@@ -287,6 +288,19 @@ class State(Construct):
         below = [f"IAM5[Resource::{at}/{place}/*]" for place in (name, f"errors/{name}")]
         acknowledge(role, dict.fromkeys(below, one_folder))
         return role
+
+    def _saved(self) -> None:
+        for name, text in queries.QUERIES.items():
+            query = athena.CfnNamedQuery(
+                self,
+                "".join(word.capitalize() for word in name.split("-")),
+                name=f"{self._stage.prefix}-{name}",
+                description=text.partition("\n")[0].removeprefix("-- "),
+                database=self.database,
+                work_group=self.workgroup.name,
+                query_string=text,
+            )
+            query.add_resource_dependency(self.workgroup)
 
     def _workgroup(self) -> athena.CfnWorkGroup:
         group = athena.CfnWorkGroup

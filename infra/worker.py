@@ -14,9 +14,9 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra import adapter
 from infra.metrics import NAMESPACE
 from infra.reasons import acknowledge
+from router.deploy import adapter
 from router.deploy.stage import Stage
 
 LAMBDA: Final = "lambda.amazonaws.com"

@@ -96,6 +96,7 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         settings.router_on,
         bool(counts),
         settings.frozen,
+        settings.memory_gb,
     )
     if feed_source is None:
         world, polled = sources.load(), Polled()

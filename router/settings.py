@@ -52,6 +52,12 @@ class Settings:
     appconfig: str | None = None  # appconfig:APPLICATION/ENVIRONMENT/PROFILE, in place of `policy`
     frozen: bool = False  # between requests, and told nothing, as an environment of Lambda is
 
+    @property
+    def memory_gb(self) -> float | None:
+        """Return what Lambda gives the function; None: it says nothing."""
+        given = self.environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+        return int(given) / 1024 if given.isdecimal() else None
+
 
 def table_of(ledger: str) -> str | None:
     """Return the DynamoDB table that the setting names; None: the file. Raises ValueError."""

@@ -41,7 +41,8 @@ class Sources:
     """Which files the world comes from; None: the packaged one.
 
     `labelled`: the router has the labels that a floor with a confidence asks for. `frozen`: it does
-    nothing after an answer, so that a policy can't ask for it.
+    nothing after an answer, so that a policy can't ask for it. `memory_gb`: the router's, where
+    that is paid for.
     """
 
     state: Path
@@ -50,10 +51,11 @@ class Sources:
     router_on: str = "local"
     labelled: bool = True
     frozen: bool = False
+    memory_gb: float | None = None
 
     def load(self) -> World:
         """Read everything anew; raise yamlfile.Invalid or OSError."""
-        catalogue = files.catalogue(self.fleets, self.state, self.router_on)
+        catalogue = files.catalogue(self.fleets, self.state, self.router_on, self.memory_gb)
         found = policy(self.policy, catalogue)
         self._check_frozen(found, str(self.policy or "policies/default.yaml"))
         return world(found, catalogue)

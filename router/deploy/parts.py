@@ -16,8 +16,8 @@ WORKER_METRICS = 3 + 1 / 24
 # The observer looks once in a minute without requests, and every 5 s of one with requests, until
 # its function's time is nearly over (router/workers/observer.py): at most so long.
 IDLE_SECONDS = 1.0
-BUSY_SECONDS = {"small": 6.0, "prod": 55.0}
-BUSY_LOOKS = {"small": 2, "prod": 12}
+BUSY_SECONDS = 55.0
+BUSY_LOOKS = 12
 WORKER_GB = 0.25
 FUNCTIONS = 5  # observer, sweeper, prices, stream, validator
 

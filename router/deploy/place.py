@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from backends.availability import PARTITIONS, Offers, partition_of
+from router.deploy import adapter
 from router.deploy.given import Given
 from yamlfile import Fault, suggest
 
@@ -60,6 +61,9 @@ def _where(given: Given, offers: Offers) -> Iterator[Fault]:
     elif region not in offers.regions and given.partition in SUPPORTED:
         said = f"region: `{region}` is not a region that is known {suggest(region, offers.regions)}"
         yield given.fault("region", said=said)
+    elif not given.fargate and region not in adapter.REGIONS[given.partition]:
+        said = f"region: no layer of the Lambda Web Adapter is known in `{region}`"
+        yield given.fault("region", said=f"{said} {adapter.KNOWN}")
     if given.partition in PARTITIONS and given.partition not in SUPPORTED:
         said = f"partition: `{given.partition}` is not supported by this version (supported: aws)"
         yield given.fault("partition", said=said)

@@ -21,11 +21,11 @@ from router.deploy.shape import (
     Per,
     Shape,
 )
-from router.deploy.stage import Stage
+from router.deploy.stage import Compute, Stage
 
 Prices = Mapping[str, AwsPrice]
 
-WRITES = 8  # write units of a request: two transactions of two items (backends/data/router.yaml)
+WRITES = 12  # write units of a request: two transactions (counted in backends/data/router.yaml)
 READS = 2  # read units: the key, the load of the fleets
 RECORD_GB = 5_000 / GB  # Firehose counts every record as 5 KB at least
 ACCESS_LINE_GB, METRIC_LINE_GB, WORKER_LINE_GB = 500 / GB, 700 / GB, 900 / GB
@@ -177,7 +177,7 @@ class _Lines:
         yield self._line("state", "firehose-parquet", "as Parquet", rows * RECORD_GB)
         yield self._line("state", "s3-put", "files of the lake", DELIVERIES, mark="estimated")
         yield each("state", "dynamodb-write", "ledger: reserve and settle", WRITES, "assumed")
-        looks = (parts.BUSY_LOOKS[self.stage.size] - 1) * rows
+        looks = (parts.BUSY_LOOKS - 1) * rows
         busy = "load of the fleets, at most, in a month with requests"
         yield self._line("state", "dynamodb-write", busy, looks, per="million", mark="estimated")
         yield each("state", "dynamodb-read", "key and load", READS, "assumed")
@@ -200,7 +200,7 @@ class _Lines:
         log = runs * WORKER_LINE_GB
         yield self._line("workers", "logs-gb", "their logs and metrics", log, mark="assumed")
 
-        longer = parts.BUSY_SECONDS[self.stage.size] - parts.IDLE_SECONDS
+        longer = parts.BUSY_SECONDS - parts.IDLE_SECONDS
         more = MONTH_MINUTES * longer * parts.WORKER_GB
         busy = "observer, at most, in a month with requests"
         yield self._line("workers", "lambda-gb-second", busy, more, per="million", mark="estimated")
@@ -246,7 +246,7 @@ class _Lines:
             return self._prices[key].usd
 
         compute = stage.compute
-        gb = compute.memory_mb / 1024 if parts.on_lambda(stage) else 1769 / 1024
+        gb = compute.memory_mb / 1024 if parts.on_lambda(stage) else Compute().memory_mb / 1024
         request = usd("api-request") + usd("lambda-request")
         request += shape.seconds * gb * usd("lambda-gb-second")
         request += shape.cold * usd("appconfig-received")

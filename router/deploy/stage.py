@@ -33,7 +33,7 @@ class Compute:
     """
 
     on: RunsOn = "lambda"
-    memory_mb: int = 1769
+    memory_mb: int = 1024
     provisioned: int = 0
     tasks: tuple[int, int] = (2, 10)
     cpu_units: int = 1024

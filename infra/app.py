@@ -19,12 +19,10 @@ import aws_cdk as cdk
 from aws_cdk import cx_api
 
 from infra import bundling, stacks
+from infra.paths import CONFIG, ROOT
 from router.deploy import read
 from router.deploy.stage import Stage
 from yamlfile import Invalid
-
-ROOT = Path(__file__).resolve().parents[1]
-CONFIG = ROOT / "infra" / "examples" / "deploy.yaml"
 
 
 def context() -> Mapping[str, Any]:

@@ -19,9 +19,9 @@ from types import MappingProxyType
 
 import yamlfile
 from backends import files
+from infra.paths import ROOT
 from router.deploy.stage import Stage
 
-ROOT = Path(__file__).resolve().parents[1]
 OWN = ("backends", "policies", "router")
 # What a router never reads: a model, an image's context, the cases of our own policies.
 NOT_OURS = ("backends/engines/tiny", "backends/engines/container", "policies/tests")

@@ -199,6 +199,12 @@ class Control:
             raise Refused(f"published meanwhile: {said}. Look at it, and publish again") from None
         return int(answer["VersionNumber"])
 
+    def delete(self, version: Version) -> None:
+        with self._asking(f"delete version {version.number}"):
+            self._client.delete_hosted_configuration_version(
+                **self._of_profile, VersionNumber=version.number
+            )
+
     # -- deployments -------------------------------------------------------------------------------
 
     def strategy(self, name: str | None) -> str:

@@ -157,6 +157,10 @@ class AppConfig:
             case "GET", [*_, "hostedconfigurationversions", number]:
                 content, said = self._version(number)
                 return 200, {"Version-Number": number, "Description": said}, content
+            case "DELETE", [*_, "hostedconfigurationversions", number]:
+                self._version(number)
+                del self.versions[int(number)]
+                return 204, {}, b""
             case "POST", [*_, "hostedconfigurationversions"]:
                 return self._create(headers, body)
             case "GET", [*_, "deployments"]:

@@ -4,7 +4,7 @@ a private API by IAM.
 
 from dataclasses import replace
 
-from infra.app import CONFIG
+from infra.paths import CONFIG
 from router.deploy import read
 from router.deploy.stage import Compute
 

@@ -60,7 +60,7 @@ def test_the_first_version_is_the_stages_policy_and_its_form_is_what_routers_rea
 
 
 def test_chinese_in_a_policy_goes_out_as_it_was_written(tmp_path):
-    from infra.app import CONFIG
+    from infra.paths import CONFIG
 
     stage = stages(CONFIG, "dev")["dev"]
     file = tmp_path / "policy.yaml"
@@ -155,7 +155,7 @@ def test_the_router_reads_this_configuration_and_no_other(stacks):
 def test_the_example_policies_are_of_the_form_that_appconfig_checks(name):
     from jsonschema import Draft4Validator
 
-    from infra.app import CONFIG
+    from infra.paths import CONFIG
 
     policy = json.loads(content(stages(CONFIG, name)[name]))
     assert list(Draft4Validator(json.loads(appconfig_schema())).iter_errors(policy)) == []

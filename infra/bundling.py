@@ -21,6 +21,7 @@ import yamlfile
 from backends import files
 from infra.paths import ROOT
 from router.deploy.stage import Stage
+from router.settings import cache_dir, environment
 
 OWN = ("backends", "policies", "router")
 # What a router never reads: a model, an image's context, the cases of our own policies.
@@ -149,7 +150,7 @@ def _uv(arguments: Sequence[str]) -> None:
 
 
 def _run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    uv = shutil.which("uv")
+    uv = shutil.which("uv") or shutil.which(cache_dir(environment()) / "uv" / "bin" / "uv")
     if uv is None:
         raise NotBundled("uv is not on the PATH: `make setup` says how to get it")
     return subprocess.run(  # noqa: S603 (our own arguments)

@@ -1,7 +1,8 @@
 """The front door: a regional (or private) REST API that streams, with the routes of the app.
 
 A request's body comes whole: API Gateway takes 10 MB, Lambda 6 MB. An answer streams for up to 15
-minutes; after 5 minutes of silence it is cut, which the router's `: ping` comes before.
+minutes; after 5 minutes of silence it is cut. A policy's `ttft_timeout_ms` (20 s unless it says
+otherwise) and `inter_chunk_timeout_ms` (15 s) end it long before.
 """
 
 import json

@@ -77,6 +77,7 @@ synth: setup ## Make the AWS templates of CONFIG (the example) into cdk.out: all
 	@$(BIN)/python -m infra.app --out cdk.out $(if $(CONFIG),--config $(CONFIG)) $(if $(STAGE),--stage $(STAGE))
 
 deploy: setup ## Bring STAGE of CONFIG up on AWS; asks before rights or doors open: make deploy STAGE=dev
+	@$(BIN)/sluice deploy --plan --stage $(STAGE) --config $(or $(CONFIG),infra/examples/deploy.yaml) > /dev/null # before anything is fetched
 	@$(WITH_TOOLS); uv python find 3.13 > /dev/null 2>&1 || uv python install 3.13 || true # compiled for Lambda, it starts in half the time
 	@$(CDK) deploy --all --require-approval broadening $(ARGS)
 

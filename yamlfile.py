@@ -116,6 +116,8 @@ def parse(text: str, name: str) -> Document:
         said = " ".join(filter(None, (exc.context, exc.problem)))
         if mark and _starts_with_tab(text, mark.line):
             said = "a tab indents this line: use spaces"
+        elif exc.context_mark and _has_full_width_colon(text, exc.context_mark.line):
+            mark, said = exc.context_mark, "`：` is a full-width colon: write `:` and a space"
         raise Invalid([_not_yaml(name, mark.line if mark else 0, said)]) from None
     except yaml.reader.ReaderError as exc:
         before = text.partition(chr(exc.character))[0]
@@ -246,6 +248,11 @@ def _not_yaml(name: str, line: int, message: str) -> Problem:
 def _starts_with_tab(text: str, line: int) -> bool:
     lines = text.split("\n")
     return line < len(lines) and "\t" in lines[line][: len(lines[line]) - len(lines[line].lstrip())]
+
+
+def _has_full_width_colon(text: str, line: int) -> bool:
+    lines = text.split("\n")
+    return line < len(lines) and "：" in lines[line] and ": " not in lines[line]
 
 
 # ---- values -> what is wrong with them -------------------------------------------------------

@@ -56,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for problem in stage.warnings:
                 sys.stderr.write(f"warning: {problem}\n")
         assembly = synth(chosen.values(), app)
-    except (Invalid, OSError, bundling.NotBundled) as exc:
+    except OSError as exc:
+        parser.exit(1, f"{exc.filename or config}: {exc.strerror}\n")
+    except (Invalid, bundling.NotBundled) as exc:
         parser.exit(1, f"{exc}\n")
     for stack in assembly.stacks:
         resources = stack.template.get("Resources", {})

@@ -33,11 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         (stage,) = read.stages(given.config, given.stage).values()
         control = Control(place(stage), stage.region)
+        account = control.account()
+        if account != stage.account:
+            said = f"is of account {stage.account}, the credentials are of {account}"
+            fix = "give the right ones, or the right file by CONFIG="
+            parser.exit(1, f"{given.config}: stage {stage.name} {said}: {fix}\n")
         versions = control.versions()
     except Unknown as exc:
         sys.stderr.write(f"nothing to forget: {exc}\n")
         return 0
-    except (Invalid, OSError, AppConfigFailed, MissingPart) as exc:
+    except OSError as exc:
+        parser.exit(1, f"{exc.filename or given.config}: {exc.strerror}\n")
+    except (Invalid, AppConfigFailed, MissingPart) as exc:
         parser.exit(1, f"{exc}\n")
     for version in versions:
         sys.stderr.write(f"{version}\n")

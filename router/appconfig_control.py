@@ -158,6 +158,11 @@ class Control:
         except (OSError, KeyError):  # KeyError: before Python 3.13
             return "unknown"
 
+    def account(self) -> str:
+        """Return the account that calls are made in."""
+        with self._asking("say whose account it is called in"):
+            return str(self._identity.get_caller_identity()["Account"])
+
     # -- versions ----------------------------------------------------------------------------------
 
     def versions(self) -> list[Version]:

@@ -170,15 +170,33 @@ def run(router: Router) -> Iterator[tuple[str, bool, str, float]]:
         yield name, well, said, time.monotonic() - began
 
 
+def _key(name: str) -> str | None:
+    """Return the key without the line break or blanks that came along when it was copied."""
+    value = os.environ.get(name)  # noqa: TID251 (a script of its own, not the router)
+    return value.strip() if value else None
+
+
+def _unusable(url: str, key: str | None, spent_key: str | None) -> str | None:
+    """Return why nothing can be asked with these, in no word of a key: httpx would repeat it."""
+    if not url.startswith(("http://", "https://")):
+        return f"{url}: this is no url (as https://llm.example.com)"
+    if not key:
+        return "set SLUICE_KEY: `sluice keys create` gives one"
+    for name, value in (("SLUICE_KEY", key), ("SLUICE_SPENT_KEY", spent_key or "")):
+        if not (value.isascii() and value.isprintable()):
+            return f"{name} is no key: one has letters, digits and `-`, as sk-sluice-..."
+    return None
+
+
 def main() -> int:
     """Print a line a check; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("url", help="what comes before /v1, as https://llm.example.com")
     url: str = parser.parse_args().url.rstrip("/").removesuffix("/v1")
-    key = os.environ.get("SLUICE_KEY")  # noqa: TID251 (a script of its own, not the router)
-    spent_key = os.environ.get("SLUICE_SPENT_KEY")  # noqa: TID251 (as above)
-    if not key:
-        print("set SLUICE_KEY: `sluice keys create` gives one", file=sys.stderr)
+    key, spent_key = _key("SLUICE_KEY"), _key("SLUICE_SPENT_KEY")
+    said = _unusable(url, key, spent_key)
+    if said or not key:
+        print(said, file=sys.stderr)
         return 3
     failed = 0
     try:

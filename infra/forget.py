@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.paths import CONFIG
 from router.appconfig_control import AppConfigFailed, Control, Unknown
 from router.appconfig_place import Place
 from router.deploy import read
@@ -26,7 +25,9 @@ def place(stage: Stage) -> Place:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Delete the published versions of a stage's policy, so that its stack can be deleted."""
     parser = argparse.ArgumentParser(prog="python -m infra.forget", description=main.__doc__)
-    parser.add_argument("--config", type=Path, default=CONFIG, help="deploy.yaml")
+    parser.add_argument(
+        "--config", type=Path, default=Path("deploy.yaml"), help="default: deploy.yaml"
+    )
     parser.add_argument("--stage", required=True)
     parser.add_argument("--force", action="store_true", help="don't ask")
     given = parser.parse_args(arguments)

@@ -68,6 +68,9 @@ def command(
         said = "say `--plan`: this command creates nothing, `make deploy STAGE=NAME` does"
         raise Ends(said, INVALID)
     shape = Shape(seconds, tokens_in, tokens_out, cold)
+    if not config.exists():
+        said = f"{config}: no such file (`cp -r infra/examples ours` begins one; `--config FILE`)"
+        raise Ends(said, INVALID)
     with told():
         found = stages(config, only)
         source = files.packaged("backends", "data", "aws.yaml")

@@ -61,3 +61,9 @@ def test_a_share_that_is_none_is_refused():
     ended = sluice("deploy", "--plan", *CONFIG, "--cold", "2")
     assert ended.returncode == 3
     assert "--cold" in ended.stderr
+
+
+def test_a_file_that_is_not_there_is_told_with_how_to_begin_one(tmp_path):
+    ended = sluice("deploy", "--plan", cwd=tmp_path)
+    assert ended.returncode == 3
+    assert "deploy.yaml: no such file (`cp -r infra/examples ours` begins one" in ended.stderr

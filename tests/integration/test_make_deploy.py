@@ -14,6 +14,13 @@ def test_the_stage_is_checked_before_anything_is_fetched():
     assert 0 < said.index(check) < said.index("uv python install")
 
 
+def test_what_is_brought_up_or_taken_down_is_never_the_example():
+    for target in ("deploy", "destroy"):
+        _, said, _ = steps(target, "STAGE=dev")
+        assert "-c config=deploy.yaml" in said
+        assert "examples" not in said
+
+
 def test_without_a_stage_nothing_is_done_and_it_is_asked_for():
     for target in ("deploy", "destroy"):
         code, said, told = steps(target)

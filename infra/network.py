@@ -80,8 +80,8 @@ class Network(Construct):
             )
             for name, service in services(stage).items()
         }
-        for endpoint in made.values():
-            endpoint.add_to_policy(_own_account())
+        for name, endpoint in made.items():
+            endpoint.add_to_policy(_own_apis() if name == "Api" else _own_account())
         self.api_endpoint = made.get("Api")
         if self.api_endpoint is not None:
             inside = ec2.Peer.ipv4(ADDRESSES)
@@ -118,4 +118,16 @@ def _own_account() -> iam.PolicyStatement:
         actions=["*"],
         resources=["*"],
         conditions={"StringEquals": {"aws:PrincipalAccount": cdk.Aws.ACCOUNT_ID}},
+    )
+
+
+def _own_apis() -> iam.PolicyStatement:
+    """Let everybody through, to this account's APIs alone: who brings a key and no signature of
+    AWS's is nobody to an endpoint, and a condition on the principal would refuse them all.
+    """
+    base = f"arn:{cdk.Aws.PARTITION}:execute-api:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}"
+    return iam.PolicyStatement(
+        principals=[iam.AnyPrincipal()],
+        actions=["execute-api:Invoke"],
+        resources=[f"{base}:*"],
     )

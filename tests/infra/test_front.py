@@ -1,10 +1,17 @@
 """The front door and the router behind it: routes, streaming, deployment, who is let in."""
 
+from dataclasses import replace
+
+import aws_cdk as cdk
 import pytest
-from stages import ROOT
-from template import plain
+from aws_cdk import assertions
+from stages import ROOT, examples
+from template import Template, plain
 
 from infra.api import LOGGED, NOT_HERE, OPEN, ROUTES
+from infra.app import context
+from infra.network import Network
+from infra.stacks import Zoned
 from router import app
 from router.deploy import adapter
 from router.entry import KEEP_ALIVE_S
@@ -159,6 +166,24 @@ def test_a_network_has_the_doors_that_its_stage_uses(synthesised):
     assert doors("prod") == usual
     assert doors("inner") == usual | {"execute-api"}
     assert doors("steady") == usual | {"ecr.api", "ecr.dkr", "logs"}
+
+
+def test_the_network_keeps_out_of_a_zone_that_lacks_services(synthesised):
+    """Letters are each account's own: the first two may be such a zone (use1-az3)."""
+    for stage, count in (("prod", 2), ("steady", 4)):
+        subnets = synthesised.stack(stage, "Router").all("EC2::Subnet")
+        assert len(subnets) == count
+        assert not any("AvailabilityZone" in one for one in subnets)
+        assert {one["AvailabilityZoneId"] for one in subnets} == {"use1-az4", "use1-az6"}
+
+
+def test_elsewhere_the_network_takes_the_regions_first_zones():
+    stage = replace(examples()["prod"], name="west", region="eu-west-1")
+    stack = Zoned(cdk.App(context=dict(context())), "west")
+    Network(stack, "Network", stage=stage)
+    subnets = Template(assertions.Template.from_stack(stack).to_json()).all("EC2::Subnet")
+    assert [one["AvailabilityZone"]["Fn::Select"][0] for one in subnets] == [0, 1]
+    assert not any("AvailabilityZoneId" in one for one in subnets)
 
 
 def test_the_service_is_reached_by_tls_and_has_no_address_of_its_own(synthesised):

@@ -35,7 +35,7 @@ class Firewall(Construct):
             name=stage.prefix,
             scope="REGIONAL",
             default_action=_Acl.DefaultActionProperty(allow={}),
-            visibility_config=_seen("all"),
+            visibility_config=_seen(stage.prefix),  # `All` is WAF's own
             rules=[
                 _Acl.RuleProperty(
                     name="rate",

@@ -5,6 +5,8 @@ others, which do, only those that this stage calls. A fleet on a public address 
 give it a name inside, or add a NAT of your own.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import aws_cdk as cdk
@@ -19,6 +21,17 @@ from router.deploy.stage import Stage
 ZONES: Final = 2
 INSIDE: Final = "inside"
 ADDRESSES: Final = "10.0.0.0/16"
+# Regions with a zone that lacks Fargate on arm64, networks of functions or endpoints; accounts have
+# it under different letters. So two others, by ids that are the same for all (ECS's guide says it:
+# AWS_Fargate-Regions; use1-az3 and cac1-az3 are old zones that many services leave out).
+ZONE_IDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "ap-northeast-1": ("apne1-az1", "apne1-az4"),
+        "ca-central-1": ("cac1-az1", "cac1-az2"),
+        "us-east-1": ("use1-az4", "use1-az6"),
+        "us-west-1": ("usw1-az1", "usw1-az3"),
+    }
+)
 Service = ec2.InterfaceVpcEndpointAwsService
 
 
@@ -59,6 +72,8 @@ class Network(Construct):
             subnet_configuration=subnets,
             restrict_default_security_group=False,  # nothing is in it; it takes a custom resource
         )
+        for group in subnets:
+            self._place(group.name, stage.region)
         self.inside = ec2.SubnetSelection(subnet_group_name=INSIDE)
         self._log_what_is_refused(stage)
         self.callers = self._group("Callers", "the router", outbound=True)
@@ -80,12 +95,20 @@ class Network(Construct):
             )
             for name, service in services(stage).items()
         }
-        for endpoint in made.values():
-            endpoint.add_to_policy(_own_account())
+        for name, endpoint in made.items():
+            endpoint.add_to_policy(_own_apis() if name == "Api" else _own_account())
         self.api_endpoint = made.get("Api")
         if self.api_endpoint is not None:
             inside = ec2.Peer.ipv4(ADDRESSES)
             doors.add_ingress_rule(inside, ec2.Port.tcp(443), "callers of the private API")
+
+    def _place(self, group: str, region: str) -> None:
+        """Put a group's subnets into the zones of ZONE_IDS, where the region has some there."""
+        found = self.vpc.select_subnets(subnet_group_name=group).subnets
+        for subnet, zone_id in zip(found, ZONE_IDS.get(region, ()), strict=False):
+            made = subnet.node.default_child
+            assert isinstance(made, ec2.CfnSubnet)
+            made.availability_zone, made.availability_zone_id = None, zone_id
 
     def _group(self, name: str, said: str, *, outbound: bool) -> ec2.SecurityGroup:
         return ec2.SecurityGroup(
@@ -118,4 +141,16 @@ def _own_account() -> iam.PolicyStatement:
         actions=["*"],
         resources=["*"],
         conditions={"StringEquals": {"aws:PrincipalAccount": cdk.Aws.ACCOUNT_ID}},
+    )
+
+
+def _own_apis() -> iam.PolicyStatement:
+    """Let everybody through, to this account's APIs alone: who brings a key and no signature of
+    AWS's is nobody to an endpoint, and a condition on the principal would refuse them all.
+    """
+    base = f"arn:{cdk.Aws.PARTITION}:execute-api:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}"
+    return iam.PolicyStatement(
+        principals=[iam.AnyPrincipal()],
+        actions=["execute-api:Invoke"],
+        resources=[f"{base}:*"],
     )

@@ -117,7 +117,7 @@ class OnFargate(Construct):
             vpc=network.vpc,
             container_insights_v2=ecs.ContainerInsights.ENABLED,
         )
-        return ecs.FargateService(
+        service = ecs.FargateService(
             self,
             "Tasks",
             cluster=cluster,
@@ -129,6 +129,8 @@ class OnFargate(Construct):
             circuit_breaker=ecs.DeploymentCircuitBreaker(rollback=True),
             propagate_tags=ecs.PropagatedTagSource.SERVICE,
         )
+        service.node.add_dependency(network)  # the image comes by its endpoints
+        return service
 
     def _balancer(self) -> elb.ApplicationLoadBalancer:
         stage, network, domain = self._stage, self._network, self._stage.domain
@@ -169,8 +171,9 @@ class OnFargate(Construct):
             load_balancing_algorithm_type=(
                 elb.TargetGroupLoadBalancingAlgorithmType.LEAST_OUTSTANDING_REQUESTS
             ),
+            # Not /readyz: it says 503 when no fleet is ready, and ECS replaces what is not healthy.
             health_check=elb.HealthCheck(
-                path="/readyz", interval=Duration.seconds(10), healthy_threshold_count=2
+                path="/healthz", interval=Duration.seconds(10), healthy_threshold_count=2
             ),
         )
         if domain.zone is not None:

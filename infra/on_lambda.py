@@ -85,6 +85,9 @@ class OnLambda(Construct):
             security_groups=None if network is None else [network.callers],
         )
         acknowledge(self.function, {"L1": "the bundle's wheels are of Python 3.13, as the lock"})
+        if network is not None:
+            # A warm environment starts with its alias, and reaches AWS by the endpoints alone.
+            self.function.node.add_dependency(network)
         self.alias = lambda_.Alias(
             self,
             "Live",

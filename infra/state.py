@@ -200,6 +200,14 @@ class State(Construct):
             retention=logs.RetentionDays.ONE_MONTH,
             removal_policy=RemovalPolicy.DESTROY,
         )
+        # Firehose writes into a log's stream, and makes none.
+        told = logs.LogStream(
+            self,
+            f"{name.title()}Told",
+            log_group=log,
+            log_stream_name="delivery",
+            removal_policy=RemovalPolicy.DESTROY,
+        )
         role = self._stream_role(name, log, rows)
         made = firehose.CfnDeliveryStream
         stream = made(
@@ -221,7 +229,9 @@ class State(Construct):
                     ),
                     compression_format="GZIP" if rows is None else "UNCOMPRESSED",
                     cloud_watch_logging_options=made.CloudWatchLoggingOptionsProperty(
-                        enabled=True, log_group_name=log.log_group_name, log_stream_name="delivery"
+                        enabled=True,
+                        log_group_name=log.log_group_name,
+                        log_stream_name=told.log_stream_name,
                     ),
                     data_format_conversion_configuration=(
                         None if rows is None else self._to_parquet(role)
@@ -229,7 +239,9 @@ class State(Construct):
                 )
             ),
         )
-        stream.node.add_dependency(role)
+        # The lake too: when all is deleted the stream ends first, and writes nothing into a lake
+        # that was just emptied.
+        stream.node.add_dependency(role, self.lake)
         if rows is not None:
             stream.add_resource_dependency(rows)
         return stream
@@ -316,7 +328,7 @@ class State(Construct):
             "Workgroup",
             name=self._stage.prefix,
             description="Queries of the ledger",
-            recursive_delete_option=not self._kept,
+            recursive_delete_option=True,  # with the list of queries that ran, which keeps it else
             work_group_configuration=group.WorkGroupConfigurationProperty(
                 bytes_scanned_cutoff_per_query=MOST_SCANNED,
                 enforce_work_group_configuration=True,

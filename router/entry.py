@@ -59,6 +59,10 @@ LEDGER_WAIT_S = 0.25  # a request's, for a ledger that another process holds: al
 SIBLINGS_WAIT_S = 1.0  # where siblings hold it by turns, and more often
 CUT_S = 3  # for those that are cut off then, to be told and charged
 BACKLOG = 2048
+# Above the longest time that a load balancer keeps an idle connection (infra/on_fargate.py has 15
+# minutes, for plain answers are silent as long): who closes one first must not be us, or the next
+# request on it ends in the balancer's 502.
+KEEP_ALIVE_S = 910
 STDOUT = 1
 GC_THRESHOLD = 20_000  # new containers before the collector looks for cycles; Python's 700 is small
 
@@ -252,7 +256,7 @@ def serve(
         log_config=None,
         server_header=False,
         proxy_headers=False,  # nobody is believed to be somebody else because a header says so
-        timeout_keep_alive=75,  # above the 60 s of AWS load balancers
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=drain_s + CUT_S,
     )
     server = _Server(config, app, announce, drain_s, unready_s)

@@ -1,11 +1,20 @@
 """The front door and the router behind it: routes, streaming, deployment, who is let in."""
 
+from dataclasses import replace
+
+import aws_cdk as cdk
 import pytest
-from template import plain
+from aws_cdk import assertions
+from stages import ROOT, examples
+from template import Template, plain
 
 from infra.api import LOGGED, NOT_HERE, OPEN, ROUTES
+from infra.app import context
+from infra.network import Network
+from infra.stacks import Zoned
 from router import app
 from router.deploy import adapter
+from router.entry import KEEP_ALIVE_S
 
 
 def methods(template):
@@ -100,6 +109,40 @@ def test_a_private_api_is_reached_through_its_endpoint_alone(synthesised):
     assert public["DisableExecuteApiEndpoint"]  # its own name is the only one
 
 
+def test_a_private_api_lets_keys_through_its_endpoint_and_only_to_this_accounts_apis(synthesised):
+    """Who sends a key has no principal: a condition on one would refuse every request."""
+    doors = synthesised.stack("inner", "Router").all("EC2::VPCEndpoint")
+    (door,) = (one for one in doors if plain(one["ServiceName"]).endswith(".execute-api"))
+    (statement,) = door["PolicyDocument"]["Statement"]
+    assert "Condition" not in statement
+    assert (statement["Effect"], statement["Action"]) == ("Allow", "execute-api:Invoke")
+    assert plain(statement["Resource"]).endswith(":<AWS::AccountId>:*")
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind"), [("prod", "Lambda::Function"), ("steady", "ECS::Service")]
+)
+def test_the_router_starts_when_its_ways_to_aws_are_there(synthesised, stage, kind):
+    """A warm environment or a task that starts before them fails, and the deployment with it."""
+    front = synthesised.stack(stage, "Router")
+    (router,) = front.whole(kind)
+    ways = {
+        logical
+        for logical, one in front.resources.items()
+        if one["Type"] == "AWS::EC2::VPCEndpoint" or logical.startswith("NetworkDoorsfrom")
+    }
+    assert len(ways) > 5
+    assert ways <= set(router["DependsOn"])
+
+
+def test_no_metric_of_the_firewall_has_a_name_of_awss_own(synthesised):
+    acl = synthesised.stack("prod", "Router").one("WAFv2::WebACL")
+    seen = [acl, *acl["Rules"]]
+    names = {one["VisibilityConfig"]["MetricName"] for one in seen}
+    assert len(names) == len(seen)
+    assert not {name.lower() for name in names} & {"all", "default_action"}
+
+
 def test_the_firewall_counts_what_prompts_look_like_and_blocks_the_rest(synthesised):
     for stage in ("prod", "steady", "inner"):
         front = synthesised.stack(stage, "Router")
@@ -125,6 +168,24 @@ def test_a_network_has_the_doors_that_its_stage_uses(synthesised):
     assert doors("steady") == usual | {"ecr.api", "ecr.dkr", "logs"}
 
 
+def test_the_network_keeps_out_of_a_zone_that_lacks_services(synthesised):
+    """Letters are each account's own: the first two may be such a zone (use1-az3)."""
+    for stage, count in (("prod", 2), ("steady", 4)):
+        subnets = synthesised.stack(stage, "Router").all("EC2::Subnet")
+        assert len(subnets) == count
+        assert not any("AvailabilityZone" in one for one in subnets)
+        assert {one["AvailabilityZoneId"] for one in subnets} == {"use1-az4", "use1-az6"}
+
+
+def test_elsewhere_the_network_takes_the_regions_first_zones():
+    stage = replace(examples()["prod"], name="west", region="eu-west-1")
+    stack = Zoned(cdk.App(context=dict(context())), "west")
+    Network(stack, "Network", stage=stage)
+    subnets = Template(assertions.Template.from_stack(stack).to_json()).all("EC2::Subnet")
+    assert [one["AvailabilityZone"]["Fn::Select"][0] for one in subnets] == [0, 1]
+    assert not any("AvailabilityZoneId" in one for one in subnets)
+
+
 def test_the_service_is_reached_by_tls_and_has_no_address_of_its_own(synthesised):
     front = synthesised.stack("steady", "Router")
     (listener,) = front.all("ElasticLoadBalancingV2::Listener")
@@ -140,6 +201,27 @@ def test_the_service_is_reached_by_tls_and_has_no_address_of_its_own(synthesised
     variables = {one["Name"]: one["Value"] for one in container["Environment"]}
     assert (variables["SLUICE_ROUTER_ON"], variables["SLUICE_HOST"]) == ("fargate", "0.0.0.0")
     assert front.one("ApplicationAutoScaling::ScalableTarget")["MaxCapacity"] == 10
+
+
+def test_a_task_may_write_where_its_state_is_mounted(synthesised):
+    """Fargate's volume is root's and 0755 unless the image names its folder a VOLUME."""
+    (container,) = synthesised.stack("steady", "Router").one("ECS::TaskDefinition")[
+        "ContainerDefinitions"
+    ]
+    lines = (ROOT / "router" / "container" / "Dockerfile").read_text("utf-8").splitlines()
+    for mount in container["MountPoints"]:
+        assert f'VOLUME ["{mount["ContainerPath"]}"]' in lines
+
+
+def test_a_task_is_not_replaced_because_its_fleets_are_down(synthesised):
+    group = synthesised.stack("steady", "Router").one("ElasticLoadBalancingV2::TargetGroup")
+    assert group["HealthCheckPath"] == "/healthz"
+
+
+def test_the_balancer_ends_an_idle_connection_before_the_router_does(synthesised):
+    balancer = synthesised.stack("steady", "Router").one("ElasticLoadBalancingV2::LoadBalancer")
+    told = {one["Key"]: one["Value"] for one in balancer["LoadBalancerAttributes"]}
+    assert int(told["idle_timeout.timeout_seconds"]) < KEEP_ALIVE_S
 
 
 def test_in_china_the_layer_is_for_x86():

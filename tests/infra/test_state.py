@@ -73,3 +73,33 @@ def test_a_query_that_reads_too_much_is_ended(state):
     assert group["EnforceWorkGroupConfiguration"]
     assert group["BytesScannedCutoffPerQuery"] == 10 * 1024**3
     assert group["ResultConfiguration"]["EncryptionConfiguration"]["EncryptionOption"] == "SSE_KMS"
+
+
+def test_the_streams_have_a_log_to_tell_their_faults_in(state):
+    """Firehose makes none: without it a failed delivery is told nowhere."""
+    there = {
+        (one["LogGroupName"]["Ref"], one["LogStreamName"]) for one in state.all("Logs::LogStream")
+    }
+    told = state.whole("Logs::LogStream")
+    for stream in state.all("KinesisFirehose::DeliveryStream"):
+        options = stream["ExtendedS3DestinationConfiguration"]["CloudWatchLoggingOptions"]
+        assert options["Enabled"]
+        log = state.resources[options["LogStreamName"]["Ref"]]
+        assert log in told
+        assert (options["LogGroupName"]["Ref"], log["Properties"]["LogStreamName"]) in there
+
+
+def test_the_streams_end_before_a_small_stages_lake_is_emptied(synthesised):
+    small = synthesised.stack("dev", "State")
+    (emptier,) = (
+        logical
+        for logical, one in small.resources.items()
+        if one["Type"] == "Custom::S3AutoDeleteObjects"
+    )
+    for stream in small.whole("KinesisFirehose::DeliveryStream"):
+        assert emptier in stream["DependsOn"]
+
+
+def test_a_workgroup_goes_although_queries_ran_in_it(synthesised):
+    for stage in ("dev", "prod"):
+        assert synthesised.stack(stage, "State").one("Athena::WorkGroup")["RecursiveDeleteOption"]

@@ -58,7 +58,8 @@ class Origin:
         self.path = parts.path or "/"
         self._to = (parts.hostname, parts.port or (443 if self._tls else 80))
         self._connect_s, self._read_s = connect_s, read_s
-        self._idle: deque[tuple[socket.socket, float]] = deque()  # the one used last is at the end
+        # The one used last is at the end; since when, by both clocks.
+        self._idle: deque[tuple[socket.socket, float, float]] = deque()
         self._closed = False
         weakref.finalize(self, _close_all, self._idle)  # whoever has no more use for it
 
@@ -91,6 +92,7 @@ class Origin:
                 reading.feed(received)
         except TimeoutError:
             connection.close()
+            _close_all(self._idle)  # what cut this one off without a word did so to them as well
             raise NoAnswer(f"no answer within {self._read_s:g} s") from None
         except OSError as exc:
             connection.close()
@@ -100,7 +102,7 @@ class Origin:
             connection.close()
             raise
         if reading.kept and not self._closed:
-            self._idle.append((connection, time.monotonic()))
+            self._idle.append((connection, time.monotonic(), time.time()))
         else:
             connection.close()
         return Answer(reading.status, reading.headers, b"".join(reading.parts))
@@ -108,10 +110,12 @@ class Origin:
     def _kept(self) -> socket.socket | None:
         while True:
             try:
-                connection, since = self._idle.pop()
+                connection, since_s, at_s = self._idle.pop()
             except IndexError:
                 return None
-            if time.monotonic() - since < IDLE_S and not _readable(connection):
+            # A machine that was frozen may say by the one clock alone how long it was away.
+            idle_s = max(time.monotonic() - since_s, time.time() - at_s)
+            if idle_s < IDLE_S and not _readable(connection):
                 return connection
             connection.close()
 
@@ -134,9 +138,10 @@ class Origin:
         return connection
 
 
-def _close_all(idle: deque[tuple[socket.socket, float]]) -> None:
-    while idle:
-        idle.pop()[0].close()
+def _close_all(idle: deque[tuple[socket.socket, float, float]]) -> None:
+    with contextlib.suppress(IndexError):  # other threads take from it too
+        while True:
+            idle.pop()[0].close()
 
 
 class _Reading:

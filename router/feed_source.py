@@ -17,11 +17,13 @@ from backends import files, parse_prices
 from backends.catalogue import Catalogue
 from router.appconfig import Reader
 from router.appconfig_place import Place
-from router.aws_api import Api, AwsFailed, Misset
+from router.aws_api import Api, AwsFailed, Limits, Misset
 from router.faults import BadSetting, NoPolicy
 from router.world import World
 from yamlfile import Invalid, Problem
 
+# A start waits for it, and Lambda ends one that takes 10 s.
+LIMITS: Final = Limits(connect_s=1.0, read_s=2.0, attempts=2)
 POLICY: Final = "policy.json"
 PRICES_KEY: Final = {"pk": {"S": "CONFIG"}, "sk": {"S": "prices"}}
 
@@ -53,8 +55,8 @@ class Source:
         self._prices = files.own_prices(state)
         self._table = table
         try:
-            self._reader = Reader(place, Api("appconfigdata", None, environment))
-            self._items = None if table is None else Api("dynamodb", None, environment)
+            self._reader = Reader(place, Api("appconfigdata", None, environment, LIMITS))
+            self._items = None if table is None else Api("dynamodb", None, environment, LIMITS)
         except Misset as exc:
             raise BadSetting(f"{place}: {exc}") from None
         self._refused: bytes | None = None  # given, and not adopted as yet

@@ -4,6 +4,7 @@ The last good world goes on until the files are right again.
 """
 
 import asyncio
+import math
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from router.world import World, world
 LOOK_EVERY_S = 1.0
 DEMO_FLEETS = "fleets.yaml"  # in the state folder: the catalogue that `sluice up` writes
 FILES = "files"  # what a router is stale for while one of them is wrong
+LEDGER_AGAIN_S = 5.0  # after limits could not be put in force
 SECRETS_EVERY_S = 300.0  # a rotation has to leave the old key good for as long
 
 
@@ -152,14 +154,14 @@ async def watch(sources: Sources, runtime: Runtime, publish: Publish) -> None:
     """Look every second whether a file changed, and every few minutes whether a secret did; never
     ends by itself.
     """
-    seen, read_s = sources.stamp(), runtime.clock()
+    seen, read_s, again_s = sources.stamp(), runtime.clock(), math.inf
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
         now, now_s = sources.stamp(), runtime.clock()
         try:
-            if now != seen:
+            if now != seen or now_s >= again_s:
                 seen, read_s = now, now_s
-                await reload(sources, runtime, publish)
+                again_s = runtime.clock() + await reload(sources, runtime, publish)
             elif now_s - read_s >= SECRETS_EVERY_S:
                 read_s = now_s
                 await read_secrets(runtime)
@@ -188,8 +190,11 @@ async def _keys(runtime: Runtime, world: World) -> Keys:
     return await asyncio.to_thread(fleet_keys, fleets, runtime.environment)
 
 
-async def reload(sources: Sources, runtime: Runtime, publish: Publish) -> None:
-    """Adopt what the files say now, or say what is wrong with them and go on as before."""
+async def reload(sources: Sources, runtime: Runtime, publish: Publish) -> float:
+    """Adopt what the files say now, or say what is wrong with them and go on as before.
+
+    Return in how many seconds the same files are worth another try; infinity: once they change.
+    """
     try:
         old, new = runtime.generation.world, sources.load()
         keys = await _keys(runtime, new)
@@ -203,7 +208,9 @@ async def reload(sources: Sources, runtime: Runtime, publish: Publish) -> None:
         if isinstance(exc, OSError) and exc.filename is not None:
             said = f"{exc.filename}: {exc.strerror}"  # as at start
         LOG.error("the change is refused, policy %s goes on:\n%s", _running(runtime), said)
-        return
+        if isinstance(exc, LedgerUnavailable):
+            return LEDGER_AGAIN_S
+        return SECRETS_EVERY_S if isinstance(exc, MissingKey) else math.inf
     runtime.is_stale(FILES, now=False)
     runtime.metrics.reloads.labels("adopted").inc()
     said = ", ".join(changed(old, new)) or "nothing that is decided by"
@@ -211,6 +218,7 @@ async def reload(sources: Sources, runtime: Runtime, publish: Publish) -> None:
     lacking = unproved(sources, new)
     if lacking is not None:
         LOG.warning(lacking)
+    return math.inf
 
 
 def changed(old: World, new: World) -> list[str]:

@@ -165,7 +165,8 @@ def _by_key(keys: Keys, teller: Teller) -> Verifier:
             found = keys.known(text, at)
             if isinstance(found, Ask):
                 found = await teller.do_soon(partial(keys.find, text, at), lambda _: None)
-        except (KeysUnreadable, LedgerUnavailable):
+        except (KeysUnreadable, LedgerUnavailable) as exc:
+            LOG.error("who asks could not be looked up: %s", exc)
             told = "the store of keys can't be read: try again"
             return Refusal(503, told, "keys_unreadable", headers=((b"retry-after", b"2"),))
         return found or _unauthorized("this key is unknown, expired or revoked")

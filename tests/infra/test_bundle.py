@@ -4,6 +4,7 @@ It is started as the Lambda Web Adapter would: its handler in an empty environme
 without our packages, until its readiness path answers.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,9 +14,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import httpx
 import pytest
-from ledger_support import aws_environment, dynamo_client, dynamo_server
+import yaml
+from appconfig_server import PLACE, AppConfig
+from ledger_support import aws_environment, dynamo_client, dynamo_server, wrong
 from stages import ROOT, examples
 from support import (
     DONE,
@@ -24,14 +28,18 @@ from support import (
     Upstream,
     catalogue,
     fleet,
+    plain,
     policy,
     sluice,
     wait_until,
 )
 
 from infra import bundling
+from router.ledger.dynamo import DynamoLedger
 from router.ledger.dynamo_table import definition
 
+ALWAYS = ("2000-01-01T00:00:00.000Z", "2100-01-01T00:00:00.000Z")
+BUDGET = "budgets:\n  - {id: all, match: {}, usd: 1, per: day, when_spent: reject}\n"
 TABLE = "sluice-bundle"
 AARCH64 = 183  # e_machine of an ELF file: EM_AARCH64
 MB = 1_000_000
@@ -143,9 +151,46 @@ def dynamo():
 
 
 @pytest.fixture(scope="module")
+def appconfig():
+    fake = AppConfig()
+    fake.content = json.dumps(yaml.safe_load(policy() + BUDGET)).encode()
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture(scope="module")
+def receipts(dynamo):
+    """A stream of moto's, and what it brought to S3."""
+    asked = {"endpoint_url": dynamo, "region_name": "us-east-1"}
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    s3 = boto3.client("s3", **asked, **keys)
+    s3.create_bucket(Bucket="lake")
+    boto3.client("firehose", **asked, **keys).create_delivery_stream(
+        DeliveryStreamName="decisions",
+        S3DestinationConfiguration={
+            "RoleARN": "arn:aws:iam::123456789012:role/firehose",
+            "BucketARN": "arn:aws:s3:::lake",
+        },
+    )
+
+    def kept():
+        found = s3.list_objects_v2(Bucket="lake").get("Contents", ())
+        lines = (s3.get_object(Bucket="lake", Key=one["Key"])["Body"].read() for one in found)
+        return [json.loads(line) for line in lines]
+
+    return kept
+
+
+@pytest.fixture(scope="module")
 def served(upstream, dynamo, tmp_path_factory):
     """The address of the bundle's router, its key, and the child's processor time in ms so far."""
-    folder = tmp_path_factory.mktemp("alone")
+    with serving(upstream, dynamo, tmp_path_factory.mktemp("alone")) as running:
+        yield running[:3]
+
+
+@contextlib.contextmanager
+def serving(upstream, dynamo, folder, **more):
+    """As `served`, with these settings beside; and the process and its log."""
     (folder / "policy.yaml").write_text(policy(), "utf-8")
     config = bundling.Config(catalogue(fleet("one", upstream.url)), folder / "policy.yaml")
     task = bundling.build(config, "host", folder / "task")
@@ -168,6 +213,7 @@ def served(upstream, dynamo, tmp_path_factory):
         "SLUICE_STAGE": "bundle",
         "SLUICE_NAMESPACE": "Sluice",
         "SLUICE_METRIC_DIMENSIONS": "stage",
+        **more,
     }
     url, log = f"http://127.0.0.1:{port}", folder / "log"
     with (
@@ -185,9 +231,13 @@ def served(upstream, dynamo, tmp_path_factory):
                 return False
 
         wait_until(ready)
-        yield url, json.loads(made.stdout)["key"], lambda: processor_ms(running.pid)
-        running.send_signal(signal.SIGTERM)
-        running.wait(30)
+        try:
+            key = json.loads(made.stdout)["key"]
+            yield url, key, lambda: processor_ms(running.pid), running, log
+        finally:
+            running.send_signal(signal.SIGCONT)
+            running.send_signal(signal.SIGTERM)
+            running.wait(30)
 
 
 def processor_ms(pid):
@@ -215,3 +265,54 @@ def test_alone_it_knows_no_key_that_nobody_made(served):
     url, _, _ = served
     asked = httpx.post(f"{url}/v1/route", json={}, headers={"authorization": "Bearer sk-no"})
     assert asked.status_code == 401
+
+
+@pytest.mark.parametrize("text", ["hi", "请把这段话翻译成英文：今天天气很好"], ids=["en", "zh"])
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_alone_with_all_settings_all_is_done_by_the_last_byte(everything, upstream, stream, text):
+    url, key, running, log, left = everything
+    running.send_signal(signal.SIGCONT)  # as hours later
+    if stream:
+        upstream.streams(*EVENTS, USAGE_EVENT, DONE)
+    else:
+        upstream.answers(plain())
+    before = [len(of()) for of in left]
+    body = {"model": "auto", "stream": stream, "messages": [{"role": "user", "content": text}]}
+    headers = {"authorization": f"Bearer {key}"}
+    with httpx.stream(
+        "POST", f"{url}/v1/chat/completions", json=body, headers=headers, timeout=60
+    ) as answer:
+        answer.read()
+        running.send_signal(signal.SIGSTOP)
+    assert answer.status_code == 200, answer.text
+    assert [len(of()) for of in left] == [n + 1 for n in before], log.read_text("utf-8")
+    charges, receipts, lines = (of() for of in left)
+    asked = answer.headers["x-sluice-request-id"]
+    assert asked in {receipt["id"] for receipt in receipts}
+    (nano,) = (charge.nano for charge in charges if charge.request_id == asked)
+    assert lines[-1]["UsdCharged"] == pytest.approx(nano / 1e9)
+    assert text not in log.read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def everything(upstream, dynamo, appconfig, receipts, tmp_path_factory):
+    """The bundle's router with all settings: its address, key, process and log; and what reads its
+    charges, receipts and lines of metrics.
+    """
+    ledger = DynamoLedger(dynamo_client(dynamo), TABLE)
+    with serving(
+        upstream,
+        dynamo,
+        tmp_path_factory.mktemp("everything"),
+        SLUICE_APPCONFIG=PLACE.removeprefix("appconfig:"),
+        SLUICE_RECEIPTS="decisions",
+        AWS_ENDPOINT_URL_APPCONFIGDATA=appconfig.url,
+        AWS_SESSION_TOKEN="session",
+    ) as (url, key, _, running, log):
+
+        def lines():
+            found = log.read_text("utf-8").splitlines()
+            return [json.loads(line) for line in found if line.startswith("{")]
+
+        yield url, key, running, log, (lambda: list(ledger.entries(*ALWAYS)), receipts, lines)
+    assert wrong(ledger) == []

@@ -392,6 +392,16 @@ def test_who_gets_no_policy_does_not_start(appconfig, tmp_path, place, fault, co
     assert said in " ".join(ended.stderr.split())
 
 
+def test_one_that_doesnt_answer_ends_a_start_before_lambda_does(appconfig, tmp_path):
+    appconfig.faults.extend([lambda: time.sleep(30)] * 2)
+    options = ["--state", tmp_path, "--port", "0", "--auth", "none", "--policy", PLACE]
+    began_s = time.monotonic()
+    ended = sluice("serve", *options, env={**os.environ, **appconfig.environment()})
+    assert ended.returncode == 1
+    assert "no answer within 2 s" in ended.stderr
+    assert time.monotonic() - began_s < 10
+
+
 # -- prices ----------------------------------------------------------------------------------------
 
 

@@ -450,6 +450,31 @@ class Counting:
         self._listening.close()
 
 
+class Silent(Counting):
+    """Its first `since` connections, all of them three at once, are answered no more, without being
+    closed: as a network does that forgot them.
+    """
+
+    def __init__(self):
+        self.since, self.three = 0, threading.Barrier(3)
+        super().__init__(100)
+
+    def _one(self, connection):
+        number = self.connections
+        with connection, contextlib.suppress(OSError):
+            while connection.recv(65536):
+                if number > self.since:
+                    if not self.since:
+                        self.three.wait(10)
+                    connection.sendall(said(200, {}))
+
+
+@pytest.fixture
+def silent():
+    with contextlib.closing(Silent()) as server:
+        yield server
+
+
 @pytest.fixture
 def counting():
     with contextlib.ExitStack() as stack:
@@ -487,6 +512,26 @@ def test_a_kept_connection_that_was_closed_costs_no_try(counting, waits):
         for _ in range(4):
             ours.call("GetItem", {})
     assert (server.connections, waits) == (4, [])
+
+
+def test_connections_that_fell_silent_cost_one_try_however_many_are_kept(silent, waits):
+    with at(silent, waits, Limits(1, 0.3, attempts=2)) as ours, ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: ours.call("GetItem", {}), range(3)))
+        assert silent.connections == 3
+        silent.since = silent.connections
+        assert ours.call("GetItem", {}) == {}
+    assert (silent.connections, len(waits)) == (4, 1)
+
+
+def test_a_connection_kept_while_the_clock_stood_still_is_not_used_again(counting, waits):
+    server = counting(keep=100)
+    with at(server, waits) as ours:
+        ours.call("GetItem", {})
+        kept = ours._origin._idle
+        connection, since_s, at_s = kept.pop()
+        kept.append((connection, since_s, at_s - 60))  # a minute by the wall clock alone
+        ours.call("GetItem", {})
+    assert server.connections == 2
 
 
 def test_threads_have_a_connection_each_and_all_are_kept(counting, waits):

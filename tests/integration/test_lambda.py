@@ -284,6 +284,21 @@ def test_a_ledger_that_does_not_answer_holds_no_answer_and_is_paid_by_the_next(
     assert sum(line["Unsettled"] for line in lines_of(router)) == 1
 
 
+def test_a_policy_that_changes_while_the_ledger_is_away_is_adopted_once_it_is_back(
+    start, dynamo, tmp_path
+):
+    router = start()
+    dynamo[0].send_signal(signal.SIGSTOP)
+    try:
+        (tmp_path / "policy.yaml").write_text(policy() + BUDGET.replace("usd: 1", "usd: 2"))
+        wait_until(lambda: "the change is refused" in router.log())
+        assert router.http.get("/readyz").json()["policy"]["stale"]
+    finally:
+        dynamo[0].send_signal(signal.SIGCONT)
+    wait_until(lambda: "adopted: policy changed" in router.log())
+    assert not router.http.get("/readyz").json()["policy"]["stale"]
+
+
 def test_a_stream_of_receipts_that_is_out_of_order_costs_receipts_and_no_request(
     start, upstream, ledger, firehose
 ):

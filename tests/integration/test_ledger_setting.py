@@ -392,6 +392,8 @@ def test_keys_that_cant_be_asked_for_refuse_and_stop_no_other_request(
     assert others > 20  # one that waits for the keys on the event loop lets none through
     answers = [asked.result() for asked in waiting]
     assert {answer.json()["error"]["code"] for answer in answers} == {"keys_unreadable"}
+    assert "who asks could not be looked up: the table of keys can't be used: " in router.log()
+    assert router.key not in router.log()
     assert {(answer.status_code, answer.headers["retry-after"]) for answer in answers} == {
         (503, "2")
     }

@@ -27,8 +27,8 @@ from infra.reasons import acknowledge
 from router.deploy.stage import Stage
 
 PORT: Final = 8080
-DRAIN_S: Final = 25  # as router/settings.py has it; ECS kills after STOP_S
-STOP_S: Final = 60
+STOP_S: Final = 60  # above the 25 s of router/settings.py: ECS kills then
+GOING_S: Final = 300  # a task that goes gets nothing new, and its streams have so long to end
 CPU_PERCENT: Final = 60
 
 
@@ -167,7 +167,7 @@ class OnFargate(Construct):
             port=PORT,
             protocol=elb.ApplicationProtocol.HTTP,
             targets=[self.service],
-            deregistration_delay=Duration.seconds(DRAIN_S),
+            deregistration_delay=Duration.seconds(GOING_S),
             load_balancing_algorithm_type=(
                 elb.TargetGroupLoadBalancingAlgorithmType.LEAST_OUTSTANDING_REQUESTS
             ),

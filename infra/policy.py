@@ -78,6 +78,14 @@ class Policy(Construct):
             ],
         )
 
+    @property
+    def deployed_arns(self) -> list[str]:
+        """Return what a listing of deployments is asked of."""
+        arn = cdk.Stack.of(self).format_arn(
+            service="appconfig", resource="application", resource_name=self.application_id
+        )
+        return [arn, f"{arn}/environment/{self.environment_id}"]
+
     def _deploy_first(self, stage: Stage, version: appconfig.CfnHostedConfigurationVersion) -> None:
         """At once: nobody is served by another policy yet, and nobody waits for ten minutes."""
         at_once = _strategy(self, "AtOnce", f"{stage.prefix}-first", growth=100, minutes=0, bake=0)

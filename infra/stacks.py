@@ -73,6 +73,7 @@ class Stacks:
             state=self.state,
             code=code(bundle),
             topic=self.topic,
+            policy=self.policy,
             network=self.network,
         )
         self.observability = Observability(

@@ -24,6 +24,7 @@ from constructs import Construct
 from backends.catalogue import Fleet
 from infra.network import Network
 from infra.permissions import INTERFACES, secret_arn, secret_names
+from infra.policy import Policy
 from infra.reasons import acknowledge
 from infra.state import KEY_USES, State
 from infra.worker import Form, function
@@ -87,6 +88,7 @@ class Workers(Construct):
         state: State,
         code: lambda_.Code,
         topic: sns.ITopic,
+        policy: Policy,
         network: Network | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -103,6 +105,7 @@ class Workers(Construct):
             "SLUICE_TABLE": state.table.table_name,
             "SLUICE_ROWS": state.rows_stream.ref,
             "SLUICE_TOPIC": topic.topic_arn,
+            "SLUICE_APPCONFIG": policy.reference,
         }
         inside = _inside(network) if network is not None and looks_inside(stage) else None
         self.functions = {
@@ -121,6 +124,8 @@ class Workers(Construct):
         self._schedule()
         self._follow(state)
         self._grant(stage, state, topic)
+        _allow(self.functions["sweeper"], ["appconfig:ListDeployments"], policy.deployed_arns)
+        policy.grant_read(self.functions["sweeper"])
         self.alarm = _not_empty(self, stage, self.failed)
 
     def _schedule(self) -> None:

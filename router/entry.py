@@ -48,7 +48,15 @@ from router.rates import Rates
 from router.receipt_store import open_receipts
 from router.record import keep_versions
 from router.runtime import Runtime, generation
-from router.settings import JSONL, LAMBDA, Settings, is_loopback, namespace_of, table_of
+from router.settings import (
+    JSONL,
+    KEEP_ALIVE_S,
+    LAMBDA,
+    Settings,
+    is_loopback,
+    namespace_of,
+    table_of,
+)
 from router.shadow import Shadow
 from router.siblings import MINE
 from router.store import open_stores
@@ -59,10 +67,6 @@ LEDGER_WAIT_S = 0.25  # a request's, for a ledger that another process holds: al
 SIBLINGS_WAIT_S = 1.0  # where siblings hold it by turns, and more often
 CUT_S = 3  # for those that are cut off then, to be told and charged
 BACKLOG = 2048
-# Above the longest time that a load balancer keeps an idle connection (infra/on_fargate.py has 15
-# minutes, for plain answers are silent as long): who closes one first must not be us, or the next
-# request on it ends in the balancer's 502.
-KEEP_ALIVE_S = 910
 STDOUT = 1
 GC_THRESHOLD = 20_000  # new containers before the collector looks for cycles; Python's 700 is small
 
@@ -126,7 +130,14 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
     wait_s = LEDGER_WAIT_S if shared is None else SIBLINGS_WAIT_S
     stores = open_stores(settings.ledger, settings.state, settings.environment, wait_s)
     alerts = Alerts(None if settings.alerts is None else target_of(settings.alerts))
-    treasury = Treasury(stores.ledger, time.time, alerts, metrics.unsettled.inc, settings.frozen)
+    treasury = Treasury(
+        stores.ledger,
+        time.time,
+        alerts,
+        metrics.unsettled.inc,
+        settings.frozen,
+        follows=settings.follows,
+    )
     treasury.adopt(world.policy)
     admission = Admission(time.monotonic, runtime.metrics, settings.queue, settings.queue_s)
     runtime.generation.tracker.freed = admission.freed
@@ -239,6 +250,7 @@ def serve(
     *,
     drain_s: int,
     unready_s: int = 0,
+    keep_alive_s: int = KEEP_ALIVE_S,
 ) -> None:
     """Serve until SIGINT or SIGTERM; `announce` is called once it listens.
 
@@ -256,7 +268,7 @@ def serve(
         log_config=None,
         server_header=False,
         proxy_headers=False,  # nobody is believed to be somebody else because a header says so
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=keep_alive_s,
         timeout_graceful_shutdown=drain_s + CUT_S,
     )
     server = _Server(config, app, announce, drain_s, unready_s)

@@ -10,13 +10,18 @@ from typing import Literal
 
 DEFAULT_PORT = 8080
 DEFAULT_DRAIN_S = 25  # for running answers after SIGTERM; ECS and Kubernetes kill after 30 s
+# How long an idle connection is kept. A load balancer before us has to end it first, or its next
+# request on it ends in 502: those of AWS keep one for 60 s, ours before Fargate for 15 minutes
+# (infra/on_fargate.py), for a plain answer is silent as long as it is made.
+KEEP_ALIVE_S = 75
+BALANCED_KEEP_ALIVE_S = 910
 DEFAULT_STATE = Path(".sluice")
 DEFAULT_QUEUE = 256  # requests that wait for a place on a fleet: each holds its body meanwhile
 DEFAULT_QUEUE_S = 5.0  # each of them: after that a caller had better try elsewhere
 DEFAULT_IN_FLIGHT = 2048  # requests in a process, four times what one core is meant to stream
 SQLITE = "sqlite"
 DYNAMODB = "dynamodb:"
-LAMBDA = "lambda"  # a place of backends/data/router.yaml
+LAMBDA, FARGATE = "lambda", "fargate"  # places of backends/data/router.yaml
 TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 JSONL = "jsonl"
 FIREHOSE = "firehose"
@@ -53,6 +58,17 @@ class Settings:
     frozen: bool = False  # between requests, and told nothing, as an environment of Lambda is
 
     @property
+    def keep_alive_s(self) -> int:
+        return BALANCED_KEEP_ALIVE_S if self.router_on == FARGATE else KEEP_ALIVE_S
+
+    @property
+    def follows(self) -> bool:
+        """Tell whether it is one of a stage's routers, of which none puts limits in force: while a
+        policy goes out some have it and some don't, and it may be taken back.
+        """
+        return self.appconfig is not None and self.router_on != "local"
+
+    @property
     def memory_gb(self) -> float | None:
         """Return what Lambda gives the function; None: it says nothing."""
         given = self.environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
@@ -86,6 +102,7 @@ class WorkerSettings:
     state: Path
     rows: str | None = None  # the Firehose stream of the ledger's rows
     topic: str | None = None  # the ARN of the SNS topic that alerts go to
+    appconfig: tuple[str, str, str] | None = None  # ids of application, environment, profile
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -99,8 +116,18 @@ def worker(environment: Mapping[str, str]) -> WorkerSettings:
         Path(environment.get("SLUICE_STATE") or "/tmp/sluice"),  # noqa: S108 (Lambda's only place)
         environment.get("SLUICE_ROWS") or None,
         environment.get("SLUICE_TOPIC") or None,
+        _ids(environment.get("SLUICE_APPCONFIG")),
         environment,
     )
+
+
+def _ids(place: str | None) -> tuple[str, str, str] | None:
+    if not place:
+        return None
+    application, _, rest = place.partition("/")
+    environment, _, profile = rest.partition("/")
+    said = "three ids of AppConfig, APPLICATION/ENVIRONMENT/PROFILE"
+    return application, environment, needed(profile, "SLUICE_APPCONFIG", said)
 
 
 def needed(value: str | None, name: str, what: str) -> str:

@@ -72,6 +72,7 @@ class Treasury:
     """`now` is the wall clock, in seconds since 1970. `alert` is told of thresholds, once each;
     `unsettled` counts requests whose lease must run out, or may: `frozen` is a router that does
     nothing between requests, so that what it owes is paid after a later request, or never.
+    `follows`: the limits of budgets are put in force by somebody else (router.workers.limits).
     """
 
     ledger: Ledger
@@ -79,6 +80,7 @@ class Treasury:
     alert: Callable[[Sequence[Alert]], None]
     unsettled: Callable[[], None]
     frozen: bool = False
+    follows: bool = False
     _periods: Periods = field(default_factory=Periods)
     _owed: Owed = field(default_factory=Owed)
     _teller: Teller = field(init=False)
@@ -88,8 +90,10 @@ class Treasury:
 
     def adopt(self, policy: Policy) -> None:
         """Put the policy's limits in force, before there is a loop. Raises LedgerUnavailable."""
-        limits = {b.id: Limit(b.nano, b.hard_nano, b.alert_at) for b in policy.budgets}
-        self.ledger.adopt(limits, policy.hash, self.now())
+        if self.follows:
+            self.ledger.follow(limits_of(policy), policy.hash, self.now())
+        else:
+            self.ledger.adopt(limits_of(policy), policy.hash, self.now())
 
     async def publish(self, policy: Policy) -> None:
         """Put the policy's limits in force. Raises LedgerUnavailable."""
@@ -248,6 +252,11 @@ class Treasury:
                 self.ledger.release(answer, now_s)
 
         return await self._teller.do_soon(work, undo)
+
+
+def limits_of(policy: Policy) -> dict[str, Limit]:
+    """Return the limits of its budgets, by their ids."""
+    return {b.id: Limit(b.nano, b.hard_nano, b.alert_at) for b in policy.budgets}
 
 
 def decided_by(world: World, *, stream: bool) -> Decided:

@@ -235,6 +235,7 @@ def _serve(settings: Settings) -> None:
         lambda: _hello(sock, ready),
         drain_s=settings.drain_s,
         unready_s=settings.unready_s,
+        keep_alive_s=settings.keep_alive_s,
     )
 
 

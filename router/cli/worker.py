@@ -49,6 +49,7 @@ def main() -> None:
         lambda: _answer(ready),
         drain_s=settings.drain_s,
         unready_s=settings.unready_s,
+        keep_alive_s=settings.keep_alive_s,
     )
     if orphaned.is_set():
         _tidy(order.metrics, order.slot)

@@ -263,6 +263,9 @@ class DynamoLedger:
     def adopt(self, limits: Mapping[str, Limit], policy_hash: str, now_s: float) -> bool:
         return self._scopes.adopt(limits, policy_hash, now_s)
 
+    def follow(self, limits: Mapping[str, Limit], policy_hash: str, now_s: float) -> None:
+        self._scopes.follow(limits, policy_hash, now_s)
+
     def override(
         self, budget: str, value: str, soft_nano: int, until_s: float, now_s: float
     ) -> None:

@@ -155,6 +155,14 @@ class Scopes:
             table.put({**claim, "done": True}, "#policy_hash = :policy_hash", values)
         return True
 
+    def follow(self, limits: Mapping[str, Limit], policy_hash: str, now_s: float) -> None:
+        """One that died at being the first has left its claim: it is taken up."""
+        if self._table.get(ADOPTED).get("done"):
+            found = self._table.query("#pk = :pk", {"pk": "LIMIT"})
+            self._believed = {item["sk"]: _limit(item) for item in found}
+        else:
+            self.adopt(limits, policy_hash, now_s)
+
     def override(
         self, budget: str, value: str, soft_nano: int, until_s: float, now_s: float
     ) -> None:

@@ -247,6 +247,11 @@ class Limits(Protocol):
     def adopt(self, limits: Mapping[str, Limit], policy_hash: str, now_s: float) -> bool:
         """Put these limits, by budget id, in force, running periods too; False: they were."""
 
+    def follow(self, limits: Mapping[str, Limit], policy_hash: str, now_s: float) -> None:
+        """Go by the limits in force, which somebody else puts there; by these where none ever
+        were.
+        """
+
     def override(
         self, budget: str, value: str, soft_nano: int, until_s: float, now_s: float
     ) -> None:

@@ -186,6 +186,10 @@ class SqliteLedger:
     def adopt(self, limits: Mapping[str, Limit], policy_hash: str, now_s: float) -> bool:
         return self._db.write(lambda: self._scopes.adopt(limits, policy_hash, now_s))
 
+    def follow(self, limits: Mapping[str, Limit], policy_hash: str, now_s: float) -> None:
+        if self.adopted() is None:
+            self.adopt(limits, policy_hash, now_s)
+
     def override(
         self, budget: str, value: str, soft_nano: int, until_s: float, now_s: float
     ) -> None:

@@ -359,6 +359,15 @@ def test_the_same_policy_is_adopted_once(ledger):
     assert balance(ledger, scope())[0] == 900
 
 
+def test_who_follows_changes_no_limits_but_the_first(ledger):
+    ledger.follow({"team": limit(400)}, "hash-a", NOW)
+    assert balance(ledger, scope())[0] == 400
+    ledger.follow({"team": limit(900), "key": limit(5)}, "hash-b", NOW)
+    assert ledger.adopted() == Adopted("hash-a", {"team": limit(400)})
+    team = scope(soft=900)
+    assert ledger.reserve(worst("r1", 401), (team,), NOW, LEASE) == Refused(team, 400)
+
+
 @pytest.mark.lowered
 def test_a_limit_below_what_is_spent_refuses_until_it_is_not(ledger):
     team = scope(soft=1000)

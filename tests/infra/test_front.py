@@ -14,7 +14,7 @@ from infra.network import Network
 from infra.stacks import Zoned
 from router import app
 from router.deploy import adapter
-from router.entry import KEEP_ALIVE_S
+from router.settings import BALANCED_KEEP_ALIVE_S
 
 
 def methods(template):
@@ -218,10 +218,16 @@ def test_a_task_is_not_replaced_because_its_fleets_are_down(synthesised):
     assert group["HealthCheckPath"] == "/healthz"
 
 
+def test_streams_of_a_task_that_goes_have_minutes_to_end(synthesised):
+    group = synthesised.stack("steady", "Router").one("ElasticLoadBalancingV2::TargetGroup")
+    told = {one["Key"]: one["Value"] for one in group["TargetGroupAttributes"]}
+    assert told["deregistration_delay.timeout_seconds"] == "300"
+
+
 def test_the_balancer_ends_an_idle_connection_before_the_router_does(synthesised):
     balancer = synthesised.stack("steady", "Router").one("ElasticLoadBalancingV2::LoadBalancer")
     told = {one["Key"]: one["Value"] for one in balancer["LoadBalancerAttributes"]}
-    assert int(told["idle_timeout.timeout_seconds"]) < KEEP_ALIVE_S
+    assert int(told["idle_timeout.timeout_seconds"]) < BALANCED_KEEP_ALIVE_S
 
 
 def test_in_china_the_layer_is_for_x86():

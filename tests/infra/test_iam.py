@@ -43,6 +43,10 @@ UNCALLED = {
 }
 # By function, what only happens where the recorded one is not.
 ELSEWHERE = {
+    # both are called in tests/integration/test_limits_in_force.py, where moto has no AppConfig
+    ("sweeper", "appconfig:ListDeployments", ""): "moto has no AppConfig",
+    ("sweeper", "appconfig:StartConfigurationSession", ""): "moto has no AppConfig",
+    ("sweeper", "appconfig:GetLatestConfiguration", ""): "moto has no AppConfig",
     ("router", "dynamodb:Query", "leases"): "a router on Fargate charges ended leases by itself",
 }
 # A wildcard for a resource, and why there is no narrower one.

@@ -135,20 +135,21 @@ def test_a_few_refusals_at_night_take_no_policy_back(stacks):
         assert alarm["TreatMissingData"] == "notBreaching"
 
 
-def test_the_router_reads_this_configuration_and_no_other(stacks):
+def test_router_and_sweeper_read_this_configuration_and_no_other(stacks):
     allowed = [
         statement
         for _, policy in stacks.all("AWS::IAM::Policy")
         for statement in policy["PolicyDocument"]["Statement"]
-        if "appconfig:" in json.dumps(statement["Action"])
+        if "appconfig:GetLatestConfiguration" in statement["Action"]
     ]
-    assert len(allowed) == 1
-    assert sorted(allowed[0]["Action"]) == [
-        "appconfig:GetLatestConfiguration",
-        "appconfig:StartConfigurationSession",
-    ]
-    assert allowed[0]["Resource"].count("*") == 0
-    assert "/environment/" in allowed[0]["Resource"]
+    assert len(allowed) == 2
+    for one in allowed:
+        assert sorted(one["Action"]) == [
+            "appconfig:GetLatestConfiguration",
+            "appconfig:StartConfigurationSession",
+        ]
+        assert one["Resource"].count("*") == 0
+        assert "/environment/" in one["Resource"]
 
 
 @pytest.mark.parametrize("name", ["dev", "prod"])

@@ -250,10 +250,10 @@ def test_a_version_that_nobody_made_is_told_with_those_that_are(appconfig, files
 
 
 def test_an_old_policy_that_no_longer_fits_the_fleets_is_not_published(appconfig, files):
-    in_force(appconfig, as_json(policy(use="gone")))
+    in_force(appconfig, as_json(policy(use="heavy")))
     ended = run(appconfig, files, "rollback", "--version", "1")
     assert ended.returncode == 3
-    assert f"{PLACE} version 1:1: rule all: unknown lane `gone`" in ended.stderr
+    assert f"{PLACE} version 1:1: rule all: unknown lane `heavy`" in ended.stderr
     assert len(appconfig.versions) == 1
 
 

@@ -90,6 +90,7 @@ def test_every_error_says_what_a_retry_needs():
         kind = pending.pop()
         kinds.append(kind)
         pending += kind.__subclasses__()
+    kinds = [kind for kind in kinds if kind.__module__ == BackendError.__module__]
     codes = [kind.code for kind in kinds]
     assert len(set(codes)) == len(codes) == 13
     assert all(code.islower() for code in codes)

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import os
 import signal
 import socket
 import time
@@ -41,7 +40,7 @@ from router.key_rows import Keys
 from router.labels import Labels
 from router.ledger.port import Ledger
 from router.load_reader import LoadReader
-from router.metric_lines import Lines
+from router.metric_lines import Lines, to_stdout
 from router.metrics import Metrics
 from router.prober import Prober
 from router.rates import Rates
@@ -67,7 +66,6 @@ LEDGER_WAIT_S = 0.25  # a request's, for a ledger that another process holds: al
 SIBLINGS_WAIT_S = 1.0  # where siblings hold it by turns, and more often
 CUT_S = 3  # for those that are cut off then, to be told and charged
 BACKLOG = 2048
-STDOUT = 1
 GC_THRESHOLD = 20_000  # new containers before the collector looks for cycles; Python's 700 is small
 
 
@@ -189,7 +187,7 @@ def _lines(settings: Settings, runtime: Runtime) -> Lines | None:
         written = form(namespace, settings.environment)
     except ValueError as exc:
         raise BadSetting(str(exc)) from None
-    return Lines(written, runtime, time.time, lambda line: os.write(STDOUT, line))
+    return Lines(written, runtime, time.time, to_stdout)
 
 
 def _auth(

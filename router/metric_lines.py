@@ -1,7 +1,11 @@
 """Where the lines of ``router.emf`` are gathered and printed: standard output, which Lambda and ECS
-hand on to CloudWatch. One write a line; an output that can't be written costs the line alone.
+hand on to CloudWatch. One write a line; an output that can't be written, or that nobody reads,
+costs the line alone.
 """
 
+import errno
+import os
+import select
 from collections.abc import Callable
 
 from prometheus_client import Counter
@@ -9,6 +13,17 @@ from prometheus_client import Counter
 from router.emf import Form, Numbers, Process
 from router.exchange import Exchange
 from router.runtime import LOG, Runtime
+
+STDOUT = 1
+
+
+def to_stdout(line: bytes) -> None:
+    """Write a line, shorter than a pipe takes at once (4,096 bytes), or raise OSError: a pipe that
+    nobody empties would stop the whole process.
+    """
+    if not select.select([], [STDOUT], [], 0)[1]:
+        raise BlockingIOError(errno.EAGAIN, "nobody reads standard output")
+    os.write(STDOUT, line)
 
 
 class Lines:
@@ -23,6 +38,7 @@ class Lines:
     ) -> None:
         self._form, self._runtime, self._now, self._write = form, runtime, now, write
         self._told = (0, 0)
+        self._losing = False
 
     def tell(self, status: int | None, numbers: Numbers) -> None:
         """Print the line of a request that was answered so; None: its caller left."""
@@ -34,7 +50,12 @@ class Lines:
         try:
             self._write(line + b"\n")
         except OSError as exc:
-            LOG.error("a line of metrics could not be written: %s", exc.strerror)
+            metrics.lines_lost.inc()
+            if not self._losing:
+                LOG.error("lines of metrics can't be written: %s", exc.strerror)
+            self._losing = True
+        else:
+            self._losing = False
 
 
 def measure(numbers: Numbers, exchange: Exchange, reserved_nano: int) -> None:

@@ -76,6 +76,7 @@ class Metrics:
             "turned_away", "requests that found no place on a fleet or in this process", "why"
         )
         self.receipts_lost = counter("receipts_lost", "receipts that could not be written")
+        self.lines_lost = counter("lines_lost", "lines of metrics that could not be written")
         self.unsettled = counter("unsettled", "requests whose charge could not be settled in time")
         self.shadow = counter("shadow", "answers drawn to be judged, by what came of it", "outcome")
         self.reloads = counter("reloads", "reloads of policy or fleets", "outcome")

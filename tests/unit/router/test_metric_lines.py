@@ -1,6 +1,8 @@
 """Lines of metrics on their way out."""
 
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 from router.emf import Form, Numbers
@@ -38,5 +40,28 @@ def test_an_output_that_can_t_be_written_costs_the_line_alone(caplog):
     def closed(_line):
         raise BrokenPipeError(32, "Broken pipe")
 
-    lines(closed)[1].tell(200, Numbers())
-    assert "a line of metrics could not be written: Broken pipe" in caplog.text
+    runtime, told = lines(closed)
+    told.tell(200, Numbers())
+    told.tell(200, Numbers())
+    assert caplog.text.count("lines of metrics can't be written: Broken pipe") == 1
+    assert b"sluice_lines_lost_total 2.0" in runtime.metrics.text()
+
+
+def test_an_output_that_nobody_reads_stops_nothing():
+    """A pipe holds 64 kB: a router whose parent reads no further would wait there for ever."""
+    script = (
+        "import sys\n"
+        "from router.metric_lines import to_stdout\n"
+        "for n in range(200):\n"
+        "    try:\n"
+        "        to_stdout(b'x' * 999 + b'\\n')\n"
+        "    except OSError as exc:\n"
+        "        sys.exit(f'{n} {exc.strerror}')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        said = running.stderr.read()
+        assert "nobody reads standard output" in said
+        assert int(said.split()[0]) > 50
+        assert len(running.stdout.read()) == 1000 * int(said.split()[0])

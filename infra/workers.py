@@ -46,7 +46,7 @@ FORMS: Final = (
 # The calls of router.ledger by each; a transaction needs the right to each of its parts.
 DYNAMODB: Final = {
     "observer": ("DescribeTable", "GetItem", "Query", "PutItem"),
-    "sweeper": ("DescribeTable", "GetItem", "Query", "PutItem", "UpdateItem"),
+    "sweeper": ("DescribeTable", "GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"),
     "prices": ("DescribeTable", "GetItem", "PutItem"),
 }
 DESCRIBE: Final = ("sagemaker:DescribeEndpoint", "sagemaker:DescribeInferenceComponent")

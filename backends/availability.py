@@ -54,6 +54,11 @@ class Offers:
         """Return the regions that offer it; None: not known."""
         return self.where.get((service, instance.removeprefix("ml.")))
 
+    def instances_in(self, service: Service, region: str) -> tuple[str, ...]:
+        """Return which of the known machines a region offers."""
+        rows = self.where.items()
+        return tuple(name for (of, name), found in rows if of == service and region in found)
+
 
 def read(text: str, name: str) -> Offers:
     """Return what the file says; raise yamlfile.Invalid."""

@@ -36,15 +36,20 @@ _FORM: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class AwsPrice:
-    """USD of one unit in `region`."""
+    """USD of one unit in `region`; `usd` None: unknown there, `as_of` None: so is its day.
+
+    A price in another currency keeps it (`currency`, `per_unit`).
+    """
 
     id: str
     unit: str
-    usd: float
+    usd: float | None
     region: str
-    as_of: str
+    as_of: str | None
     source: str
     mark: Mark
+    currency: str = "USD"
+    per_unit: float | None = None
 
 
 def read(text: str, name: str) -> dict[str, AwsPrice]:

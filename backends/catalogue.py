@@ -48,6 +48,19 @@ class KeyRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Runs:
+    """How a deployment makes the fleet. `weights`: ``s3://bucket/key``. `quantisation`, `kv_type`
+    None: the default of its machines' family; `image` None: the one that goes with its engine.
+    """
+
+    on: Literal["sagemaker", "ecs", "eks"]
+    weights: str
+    quantisation: str | None = None
+    kv_type: str | None = None
+    image: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """A model on an instance type with an engine, and how it is called.
 
@@ -78,6 +91,8 @@ class Fleet:
     min_run_seconds: int | None = None
     tranches: tuple[Tranche, ...] = ()  # several purchase options; none: `purchase` at `price`
     sagemaker: SageMakerTarget | None = None  # of `kind: sagemaker` alone
+    host: str | None = None  # the machine that it shares with the fleets of the same host
+    runs: Runs | None = None  # None: it exists already
 
     @property
     def tariff(self) -> Tariff:

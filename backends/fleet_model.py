@@ -147,6 +147,14 @@ class FleetModel:
             marks,
         )
 
+    def usd_per_mtok(self, streams: float) -> tuple[float, float] | None:
+        """Return USD per 1M tokens in and out of a replica with so many streams; None: unknown."""
+        if self.fleet.profile is None or self.usd_per_hour is None:
+            return None
+        speed = self.fleet.profile.speed(min(streams, self.capacity))
+        out = cost.usd_per_mtok_out(self.usd_per_hour, speed.tok_s)
+        return out * speed.input_weight, out
+
     def _unmeasured(self, tokens_in: int, out_total: int) -> Prediction:
         """Predict without a profile: only a fallback bounds the cost."""
         if self.card is None:

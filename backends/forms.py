@@ -63,6 +63,41 @@ _AWS_NAME = {
     "description": "a name at SageMaker (letters, digits and hyphens, at most 63)",
 }
 PROTOCOLS = ["openai", "invoke_endpoint"]
+RUNS_ON = ["sagemaker", "ecs", "eks"]
+_TIME = {
+    "type": "string",
+    "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?Z$",
+    "description": "a time in UTC, as 2026-12-01T11:30:00Z",
+}
+_TRANCHE = _object(
+    ["option"],
+    option={"enum": PURCHASES},
+    replicas=_COUNT,
+    reservation={
+        "type": "string",
+        "pattern": r"^cr-[0-9a-f]{8,17}$",
+        "description": "the id of a capacity reservation, as cr-0123456789abcdef0",
+    },
+    **{"from": _TIME},
+    until=_TIME,
+)
+_RUNS = _object(  # a fleet that the stage makes: docs/lanes.md
+    ["on", "weights"],
+    on={"enum": RUNS_ON},
+    weights={
+        "type": "string",
+        "pattern": r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9._/=-]+$",
+        "description": "a folder or a .gguf in S3, as s3://bucket/models/qwen3-0.6b/",
+    },
+    quantisation=_NAME,
+    kv_type=_NAME,
+    image={
+        "type": "string",
+        "pattern": r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+"
+        r"(:[A-Za-z0-9._-]+|@sha256:[0-9a-f]{64})$",
+        "description": "an image with its tag or digest",
+    },
+)
 _FLEET = _object(
     ["id", "model", "lane", "engine", "kind", "instance", "region", "replicas"],
     id=_NAME,
@@ -94,7 +129,7 @@ _FLEET = _object(
     purchase={
         "anyOf": [
             {"enum": PURCHASES},
-            _list(_object(["option"], option={"enum": PURCHASES}, replicas=_COUNT)),
+            _list(_TRANCHE),
         ],
         "description": "a purchase option or a list of {option, replicas}",
     },
@@ -107,6 +142,7 @@ _FLEET = _object(
     context_tokens={"type": "integer", "exclusiveMinimum": 0},
     host=_NAME,
     host_share={"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    runs=_RUNS,
     marks=_list(_NAME),
 )
 FLEETS = _object(

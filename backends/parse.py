@@ -16,9 +16,10 @@ from backends import (
     parse_profile,
     parse_quality,
     parse_sagemaker,
+    parse_tranches,
     router_cost,
 )
-from backends.catalogue import Catalogue, Fleet, KeyRef, Model, Replicas
+from backends.catalogue import Catalogue, Fleet, KeyRef, Model, Replicas, Runs
 from backends.content_hash import content_hash
 from backends.library import Library
 from backends.prices import Price, PriceBook
@@ -70,10 +71,13 @@ def _price_book(packaged: Source, own: Source | None) -> PriceBook:
     return parse_prices.overlaid(book, parse_prices.read(own.text, own.name))
 
 
-def catalogue(source: Source, shelf: Library, router: RouterCost = LOCAL) -> Catalogue:
+def catalogue(
+    source: Source, shelf: Library, router: RouterCost = LOCAL, *, stored: bool = False
+) -> Catalogue:
     """Read a fleet catalogue; raise yamlfile.Invalid with every problem.
 
-    `router`: what the router itself costs where it runs.
+    `router`: what the router itself costs where it runs. `stored`: a version that was in force,
+    maybe before a fleet's context above its model's was refused: it is cut there, as it was then.
     """
     document = yamlfile.read(source.text, source.name, forms.FLEETS)
     problems: list[Problem] = []
@@ -82,15 +86,16 @@ def catalogue(source: Source, shelf: Library, router: RouterCost = LOCAL) -> Cat
     shares: dict[str, float] = {}
     for i, row in enumerate(document.value["fleets"]):
         found = _fleet_problems(document, i, row, models, shelf)
+        if not stored and row["model"] in models:
+            found += _too_long(document, i, row, models[row["model"]])
         if row["id"] in fleets:
             path = ("fleets", i, "id")
             found.append(document.problem(path, f"fleet `{row['id']}` stands here twice"))
         if "host" in row:
             shares[row["host"]] = shares.get(row["host"], 0.0) + row.get("host_share", 1.0)
             if shares[row["host"]] > 1 + 1e-9:
-                said = (
-                    f"fleet {row['id']}: the shares of host `{row['host']}` add up to more than 1"
-                )
+                said = f"fleet {row['id']}: the shares of host `{row['host']}` add up to "
+                said += f"{shares[row['host']]:g}: 1 is all of it"
                 found.append(document.problem(("fleets", i, "host"), said))
         problems += found
         if not found:
@@ -151,7 +156,7 @@ def from_compiled(compiled: Mapping[str, Any], prices: Mapping[str, Any]) -> Cat
     )
     keys = ("version", "fleets", "models")
     router = router_cost.of(compiled["router"]) if "router" in compiled else LOCAL
-    return catalogue(source({key: compiled[key] for key in keys}), shelf, router)
+    return catalogue(source({key: compiled[key] for key in keys}), shelf, router, stored=True)
 
 
 def _fleet_problems(
@@ -162,11 +167,24 @@ def _fleet_problems(
     shelf: Library,
 ) -> list[Problem]:
     of_keys = (*_unknown_names(row, models, shelf), *_contradictions(row))
-    said = [*(((key,), message) for key, message in of_keys), *_wrong_urls(row)]
+    said = [
+        *(((key,), message) for key, message in of_keys),
+        *_wrong_urls(row),
+        *parse_tranches.wrong(row),
+    ]
     return [
         document.problem(("fleets", i, *at), f"fleet {row['id']}: {message}")
         for at, message in said
     ]
+
+
+def _too_long(
+    document: Document, i: int, row: Mapping[str, Any], model: Model
+) -> Iterator[Problem]:
+    if row.get("context_tokens", 0) > model.context_tokens:
+        said = f"fleet {row['id']}: context_tokens: {row['context_tokens']:,} is more than the "
+        fix = f"{model.context_tokens:,} of its model `{model.id}`: write that or less, or leave it"
+        yield document.problem(("fleets", i, "context_tokens"), f"{said}{fix} out")
 
 
 def _unknown_names(
@@ -212,8 +230,6 @@ def _not_its_root(kind: str, url: str) -> str | None:
 
 def _contradictions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from parse_sagemaker.contradictions(row)
-    if isinstance(row.get("purchase"), list):
-        yield from _wrong_tranches(row)
     least = row["replicas"].get("min", 0)
     if least > row["replicas"].get("max", max(1, least)):
         yield "replicas", "`min` is above `max`"
@@ -221,16 +237,6 @@ def _contradictions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "host_share", "`host_share` needs `host`"
     if "price_source" in row and "usd_per_hour" not in row:
         yield "price_source", "`price_source` needs `usd_per_hour`"
-
-
-def _wrong_tranches(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    tranches = row["purchase"]
-    if not tranches:
-        yield "purchase", "needs a tranche"
-    if any("replicas" not in tranche for tranche in tranches[:-1]):
-        yield "purchase", "every tranche but the last needs `replicas`: the rest goes to the last"
-    if "usd_per_hour" in row:
-        yield "purchase", "tranches take their prices from the price book, not from `usd_per_hour`"
 
 
 def _fleet(
@@ -247,8 +253,7 @@ def _fleet(
     if isinstance(purchase, list):
         find, where = shelf.prices.find, (row["instance"], row["region"])
         tranches = tuple(
-            Tranche(part["option"], part.get("replicas"), find(*where, part["option"]))
-            for part in purchase
+            parse_tranches.tranche(part, find(*where, part["option"])) for part in purchase
         )
         purchase, price = tranches[0].option, tranches[0].price
     elif "usd_per_hour" in row:
@@ -287,6 +292,8 @@ def _fleet(
         min_run_seconds=wake.get("min_run_seconds"),
         tranches=tranches,
         sagemaker=parse_sagemaker.target(row),
+        host=row.get("host"),
+        runs=Runs(**row["runs"]) if "runs" in row else None,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from backends import regions
 from backends.base import SageMakerTarget
+from backends.prices import partition
 
 KIND = "sagemaker"
 
@@ -50,7 +51,22 @@ def contradictions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "api_key" in row:
         said = "SageMaker is called with AWS credentials (remove `api_key`)"
         yield "api_key", said
+    yield from _not_in_china(row)
     if row.get("protocol") != "invoke_endpoint":
         for key in _INVOKE_ONLY:
             if key in row:
                 yield key, f"`{key}` goes with `protocol: invoke_endpoint`"
+
+
+def _not_in_china(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what SageMaker lacks in aws-cn: inference components (CloudFormation's schemas of both
+    regions, cfn-lint 1.58), and the OpenAI path, of whose token no host is documented there.
+    """
+    if partition(row["region"]) != "aws-cn":
+        return
+    if row.get("protocol") != "invoke_endpoint":
+        said = "SageMaker's OpenAI path is not known in the regions of China: write "
+        yield "protocol", f"{said}`protocol: invoke_endpoint`"
+    if "inference_component" in row:
+        said = "SageMaker in China has no inference components (leave it out)"
+        yield "inference_component", said

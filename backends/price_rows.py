@@ -3,6 +3,7 @@ ones, everything else in it stays. Pure.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, Final
 
@@ -29,6 +30,24 @@ def used(catalogue: Catalogue) -> list[tuple[str, str]]:
     """Return the instance types of the fleets, each with its region, that AWS has a price of."""
     pairs = dict.fromkeys((fleet.instance, fleet.region) for fleet in catalogue.fleets)
     return [pair for pair in pairs if pair[1] != LOCAL]
+
+
+def with_rates(own: PriceBook, book: PriceBook) -> PriceBook:
+    """Return the own book with the exchange rates of both, of each currency the newer one: AWS's
+    list of China is in CNY, and its prices are read by a rate that stands beside them.
+    """
+    rates: dict[str, Row] = {}
+    for row in (*_rates(book), *_rates(own)):
+        known = rates.get(row["currency"])
+        if known is None or row["as_of"] >= known["as_of"]:
+            rates[row["currency"]] = row
+    return replace(own, compiled={**own.compiled, "exchange": list(rates.values())})
+
+
+def _rates(book: PriceBook) -> list[Row]:
+    rows = book.compiled.get("exchange", [])
+    assert isinstance(rows, list)
+    return rows
 
 
 def refreshed(own: PriceBook, found: Sequence[Listed], today: date, name: str) -> str:

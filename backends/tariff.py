@@ -9,11 +9,18 @@ BOUGHT_AHEAD = frozenset({"reserved", "capacity_block"})  # paid for whether use
 
 @dataclass(frozen=True, slots=True)
 class Tranche:
-    """So many replicas by one purchase option; None: all the rest. `price` None: unknown."""
+    """So many replicas by one purchase option; None: all the rest. `price` None: unknown.
+
+    `reservation`: the id of the capacity reservation that it is bought by. `from_` and `until`:
+    when a capacity block begins and ends, ISO 8601 in UTC.
+    """
 
     option: str
     replicas: int | None
     price: Price | None
+    reservation: str | None = None
+    from_: str | None = None
+    until: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

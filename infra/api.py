@@ -37,7 +37,17 @@ ROUTES: Final[Mapping[str, str]] = MappingProxyType(
         "/readyz": "GET",
     }
 )
-OPEN: Final = ("/healthz", "/readyz")  # to whoever reaches them, also with IAM
+OF_BATCHES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(  # where the stage takes them
+    {
+        "/v1/files": ("POST", "GET"),
+        "/v1/files/{id}": ("GET", "DELETE"),
+        "/v1/files/{id}/content": ("GET",),
+        "/v1/batches": ("POST", "GET"),
+        "/v1/batches/{id}": ("GET",),
+        "/v1/batches/{id}/cancel": ("POST",),
+    }
+)
+OPEN: Final = ("/healthz", "/readyz")  # to whoever reaches them, also with IAM; not in China
 NOT_HERE: Final[Mapping[str, str]] = MappingProxyType(
     {"/metrics": "an environment of Lambda knows of its own requests alone: CloudWatch has all"}
 )
@@ -142,8 +152,12 @@ class Api(Construct):
             scope_permission_to_method=False,
         )
         kind = apigw.AuthorizationType
-        for path, method in ROUTES.items():
-            iam_here = "iam" in self._stage.auth and path not in OPEN
+        opened = () if self._stage.in_china else OPEN
+        routes = [(path, method) for path, method in ROUTES.items()]
+        if self._stage.deferrable is not None:
+            routes += [(path, method) for path, methods in OF_BATCHES.items() for method in methods]
+        for path, method in routes:
+            iam_here = self._stage.signed and path not in opened
             self.api.root.resource_for_path(path).add_method(
                 method, integration, authorization_type=kind.IAM if iam_here else kind.NONE
             )

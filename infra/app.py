@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = given.config or Path(app.node.try_get_context("config") or CONFIG)
     name = given.stage or app.node.try_get_context("stage")
     try:
-        chosen = read.stages(config, name)
+        chosen = read.stages(config, name, now=datetime.now(UTC))
         for stage in chosen.values():
             for problem in stage.warnings:
                 sys.stderr.write(f"warning: {problem}\n")

@@ -20,6 +20,7 @@ from types import MappingProxyType
 import yamlfile
 from backends import files
 from infra.paths import ROOT
+from router.deploy import adapter
 from router.deploy.stage import Stage
 from router.settings import cache_dir, environment
 
@@ -58,6 +59,7 @@ PLATFORMS: Mapping[str, Platform] = MappingProxyType(
         "lambda": _linux("aarch64"),
         "lambda-x86": _linux("x86_64"),  # China: the adapter's layer is for x86_64 alone there
         "container": _linux("aarch64", "/opt/sluice", boto3=True),
+        "container-x86": _linux("x86_64", "/opt/sluice", boto3=True),
         "host": Platform(("--python", sys.executable), sys.executable, "/"),
     }
 )
@@ -92,9 +94,8 @@ def config_of(stage: Stage) -> Config:
 
 
 def platform_of(stage: Stage) -> str:
-    if stage.compute.on == "fargate":
-        return "container"
-    return "lambda-x86" if stage.partition == "aws-cn" else "lambda"
+    place = "container" if stage.compute.on == "fargate" else "lambda"
+    return f"{place}-x86" if adapter.is_x86(stage.partition) else place
 
 
 def build(config: Config, platform: str, out: Path, extras: Sequence[str] = ("aws",)) -> Path:

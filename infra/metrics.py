@@ -31,6 +31,23 @@ def metric(
     )
 
 
+def in_use(stage: Stage, fleet_id: str) -> cloudwatch.Metric:
+    """Return how full the fleet's ready replicas are, in percent of the streams that they take, as
+    the observer sees it (router.workers.in_use); no value while none is ready.
+
+    Scaling tracks it. Its average: the observer looks up to twelve times in a minute.
+    """
+    return cloudwatch.Metric(
+        namespace=NAMESPACE,
+        metric_name="InUse",
+        dimensions_map={"stage": stage.name, "fleet": fleet_id},
+        statistic="Average",
+        unit=cloudwatch.Unit.PERCENT,
+        period=cdk.Duration.minutes(1),
+        label=f"{fleet_id} in use %",
+    )
+
+
 def share(stage: Stage, name: str, *, minutes: int) -> cloudwatch.MathExpression:
     """Return what percentage of the requests did that; nothing where there were too few."""
     return cloudwatch.MathExpression(

@@ -1,8 +1,9 @@
 """The network of a prod stage, or of a router on Fargate: two zones, no NAT, no way out.
 
 AWS is reached through endpoints: S3 and DynamoDB by gateways, which cost nothing, and of the
-others, which do, only those that this stage calls. A fleet on a public address is out of reach:
-give it a name inside, or add a NAT of your own.
+others, which do, only those that this stage calls. All let this account's principals through, and
+nobody else's. A fleet on a public address is out of reach: give it a name inside, or add a NAT of
+your own.
 """
 
 from collections.abc import Mapping
@@ -15,12 +16,11 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra import permissions
+from router.deploy import parts
 from router.deploy.stage import Stage
 
 ZONES: Final = 2
 INSIDE: Final = "inside"
-ADDRESSES: Final = "10.0.0.0/16"
 # Regions with a zone that lacks Fargate on arm64, networks of functions or endpoints; accounts have
 # it under different letters. So two others, by ids that are the same for all (ECS's guide says it:
 # AWS_Fargate-Regions; use1-az3 and cac1-az3 are old zones that many services leave out).
@@ -32,29 +32,44 @@ ZONE_IDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "us-west-1": ("usw1-az1", "usw1-az3"),
     }
 )
+# Buckets of AWS's, read on 2026-11-21. Layers: ECR User Guide, Amazon ECR interface VPC endpoints,
+# "Minimum Amazon S3 Bucket Permissions" (docs.amazonaws.cn has it alike). Packages: AL2023's
+# amazonlinux.repo, and amazonlinux-nvidia.repo of ECS's GPU images (package nvidia-repo-s3), both
+# with the mirror list al2023-repos-$awsregion-de612dc2: one name, whichever the region.
+AL2023: Final = "de612dc2"
 Service = ec2.InterfaceVpcEndpointAwsService
+
+
+SERVICES: Final[Mapping[str, Service]] = MappingProxyType(  # by the names of parts.endpoints
+    {
+        "Api": Service.APIGATEWAY,
+        "AppConfig": Service.APPCONFIGDATA,
+        "Ec2": Service.EC2,
+        "EcrApi": Service.ECR,
+        "EcrDocker": Service.ECR_DOCKER,
+        "Eks": Service.EKS,
+        "EksAuth": Service.EKS_AUTH,
+        "Ecs": Service.ECS,
+        "EcsAgent": Service.ECS_AGENT,
+        "EcsTelemetry": Service.ECS_TELEMETRY,
+        "Firehose": Service.KINESIS_FIREHOSE,
+        "Logs": Service.CLOUDWATCH_LOGS,
+        "SageMaker": Service.SAGEMAKER_RUNTIME,
+        "SageMakerApi": Service.SAGEMAKER_API,  # the observer's, which looks inside
+        "Secrets": Service.SECRETS_MANAGER,
+    }
+)
 
 
 def services(stage: Stage) -> dict[str, Service]:
     """Return the AWS services that this stage calls from its network, but S3 and DynamoDB."""
-    wanted = {"AppConfig": Service.APPCONFIGDATA, "Firehose": Service.KINESIS_FIREHOSE}
-    if any(fleet.sagemaker is not None for fleet in stage.catalogue.fleets):
-        wanted["SageMaker"] = Service.SAGEMAKER_RUNTIME
-        if any(fleet.sagemaker is None for fleet in stage.catalogue.fleets):
-            wanted["SageMakerApi"] = Service.SAGEMAKER_API  # the observer's, which looks inside
-    if permissions.secret_names(stage):
-        wanted["Secrets"] = Service.SECRETS_MANAGER
-    if stage.private and stage.compute.on == "lambda":
-        wanted["Api"] = Service.APIGATEWAY
-    if stage.compute.on == "fargate":
-        wanted |= {"EcrApi": Service.ECR, "EcrDocker": Service.ECR_DOCKER}
-        wanted["Logs"] = Service.CLOUDWATCH_LOGS
-    return wanted
+    return {name: SERVICES[name] for name in parts.endpoints(stage)}
 
 
 class Network(Construct):
     """`callers`: the security group of what calls the endpoints. `api_endpoint`: the only door to
-    a private API; None: the API is not private.
+    a private API; None: the API is not private. `doors`: the group of the endpoints. `machines`:
+    that of fleets' machines and tasks; None: the stage makes none on ECS.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, stage: Stage) -> None:
@@ -66,7 +81,7 @@ class Network(Construct):
             self,
             "Vpc",
             vpc_name=stage.prefix,
-            ip_addresses=ec2.IpAddresses.cidr(ADDRESSES),
+            ip_addresses=ec2.IpAddresses.cidr(parts.ADDRESSES),
             max_azs=ZONES,
             nat_gateways=0,
             subnet_configuration=subnets,
@@ -77,13 +92,16 @@ class Network(Construct):
         self.inside = ec2.SubnetSelection(subnet_group_name=INSIDE)
         self._log_what_is_refused(stage)
         self.callers = self._group("Callers", "the router", outbound=True)
-        for name, gateway in {
-            "S3": ec2.GatewayVpcEndpointAwsService.S3,
-            "DynamoDb": ec2.GatewayVpcEndpointAwsService.DYNAMODB,
+        for name, (gateway, lets) in {
+            "S3": (ec2.GatewayVpcEndpointAwsService.S3, [_own_account(), *_files_of_aws(stage)]),
+            "DynamoDb": (ec2.GatewayVpcEndpointAwsService.DYNAMODB, [_own_account()]),
         }.items():
-            self.vpc.add_gateway_endpoint(name, service=gateway)
-        doors = self._group("Doors", "endpoints of AWS services", outbound=False)
+            way = self.vpc.add_gateway_endpoint(name, service=gateway)
+            for statement in lets:
+                way.add_to_policy(statement)
+        self.doors = doors = self._group("Doors", "endpoints of AWS services", outbound=False)
         doors.add_ingress_rule(self.callers, ec2.Port.tcp(443), "the router")
+        self.machines = self._machines(doors) if parts.on_ecs(stage) else None
         made = {
             name: self.vpc.add_interface_endpoint(
                 name,
@@ -99,7 +117,7 @@ class Network(Construct):
             endpoint.add_to_policy(_own_apis() if name == "Api" else _own_account())
         self.api_endpoint = made.get("Api")
         if self.api_endpoint is not None:
-            inside = ec2.Peer.ipv4(ADDRESSES)
+            inside = ec2.Peer.ipv4(parts.ADDRESSES)
             doors.add_ingress_rule(inside, ec2.Port.tcp(443), "callers of the private API")
 
     def _place(self, group: str, region: str) -> None:
@@ -114,6 +132,15 @@ class Network(Construct):
         return ec2.SecurityGroup(
             self, name, vpc=self.vpc, description=said, allow_all_outbound=outbound
         )
+
+    def _machines(self, doors: ec2.SecurityGroup) -> ec2.SecurityGroup:
+        """They reach endpoints and, by its gateway, S3: a public address leads nowhere from here,
+        and the numbers of S3's list of them are another in every region.
+        """
+        made = self._group("Machines", "fleets on ECS", outbound=False)
+        made.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "endpoints, and S3's gateway")
+        doors.add_ingress_rule(made, ec2.Port.tcp(443), "fleets on ECS")
+        return made
 
     def _log_what_is_refused(self, stage: Stage) -> None:
         log = logs.LogGroup(
@@ -142,6 +169,27 @@ def _own_account() -> iam.PolicyStatement:
         resources=["*"],
         conditions={"StringEquals": {"aws:PrincipalAccount": cdk.Aws.ACCOUNT_ID}},
     )
+
+
+def _files_of_aws(stage: Stage) -> list[iam.PolicyStatement]:
+    """Let files be read that AWS hands out to nobody of this account: images' layers where
+    containers are pulled, AL2023's packages where machines are made.
+    """
+    buckets = []
+    if "EcrDocker" in parts.endpoints(stage):
+        buckets.append(f"prod-{stage.region}-starport-layer-bucket")
+    if parts.on_ecs(stage):
+        buckets.append(f"al2023-repos-{stage.region}-{AL2023}")
+    if not buckets:
+        return []
+    base = f"arn:{cdk.Aws.PARTITION}:s3:::"
+    return [
+        iam.PolicyStatement(
+            principals=[iam.AnyPrincipal()],
+            actions=["s3:GetObject"],
+            resources=[f"{base}{bucket}/*" for bucket in buckets],
+        )
+    ]
 
 
 def _own_apis() -> iam.PolicyStatement:

@@ -12,10 +12,12 @@ from constructs import Construct
 from infra import dashboard
 from infra.alarms import Alarms, in_both_sizes, in_prod
 from infra.api import Api
+from infra.batches import Batches
 from infra.policy import Policy
 from infra.router import Router
 from infra.state import State
 from infra.workers import Workers
+from router.deploy import currency
 from router.deploy.stage import Stage
 
 API_ERRORS: Final = 5  # in five minutes; what the router itself answers with 5xx is among them
@@ -37,10 +39,12 @@ class Observability(Construct):
         workers: Workers,
         policy: Policy,
         topic: sns.ITopic,
+        batches: Batches | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         alarms = Alarms(self, stage, topic)
-        for alarm in (*policy.alarms, workers.alarm):
+        of_batches = () if batches is None else batches.alarms
+        for alarm in (*policy.alarms, workers.alarm, *of_batches):
             alarms.wire(alarm)
         in_both_sizes(alarms, stage)
         if stage.size == "prod":
@@ -77,6 +81,7 @@ def _budget(scope: Construct, stage: Stage, usd: int, topic: sns.ITopic) -> None
     A budget that only tells costs nothing (aws.amazon.com/aws-cost-management/aws-budgets/pricing).
     """
     made = budgets.CfnBudget
+    amount, unit = currency.budget(stage, usd)
     told = made.SubscriberProperty(subscription_type="SNS", address=topic.topic_arn)
     made(
         scope,
@@ -85,7 +90,7 @@ def _budget(scope: Construct, stage: Stage, usd: int, topic: sns.ITopic) -> None
             budget_name=stage.prefix,
             budget_type="COST",
             time_unit="MONTHLY",
-            budget_limit=made.SpendProperty(amount=usd, unit="USD"),
+            budget_limit=made.SpendProperty(amount=amount, unit=unit),
             cost_filters={"TagKeyValue": [f"user:sluice:stage${stage.name}"]},
         ),
         notifications_with_subscribers=[

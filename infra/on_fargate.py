@@ -22,8 +22,9 @@ from constructs import Construct
 
 from infra.domain import record
 from infra.firewall import Firewall
-from infra.network import ADDRESSES, Network
+from infra.network import Network
 from infra.reasons import acknowledge
+from router.deploy import adapter, parts
 from router.deploy.stage import Stage
 
 PORT: Final = 8080
@@ -66,6 +67,8 @@ class OnFargate(Construct):
 
     def _task(self, bundle: Path, environment: Mapping[str, str]) -> ecs.FargateTaskDefinition:
         stage = self._stage
+        x86 = adapter.is_x86(stage.partition)  # as the bundle
+        architecture, platform = ecs.CpuArchitecture, ecr_assets.Platform
         task = ecs.FargateTaskDefinition(
             self,
             "Task",
@@ -74,7 +77,7 @@ class OnFargate(Construct):
             memory_limit_mib=stage.compute.memory_mb,
             task_role=self.role,
             runtime_platform=ecs.RuntimePlatform(
-                cpu_architecture=ecs.CpuArchitecture.ARM64,
+                cpu_architecture=architecture.X86_64 if x86 else architecture.ARM64,
                 operating_system_family=ecs.OperatingSystemFamily.LINUX,
             ),
         )
@@ -82,7 +85,7 @@ class OnFargate(Construct):
         container = task.add_container(
             "router",
             image=ecs.ContainerImage.from_asset(
-                str(bundle), platform=ecr_assets.Platform.LINUX_ARM64
+                str(bundle), platform=platform.LINUX_AMD64 if x86 else platform.LINUX_ARM64
             ),
             environment={**environment, "SLUICE_HOST": "0.0.0.0", "PORT": str(PORT)},  # noqa: S104 (the load balancer comes from outside the task)
             port_mappings=[ecs.PortMapping(container_port=PORT)],
@@ -160,7 +163,7 @@ class OnFargate(Construct):
             open=not stage.private,
         )
         if stage.private:
-            inside = ec2.Peer.ipv4(ADDRESSES)
+            inside = ec2.Peer.ipv4(parts.ADDRESSES)
             group.add_ingress_rule(inside, ec2.Port.tcp(443), "callers inside")
         listener.add_targets(
             "Tasks",

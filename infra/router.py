@@ -6,6 +6,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra import permissions
+from infra.batches import FILES, OBJECT, Files
 from infra.network import Network
 from infra.on_fargate import OnFargate
 from infra.on_lambda import OnLambda
@@ -27,12 +28,15 @@ class Router(Construct):
         policy: Policy,
         bundle: Path,
         network: Network | None = None,
+        files: Files | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         self.function: lambda_.Function | None = None
         self.alias: lambda_.Alias | None = None
         self.service: OnFargate | None = None
         said = environment(stage, state, policy)
+        if files is not None:
+            said["SLUICE_BATCHES"] = files.name
         if stage.compute.on == "fargate":
             assert network is not None
             self.service = OnFargate(
@@ -45,6 +49,8 @@ class Router(Construct):
             )
             self.function, self.alias, role = made.function, made.alias, made.role
         permissions.grant(role, stage, state, policy)
+        if files is not None:
+            files.let(role, FILES, OBJECT)
 
 
 def environment(stage: Stage, state: State, policy: Policy) -> dict[str, str]:

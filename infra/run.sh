@@ -19,6 +19,7 @@ else
 fi
 [ -z "$SLUICE_TABLE" ] || set -- "$@" --ledger "dynamodb:$SLUICE_TABLE"
 [ -z "$SLUICE_RECEIPTS" ] || set -- "$@" --receipts "firehose:$SLUICE_RECEIPTS"
+[ -z "$SLUICE_BATCHES" ] || set -- "$@" --batches "s3:$SLUICE_BATCHES"
 [ -z "$SLUICE_NAMESPACE" ] || set -- "$@" --metrics "emf:$SLUICE_NAMESPACE"
 [ ! -e config/auth.yaml ] || set -- "$@" --auth-config config/auth.yaml
 exec python -m router.cli serve --host "${SLUICE_HOST:-127.0.0.1}" --port "${PORT:-8080}" \

@@ -9,7 +9,9 @@ import aws_cdk as cdk
 import jsii
 from aws_cdk import aws_lambda as lambda_
 
+from infra import lanes
 from infra.api import Api
+from infra.batches import Batches, Files
 from infra.network import ZONES, Network
 from infra.observability import Observability
 from infra.policy import Policy
@@ -39,6 +41,11 @@ class Stacks:
 
         self.state_stack = self._stack("State", "what is kept: ledger, lake, policy")
         self.state = State(self.state_stack, "State", stage=stage)
+        self.files = (
+            None
+            if stage.deferrable is None
+            else Files(self.state_stack, "Files", stage=stage, key=self.state.key)
+        )
         self.topic = Topic(self.state_stack, "Alarms", stage=stage).topic
         self.policy = Policy(
             self.state_stack,
@@ -59,6 +66,7 @@ class Stacks:
             policy=self.policy,
             bundle=bundle,
             network=self.network,
+            files=self.files,
         )
         self.api: Api | None = None
         if self.router.alias is not None:
@@ -76,6 +84,9 @@ class Stacks:
             policy=self.policy,
             network=self.network,
         )
+        self.batches = self._batches(self.files, bundle)
+        observer = self.workers.functions["observer"]
+        lanes.add(self._stack, stage, self.network, bundle, self.state, observer)
         self.observability = Observability(
             self._stack("Observability", "what is seen, and who is told"),
             "Observability",
@@ -86,6 +97,21 @@ class Stacks:
             workers=self.workers,
             policy=self.policy,
             topic=self.topic,
+            batches=self.batches,
+        )
+
+    def _batches(self, files: Files | None, bundle: Path) -> Batches | None:
+        if files is None:
+            return None
+        return Batches(
+            self._stack("Batches", "what sends batches"),
+            "Batches",
+            stage=self._stage,
+            state=self.state,
+            files=files,
+            policy=self.policy,
+            code=code(bundle),
+            network=self.network,
         )
 
     def _stack(self, name: str, said: str) -> cdk.Stack:

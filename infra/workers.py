@@ -1,19 +1,21 @@
-"""What works beside the requests: observer, sweeper, prices, and the table's stream to the lake.
+"""What works beside the requests: observer, sweeper, prices, the table's stream to the lake, and
+where fleets of the stage scale to zero, the waker.
 
-(The fifth, the policy's validator, stands with the policy: AppConfig needs it before the profile.)
+(One more, the policy's validator, stands with the policy: AppConfig needs it before the profile.)
+The waker is outside of the network: it calls AWS alone, and an endpoint in it for each service that
+it calls would be $15 a month.
 Each function may do what its code does and nothing else; `tests/infra/test_iam.py` holds the calls
 it really makes against its role.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_lambda_event_sources as sources
@@ -21,13 +23,15 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from backends.catalogue import Fleet
+from infra import waker
 from infra.network import Network
-from infra.permissions import INTERFACES, secret_arn, secret_names
+from infra.permissions import INTERFACES
 from infra.policy import Policy
 from infra.reasons import acknowledge
 from infra.state import KEY_USES, State
 from infra.worker import Form, function
+from infra.worker_rights import allow, let_look
+from router.deploy import parts
 from router.deploy.stage import Stage
 from router.ledger.dynamo_table import LEASES
 
@@ -35,6 +39,7 @@ EVERY: Final = {
     "observer": cdk.Duration.minutes(1),
     "sweeper": cdk.Duration.minutes(1),  # a lease ends 60 s after its request's deadline
     "prices": cdk.Duration.days(1),
+    "waker": cdk.Duration.minutes(1),  # a fleet's time is over to the minute
 }
 FORMS: Final = (
     # It looks for as long as requests are open, at most until the next one's minute.
@@ -48,8 +53,9 @@ DYNAMODB: Final = {
     "observer": ("DescribeTable", "GetItem", "Query", "PutItem"),
     "sweeper": ("DescribeTable", "GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"),
     "prices": ("DescribeTable", "GetItem", "PutItem"),
+    "waker": ("DescribeTable", "Query", "DeleteItem"),
 }
-DESCRIBE: Final = ("sagemaker:DescribeEndpoint", "sagemaker:DescribeInferenceComponent")
+LEASED: Final = ("observer", "sweeper")  # they look at the requests that are open
 # ListStreams on this stream alone, where CDK's grant_stream_read allows it on everything.
 READ_STREAM: Final = ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
 NO_RESOURCES: Final = "the price list has no resources: pricing:GetProducts knows only `*`"
@@ -117,21 +123,26 @@ class Workers(Construct):
                 environment=environment,
                 inside=inside if form.name == "observer" else None,
             )
-            for form in FORMS
+            for form in (*FORMS, *([waker.FORM] if parts.sleepers(stage) else []))
         }
         if inside is not None:
-            _allow(self.functions["observer"], list(INTERFACES), ["*"], why=NO_ARN_YET)
+            allow(self.functions["observer"], list(INTERFACES), ["*"], why=NO_ARN_YET)
         self._schedule()
-        self._follow(state)
+        self._follow(state, "stream", FOLLOWED, batch=BATCH, wait_s=WAIT_S)
+        if "waker" in self.functions:
+            self._follow(state, "waker", waker.ASKED, batch=waker.BATCH, wait_s=0)
+            waker.let_wake(self.functions["waker"], stage)
         self._grant(stage, state, topic)
-        _allow(self.functions["sweeper"], ["appconfig:ListDeployments"], policy.deployed_arns)
+        allow(self.functions["sweeper"], ["appconfig:ListDeployments"], policy.deployed_arns)
         policy.grant_read(self.functions["sweeper"])
         self.alarm = _not_empty(self, stage, self.failed)
 
     def _schedule(self) -> None:
         """What runs every minute is not repeated, for the next one comes; what runs daily is."""
         for name, every in EVERY.items():
-            worker, daily = self.functions[name], name == "prices"
+            worker, daily = self.functions.get(name), name == "prices"
+            if worker is None:
+                continue
             worker.configure_async_invoke(
                 retry_attempts=2 if daily else 0,
                 max_event_age=cdk.Duration.hours(1) if daily else cdk.Duration.minutes(1),
@@ -144,70 +155,53 @@ class Workers(Construct):
                 targets=[targets.LambdaFunction(worker, retry_attempts=0)],
             )
 
-    def _follow(self, state: State) -> None:
+    def _follow(
+        self,
+        state: State,
+        name: str,
+        patterns: Sequence[Mapping[str, Any]],
+        *,
+        batch: int,
+        wait_s: int,
+    ) -> None:
         """A batch that fails is halved until the row that fails it is alone; that one is kept."""
         stream_arn = state.table.table_stream_arn
         assert stream_arn is not None, "the table has a stream"
-        worker = self.functions["stream"]
-        _allow(worker, [f"dynamodb:{action}" for action in READ_STREAM], [stream_arn])
+        worker = self.functions[name]
+        allow(worker, [f"dynamodb:{action}" for action in READ_STREAM], [stream_arn])
         worker.add_event_source_mapping(
-            "Rows",
+            "Rows" if name == "stream" else "Asked",
             event_source_arn=stream_arn,
             starting_position=lambda_.StartingPosition.TRIM_HORIZON,
-            batch_size=BATCH,
-            max_batching_window=cdk.Duration.seconds(WAIT_S),
+            batch_size=batch,
+            max_batching_window=cdk.Duration.seconds(wait_s),
             bisect_batch_on_error=True,
             report_batch_item_failures=True,
             retry_attempts=RETRIES,
             on_failure=sources.SqsDlq(self.failed),
-            filters=[{"pattern": json.dumps(pattern)} for pattern in FOLLOWED],
+            filters=[{"pattern": json.dumps(pattern)} for pattern in patterns],
         )
 
     def _grant(self, stage: Stage, state: State, topic: sns.ITopic) -> None:
         table = state.table.table_arn
         for name, actions in DYNAMODB.items():
-            _allow(self.functions[name], [f"dynamodb:{action}" for action in actions], [table])
-            if "Query" in actions:
-                _allow(self.functions[name], ["dynamodb:Query"], [f"{table}/index/{LEASES}"])
+            if name in self.functions:
+                allow(self.functions[name], [f"dynamodb:{action}" for action in actions], [table])
+        for name in LEASED:
+            allow(self.functions[name], ["dynamodb:Query"], [f"{table}/index/{LEASES}"])
         prices, stream = self.functions["prices"], self.functions["stream"]
-        _allow(prices, ["pricing:GetProducts"], ["*"], why=NO_RESOURCES)
-        _allow(stream, ["firehose:PutRecordBatch"], [state.rows_stream.attr_arn])
-        _allow(stream, ["sns:Publish"], [topic.topic_arn])
-        _let_look(self.functions["observer"], stage)
+        allow(prices, ["pricing:GetProducts"], ["*"], why=NO_RESOURCES)
+        allow(stream, ["firehose:PutRecordBatch"], [state.rows_stream.attr_arn])
+        allow(stream, ["sns:Publish"], [topic.topic_arn])
+        let_look(self.functions["observer"], stage)
         if state.key is not None:
             for worker in self.functions.values():
-                _allow(worker, list(KEY_USES), [state.key.key_arn])
+                allow(worker, list(KEY_USES), [state.key.key_arn])
 
 
 def looks_inside(stage: Stage) -> bool:
     """Whether a fleet may have an address that only the network knows."""
     return any(fleet.sagemaker is None for fleet in stage.catalogue.fleets)
-
-
-def _let_look(observer: lambda_.Function, stage: Stage) -> None:
-    """Let it ask SageMaker for the replicas of these endpoints, and read these fleets' keys."""
-    secrets = sorted({secret_arn(name) for name in secret_names(stage)})
-    if secrets:
-        _allow(observer, ["secretsmanager:GetSecretValue"], secrets)
-    fleets = [fleet for fleet in stage.catalogue.fleets if fleet.sagemaker is not None]
-    for action, arns in zip(DESCRIBE, described_arns(fleets), strict=True):
-        if arns:
-            _allow(observer, [action], arns)
-
-
-def described_arns(fleets: Sequence[Fleet]) -> tuple[list[str], list[str]]:
-    """Return what is described: endpoints, and of fleets that are one, inference components."""
-    endpoints, components = set(), set()
-    for fleet in fleets:
-        target = fleet.sagemaker
-        if target is None:
-            continue
-        base = f"arn:{cdk.Aws.PARTITION}:sagemaker:{target.region}:{cdk.Aws.ACCOUNT_ID}"
-        if target.inference_component is None:
-            endpoints.add(f"{base}:endpoint/{target.endpoint.lower()}")
-        else:
-            components.add(f"{base}:inference-component/{target.inference_component.lower()}")
-    return sorted(endpoints), sorted(components)
 
 
 def _inside(network: Network) -> dict[str, Any]:
@@ -216,16 +210,6 @@ def _inside(network: Network) -> dict[str, Any]:
         "vpc_subnets": network.inside,
         "security_groups": [network.callers],
     }
-
-
-def _allow(
-    worker: lambda_.Function, actions: list[str], resources: list[str], why: str | None = None
-) -> None:
-    """`why`: the reason of a wildcard."""
-    worker.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=resources))
-    if why is not None:
-        assert worker.role is not None
-        acknowledge(worker.role, {"IAM5[Resource::*]": why})
 
 
 def _not_empty(scope: Construct, stage: Stage, queue: sqs.Queue) -> cloudwatch.Alarm:

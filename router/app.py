@@ -16,6 +16,11 @@ from router import refusals, wire
 from router.admission import URGENCY, Admission, hope, rank_of
 from router.alerts import Alerts
 from router.auth import Auth
+from router.auth.given import credential
+from router.batches.api import BATCHES, FILES, Batching, Who, is_ours
+from router.batches.dispatcher import Dispatcher
+from router.batches.port import Batch, Job, Mistake
+from router.batches.verdict import Answer
 from router.charge import usd_text
 from router.classify import Judge
 from router.classify.calibration import Counts
@@ -32,8 +37,10 @@ from router.feedback import parse as parse_feedback
 from router.flow import Failed
 from router.http import Http, HungUp, Receive, Scope, Send
 from router.identity import NOBODY, Key
+from router.inside import Caller, Caught, scope_of
 from router.keeper import Keeper
-from router.ledger.port import Once
+from router.key_rows import PREFIX, KeysUnreadable, UnknownKey
+from router.ledger.port import LedgerUnavailable, Once
 from router.load_reader import LoadReader
 from router.metric_lines import Lines, measure
 from router.metrics import CONTENT_TYPE
@@ -50,6 +57,7 @@ from router.sampling import drawn
 from router.shadow import Shadow
 from router.sources import Sources, watch
 from router.treasury import Held, Treasury, decided_by
+from router.wake_worth import if_awake, sleeper
 from router.waking import Wakes
 
 FINISH_S = 5.0  # as long as the ledger takes to say that it can't be reached, and no longer
@@ -106,15 +114,23 @@ class App:
     frozen: bool = False
     lines: Lines | None = None
     feed: Feed | None = None  # where policy and prices come from AWS
+    batching: Batching | None = None  # None: this router takes no batches
+    dispatcher: Dispatcher | None = None  # None: somebody else sends their lines
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            ends = self.frozen or self.lines is not None
-            ending = self._end if ends else None
-            http = Http(scope, receive, send, last=self.runtime.draining, ending=ending)
-            await self._http(http)
+            http = Http(scope, receive, send, last=self.runtime.draining, ending=self._ending)
+            await self._http(http, self.new_id())
+
+    @property
+    def _ending(self) -> Callable[[Http], Awaitable[None]] | None:
+        return self._end if self.frozen or self.lines is not None else None
+
+    def new_id(self) -> str:
+        """Return the id of a request that comes now."""
+        return new_request_id(self.now(), secrets.token_hex(CHANCE_BYTES))
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Watch the files from start-up to shutdown."""
@@ -130,8 +146,12 @@ class App:
             self.prober.start()
         if self.auth is not None:
             self.auth.start()
+        if self.dispatcher is not None:
+            self.dispatcher.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        if self.dispatcher is not None:  # first: its lines need all the rest
+            await self.dispatcher.aclose()
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
@@ -141,6 +161,7 @@ class App:
         await self.shadow.aclose()
         await self.keeper.aclose()
         await self.treasury.aclose()
+        await self.wakes.aclose()
         await self.alerts.aclose()
         await self.runtime.aclose()
         if self.auth is not None:
@@ -148,12 +169,11 @@ class App:
         self.feedback.labels.close()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _http(self, http: Http) -> None:
-        request_id = new_request_id(self.now(), secrets.token_hex(CHANCE_BYTES))
+    async def _http(self, http: Http, request_id: str) -> None:
         try:
             handler = _handler(http)
             if http.method == "POST":
-                with self.doors.let_in(http):
+                with self.doors.let_in(http, held=http.path != FILES):
                     await self.prober.asked()
                     await handler(self, http, request_id)
             else:
@@ -192,6 +212,7 @@ class App:
                 await self.treasury.finished()
                 await self.runtime.receipts.finished()
                 await self.alerts.finished()
+                await self.wakes.finished()
         except TimeoutError:
             LOG.error("what a request left behind is not finished after %g s", FINISH_S)
 
@@ -217,20 +238,25 @@ class App:
     async def chat(self, http: Http, request_id: str) -> None:
         asked = await self._decided(http, request_id)
         request, generation, clock = asked.request, asked.generation, self.runtime.clock
-        self.wakes.decided(asked.decision, clock())
         hoped = asked.decision
         if not hoped.plan.attempts:
             hoped = hope(asked.decision, asked.decided)
         if not hoped.plan.attempts:
             self._record_refusal(request_id, generation, asked.decision)
+            await self._missed_by_all(asked)
             raise refusals.no_candidate(hoped, generation.tracker.reopens_in_s(clock()))
         admitted = self.rates.admit(asked.limits, expected_tokens(hoped), clock())
         used: int | None = 0
         place = Place(generation.tracker)
         try:
-            asked = await self._placed(http, request_id, asked, hoped, place)
+            try:
+                asked = await self._placed(http, request_id, asked, hoped, place)
+            except Refusal:
+                await self._missed_by_all(asked, admitted=True)
+                raise
             decision, held = await self._set_aside(request_id, asked)
             self.admission.move(place, decision)
+            self._missed(decision, if_awake(generation.world, decision))
             heard = self.shadow.listen(generation, request, decision, request_id)
 
             def settle(spent: Sequence[Spent], line: bytes) -> None:
@@ -299,6 +325,28 @@ class App:
             raise
         return _in_time(decision, asked.decision.waited_ms), held
 
+    async def _missed_by_all(self, asked: Asked, *, admitted: bool = False) -> None:
+        """Wake who alone could have served what is refused now. Raises Refusal where the request
+        would not have been sent there either: too many, or not paid for.
+        """
+        world = asked.generation.world
+        awake = if_awake(world, asked.decision)
+        if awake is None or not awake.plan.attempts or self.runtime.draining:
+            return
+        if not admitted:
+            now_s = self.runtime.clock()
+            self.rates.end(self.rates.admit(asked.limits, expected_tokens(awake), now_s), 0, now_s)
+        decided, trial = decided_by(world, stream=asked.request.stream), self.new_id()
+        awake, held = await self.treasury.set_aside(trial, world, awake, decided)
+        self.treasury.settle(held, (trial, world, awake), (), b"")  # it was only tried
+        self._missed(replace(asked.decision, plan=replace(asked.decision.plan, attempts=())), awake)
+
+    def _missed(self, decision: Decision, awake: Decision | None) -> None:
+        """Tell of the fleet that would have served, were it not asleep."""
+        missed = None if awake is None else sleeper(decision, awake)
+        if missed is not None:
+            self.wakes.missed(missed, self.runtime.clock())
+
     async def route(self, http: Http, request_id: str) -> None:
         """Answer with the receipt of the decision; no model is called, nothing is charged."""
         asked = await self._decided(http, request_id)
@@ -311,9 +359,11 @@ class App:
 
     async def _decided(self, http: Http, request_id: str) -> Asked:
         at = rfc3339(self.now())
-        key = await self._key(http, at)
-        hints = wire.parse_hints(http.headers)
-        _check_tags(key, hints)
+        if http.inside is None:
+            key, hints = await self._key(http, at), wire.parse_hints(http.headers)
+            _check_tags(key, hints)
+        else:
+            key, hints = http.inside.key, http.inside.hints
         raw = await http.body()
         self.doors.measured(http, len(raw))
         request = wire.parse_chat(raw)
@@ -385,6 +435,59 @@ class App:
         if not key.admin:
             raise Refusal(403, f"{what} need an admin key", "key_not_allowed")
         return key
+
+    # -- batches -----------------------------------------------------------------------------------
+
+    async def batched(self, http: Http, _request_id: str) -> None:
+        """Answer what is asked of files and batches."""
+        key = await self._key(http, rfc3339(self.now()))
+        if self.batching is None:
+            told = "this router has no store of files and batches: its ledger is not in its folder"
+            raise Refusal(501, told, "no_batches")
+        kept = self.auth is not None and credential(http.headers).startswith(PREFIX.encode())
+        await self.batching.answer(http, Who(key, kept))
+
+    @property
+    def draining(self) -> bool:
+        return self.runtime.draining
+
+    async def who(self, batch: Batch) -> Key | Mistake | None:
+        """Return as whom the lines of a batch are sent (`router.batches.dispatcher.Desk`)."""
+        if not batch.kept:
+            nobody = batch.key == NOBODY and self.auth is not None
+            said = "it was made while this router asked nobody for a key"
+            return Mistake("key_unknown", said) if nobody else batch.key
+        if self.auth is None:
+            return batch.key
+        try:
+            stored = await self.auth.kept(batch.key.id)
+        except UnknownKey:
+            return Mistake("key_unknown", "the key that made the batch is gone")
+        except (KeysUnreadable, LedgerUnavailable) as exc:
+            LOG.error("whose batch it is could not be looked up: %s", exc)
+            return None
+        state = stored.state(rfc3339(self.now()))
+        if state == "active":
+            return stored.key
+        return Mistake(f"key_{state}", f"the key that made the batch is {state}")
+
+    async def ask(self, key: Key, job: Job, path: str, body: bytes) -> Answer:
+        """Answer a batch's line as any request of that key."""
+        hints = wire.Hints(service_class="deferrable", idempotency_key=job.once())
+        caught = Caught(body)
+        http = Http(
+            scope_of(path, body),
+            caught.receive,
+            caught.send,
+            ending=self._ending,
+            inside=Caller(key, hints),
+        )
+        await self._http(http, job.request_id)
+        return Answer(caught.status, dict(caught.headers), b"".join(caught.parts))
+
+    async def give_up(self, request_id: str) -> bool:
+        """Give back what is set aside for a request whose router died; False: it was charged."""
+        return await self.treasury.abandon(request_id)
 
     # -- the rest ----------------------------------------------------------------------------------
 
@@ -461,9 +564,11 @@ def _check_tags(key: Key, hints: wire.Hints) -> None:
 
 
 def _handler(http: Http) -> Handler:
+    if is_ours(http.path):
+        return App.batched
     found = ROUTES.get(http.path)
     if found is None:
-        known = ", ".join(ROUTES)
+        known = ", ".join((*ROUTES, FILES, BATCHES))
         raise Refusal(404, f"unknown path (known: {known})", "not_found")
     method, handler = found
     if http.method != method:

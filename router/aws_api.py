@@ -123,6 +123,7 @@ PROTOCOLS: Final[Mapping[str, Wire]] = {
         wait_s=0.025,
     ),
     "firehose": Wire("firehose", "Firehose_20150804", "1.1", "FIREHOSE"),
+    "s3": Wire("s3", "", "", "S3"),  # no operation by target: router/s3.py
     "secretsmanager": Wire("secretsmanager", "secretsmanager", "1.1", "SECRETS_MANAGER"),
 }
 
@@ -148,7 +149,8 @@ class Source(Protocol):
 
 
 class Api:
-    """One service in one region. `region` None: the environment's, else the profile's.
+    """One service in one region. `region` None: the environment's, else the profile's. `bucket`:
+    of S3, whose host begins with its name; at an endpoint of the environment its path does.
 
     Raises NoRegion, Misset or MissingPart; whether there are credentials shows with the first call.
     """
@@ -161,12 +163,13 @@ class Api:
         limits: Limits = _USUAL,
         *,
         sleep: Callable[[float], None] = time.sleep,
+        bucket: str | None = None,
     ) -> None:
         self._protocol = PROTOCOLS[service]
         self._service, self._limits, self._sleep = service, limits, sleep
         self._source = _source(environment)
         self.region = _region(region, environment, self._source)
-        self.endpoint = _endpoint(self._protocol, self.region, environment)
+        self.endpoint = _endpoint(self._protocol, self.region, environment, bucket)
         ca_file = environment.get("AWS_CA_BUNDLE") or None
         try:
             self._origin = Origin(self.endpoint, limits.connect_s, limits.read_s, ca_file)
@@ -273,15 +276,19 @@ def _region(asked: str | None, environment: Mapping[str, str], source: Source) -
     return found
 
 
-def _endpoint(protocol: Wire, region: str, environment: Mapping[str, str]) -> str:
+def _endpoint(
+    protocol: Wire, region: str, environment: Mapping[str, str], bucket: str | None
+) -> str:
     for name in (f"AWS_ENDPOINT_URL_{protocol.variable}", "AWS_ENDPOINT_URL"):
         if environment.get(name):
-            return environment[name]
+            given = environment[name]
+            return given if bucket is None else f"{given.rstrip('/')}/{bucket}"
     for name in ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"):
         if environment.get(name, "").lower() == "true":
             said = f"say which endpoint by AWS_ENDPOINT_URL_{protocol.variable}"
             raise Misset(f"{name} is not followed here: {said}")
-    return f"https://{protocol.host}.{region}.{regions.suffix(region)}"
+    host = protocol.host if bucket is None else f"{bucket}.{protocol.host}"
+    return f"https://{host}.{region}.{regions.suffix(region)}"
 
 
 def _first_wait_s(exc: ApiError | ApiUnreachable, failed_s: float) -> float | None:

@@ -54,6 +54,7 @@ class Board:
         self.trials = self._region(FLEETS).cast("q")  # slot + 1 of who tries; 0: nobody does
         self.closed_until_s = self._region(FLEETS).cast("d")
         self.missed = self._region(FLEETS).cast("q")
+        self.missed_since_s = self._region(FLEETS).cast("d")
         self.asked_s = self._region(FLEETS).cast("d")
         self.own_in_flight = self._region(FLEETS * workers).cast("q")  # [fleet][worker]
         self.lines = self._region(FLEETS).cast("q")  # workers in which somebody waits for a place
@@ -142,6 +143,6 @@ def create(workers: int) -> Board:
 
 
 def _size(workers: int) -> int:
-    fleets = FLEETS * (10 + 3 * workers)
+    fleets = FLEETS * (11 + 3 * workers)
     rates = BUCKETS * 4 + RUNNING * (1 + workers)
     return SALT_BYTES + WORD * (1 + fleets + rates)

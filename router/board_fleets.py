@@ -19,17 +19,38 @@ class BoardFleets:
         place = self._place(fleet_id)
         return ALONE if place is None else _BoardCircuit(self._board, place, known)
 
-    def missed(self, fleet_id: str, now_s: float, wake_s: float, *, asleep: bool) -> int:
+    def missed(
+        self,
+        fleet_id: str,
+        now_s: float,
+        wake_s: float,
+        *,
+        asleep: bool,
+        beyond: float = 0.0,
+        window_s: float = math.inf,
+    ) -> int:
         board, place = self._board, self._place(fleet_id)
         if place is None:
-            return self._missed.missed(fleet_id, now_s, wake_s, asleep=asleep)
+            more = {"beyond": beyond, "window_s": window_s}
+            return self._missed.missed(fleet_id, now_s, wake_s, asleep=asleep, **more)
         with board.held(FLEET_LOCK):
+            if not board.missed[place] or now_s - board.missed_since_s[place] >= window_s:
+                board.missed[place], board.missed_since_s[place] = 0, now_s
             missed = board.missed[place] = board.missed[place] + 1
             asked_s = board.asked_s[place]
-            if not asleep or (asked_s and now_s - asked_s < wake_s):
+            if not asleep or missed <= beyond or (asked_s and now_s - asked_s < wake_s):
                 return 0
             board.missed[place], board.asked_s[place] = 0, now_s
             return missed
+
+    def unasked(self, fleet_id: str, requests: int) -> None:
+        board, place = self._board, self._place(fleet_id)
+        if place is None:
+            self._missed.unasked(fleet_id, requests)
+            return
+        with board.held(FLEET_LOCK):
+            board.missed[place] += requests
+            board.asked_s[place] = 0.0
 
     def _place(self, fleet_id: str) -> int | None:
         """Return where the fleet stands, from now on; None: the board is full."""

@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,9 @@ from router.appconfig_place import place_of
 from router.auth import Auth, File
 from router.auth.config import parse as parse_auth
 from router.auth.rules import AuthConfig
+from router.batches import opening
+from router.batches.dispatcher import Dispatcher
+from router.batches.hands import Hands
 from router.board import Board
 from router.board_fleets import BoardFleets
 from router.board_rates import BoardBuckets
@@ -60,7 +63,7 @@ from router.shadow import Shadow
 from router.siblings import MINE
 from router.store import open_stores
 from router.treasury import Treasury
-from router.waking import Wakes
+from router.waking import Wakes, WakeTable
 
 LEDGER_WAIT_S = 0.25  # a request's, for a ledger that another process holds: all others wait too
 SIBLINGS_WAIT_S = 1.0  # where siblings hold it by turns, and more often
@@ -139,7 +142,8 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
     treasury.adopt(world.policy)
     admission = Admission(time.monotonic, runtime.metrics, settings.queue, settings.queue_s)
     runtime.generation.tracker.freed = admission.freed
-    return App(
+    store, pace = opening.opened(settings, time.time), opening.pace_of(settings)
+    app = App(
         runtime,
         sources,
         _auth(settings, runtime, stores.keys),
@@ -154,22 +158,47 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         admission,
         Doors(runtime.metrics, settings.in_flight),
         _prober(settings, runtime, stores.ledger),
-        Wakes(runtime.metrics, sleepers=fleets),
+        Wakes(runtime.metrics, sleepers=fleets, table=_wake_table(settings, stores.ledger)),
         time.time,
         settings.frozen,
         _lines(settings, runtime),
         feed,
     )
+    hands = Hands()
+    if store is None:
+        elsewhere = opening.opened_on_aws(settings, time.time)
+        if elsewhere is None:
+            return app
+        # whoever looks every minute sees what is new
+        batching = opening.batching(settings, elsewhere, time.time, lambda: None, hands)
+        return replace(app, batching=batching)
+    dispatcher = Dispatcher(store, app, pace, time.time, time.monotonic, hands)
+    batching = opening.batching(settings, store, time.time, dispatcher.wake, hands)
+    return replace(app, batching=batching, dispatcher=dispatcher)
 
 
 def _prober(settings: Settings, runtime: Runtime, ledger: Ledger) -> Prober | LoadReader:
-    """On Lambda an observer probes, and writes what it saw into the ledger's table."""
-    if settings.router_on != LAMBDA or table_of(settings.ledger) is None:
+    """On Lambda an observer probes, and writes what it saw into the ledger's table. On Fargate it
+    is read where the stage makes fleets: whether one sleeps or wakes, no probe can tell.
+    """
+    made = any(on.fleet.runs is not None for on in runtime.generation.world.fleets)
+    observed = settings.router_on == LAMBDA or (settings.follows and made)
+    if not observed or table_of(settings.ledger) is None:
         return Prober(runtime)
     from router.ledger.dynamo import DynamoLedger  # noqa: PLC0415  (only if used)
 
     assert isinstance(ledger, DynamoLedger)
     return LoadReader(runtime, partial(load_items.read, ledger.table), time.time)
+
+
+def _wake_table(settings: Settings, ledger: Ledger) -> WakeTable | None:
+    """Return where fleets of a deployment are asked for; None: there is no table to say it in."""
+    if table_of(settings.ledger) is None:
+        return None
+    from router.ledger.dynamo import DynamoLedger  # noqa: PLC0415  (only if used)
+
+    assert isinstance(ledger, DynamoLedger)
+    return WakeTable(ledger.table, time.time)
 
 
 def _feed_source(settings: Settings) -> Source | None:

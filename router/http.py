@@ -1,12 +1,15 @@
 """One HTTP request of the ASGI server: headers, body within a limit, and one answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
 
 from router.emf import Numbers
 from router.errors import Refusal
 from router.identity import CONTEXT
+
+if TYPE_CHECKING:
+    from router.inside import Caller
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -16,6 +19,9 @@ Headers = list[tuple[bytes, bytes]]
 
 BODY_LIMIT_BYTES = 6_000_000  # Lambda's payload limit, the same everywhere
 BODY_WAIT_S = 30.0
+UPLOAD_WAIT_S = 1800.0  # for all of a file
+LEAST_BYTES_S = 4096  # of a file that comes, over BODY_WAIT_S each
+PIECE_WAIT_S = 60.0  # for a piece of a file (1 MiB) to be read by who asked for it
 READ_ON_BYTES = 10 * BODY_LIMIT_BYTES  # of a body over the limit, so that its sender sees the 413
 JSON_TYPE = (b"content-type", b"application/json")
 CLOSE = (b"connection", b"close")
@@ -34,6 +40,7 @@ class Http:
     counts for (`router.doors`). `last`: the connection is closed after its answer. `streams`: a
     stream's head was sent. `ending` is waited for before the answer's last byte goes out, or where
     there is no answer. `status`: the answer's, once it is known. `numbers`: what was measured.
+    `inside`: as whom the router asks itself; None: it came from outside.
     """
 
     def __init__(
@@ -44,7 +51,10 @@ class Http:
         *,
         last: bool = False,
         ending: Callable[["Http"], Awaitable[None]] | None = None,
+        inside: "Caller | None" = None,
     ) -> None:
+        self.inside = inside
+        self.query: bytes = scope.get("query_string", b"")
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -54,6 +64,7 @@ class Http:
         self.from_loopback = client is not None and client[0] in ("127.0.0.1", "::1")
         self.receive = receive
         self.body_bytes = 0
+        self._more = True  # of the body, as far as is known
         self.last = last
         self.streams = False
         self.status: int | None = None
@@ -90,6 +101,45 @@ class Http:
             raise _too_large()
         return b"".join(parts)
 
+    async def pieces(self, each_s: float = BODY_WAIT_S) -> AsyncIterator[bytes]:
+        """Yield the body as it comes, however long; raise Refusal (408) or HungUp.
+
+        In every `each_s` spent waiting for it LEAST_BYTES_S must come: who sends a byte now and
+        then would hold a place for long.
+        """
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + UPLOAD_WAIT_S
+        more, size, left_s = True, 0, each_s
+        while more:
+            began_s = loop.time()
+            try:
+                async with asyncio.timeout(min(left_s, ends_s - began_s)):
+                    message = await self.receive()
+            except TimeoutError:
+                raise _too_slow("the body did not come in time") from None
+            if message["type"] == "http.disconnect":
+                self._more = False
+                raise HungUp
+            body = message.get("body", b"")
+            self._more = more = message.get("more_body", False)
+            size, left_s = size + len(body), left_s - (loop.time() - began_s)
+            if size >= each_s * LEAST_BYTES_S:
+                size, left_s = 0, each_s
+            yield body
+
+    async def read_on(self, most: int = READ_ON_BYTES) -> None:
+        """Read what still comes of the body, so that its sender sees the answer; not for ever."""
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_WAIT_S):
+                while self._more and size <= most:
+                    message = await self.receive()
+                    self._more = message.get("more_body", False)
+                    size += len(message.get("body", b""))
+        except TimeoutError:
+            pass
+        self.last = self.last or self._more  # else the rest were read for as long as it comes
+
     async def answer(
         self, status: int, body: bytes, headers: Headers | None = None, *, json: bool = True
     ) -> None:
@@ -114,8 +164,25 @@ class Http:
         self.streams, self.status = True, 200
         await self._send({"type": "http.response.start", "status": 200, "headers": head})
 
+    async def start_file(self, headers: Headers) -> None:
+        """Begin an answer that comes in pieces; its headers say of what kind it is, and its length.
+
+        It is no stream that could be ended by an event.
+        """
+        head = [*headers, *((CLOSE,) if self.last else ())]
+        self.status = 200
+        await self._send({"type": "http.response.start", "status": 200, "headers": head})
+
     async def piece(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def file_piece(self, data: bytes, within_s: float = PIECE_WAIT_S) -> None:
+        """Send a piece of a file. Raises HungUp if the caller doesn't read it in time."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self.piece(data)
+        except TimeoutError:
+            raise HungUp from None
 
     async def end_stream(self) -> None:
         await self.end()
@@ -135,6 +202,10 @@ class Http:
         if len(body) > BODY_LIMIT_BYTES and not message.get("more_body"):
             raise _too_large()
         return body
+
+
+def _too_slow(said: str) -> Refusal:
+    return Refusal(408, said, "request_timeout", headers=(CLOSE,))
 
 
 def _too_large() -> Refusal:

@@ -4,7 +4,7 @@ between requests, and each environment would ask every engine by itself.
 It reads beside requests: one that comes uses what is there, and where that is older than TTL_S has
 it read anew meanwhile. Only where nothing that is there still counts (the first request, and one
 after a pause) does it wait for the read, WAIT_S at most. What is older than SEEN_FOR_S of a probe
-is unknown, never zero.
+is unknown, never zero; only that a fleet is asleep is known for longer (router.load_items).
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Final
 
 from backends.base import SEEN_FOR_S
 from router.ledger.port import LedgerUnavailable
-from router.load_items import LoadItem, tell
+from router.load_items import LoadItem, tell_late
 from router.runtime import LOG, Runtime
 
 TTL_S: Final = 3.0
@@ -75,5 +75,5 @@ class LoadReader:
         for item in items:
             if item.fleet in generation.backends:  # else of another catalogue
                 age_s = max(0.0, now_s - item.at_ms / 1000)
-                tell(generation.tracker, item, clock_s - age_s)
+                tell_late(generation.tracker, item, clock_s, age_s)
         self._read_s = clock_s

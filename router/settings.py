@@ -18,6 +18,9 @@ BALANCED_KEEP_ALIVE_S = 910
 DEFAULT_STATE = Path(".sluice")
 DEFAULT_QUEUE = 256  # requests that wait for a place on a fleet: each holds its body meanwhile
 DEFAULT_QUEUE_S = 5.0  # each of them: after that a caller had better try elsewhere
+DEFAULT_AT_ONCE = 8  # lines of batches: beside them a fleet has places for who waits for an answer
+DEFAULT_QUOTA_MB = 2000  # of files, a tenant's
+DEFAULT_KEEP_DAYS = 30  # files
 DEFAULT_IN_FLIGHT = 2048  # requests in a process, four times what one core is meant to stream
 SQLITE = "sqlite"
 DYNAMODB = "dynamodb:"
@@ -26,6 +29,8 @@ TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 JSONL = "jsonl"
 FIREHOSE = "firehose"
 STREAM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+S3 = "s3"
+BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")  # no dots: TLS knows one level
 PROMETHEUS = "prometheus"
 EMF = "emf"
 METRICS_NAMESPACE = re.compile(r"[A-Za-z0-9_./#:-]{1,255}")
@@ -55,6 +60,11 @@ class Settings:
     receipts: str = JSONL  # or firehose:STREAM
     metrics: str = PROMETHEUS  # or emf:NAMESPACE
     appconfig: str | None = None  # appconfig:APPLICATION/ENVIRONMENT/PROFILE, in place of `policy`
+    batch_window: str | None = None  # when lines of batches are sent; None: at any time
+    batch_at_once: int = DEFAULT_AT_ONCE
+    batch_quota_mb: int = DEFAULT_QUOTA_MB
+    batch_keep_days: int = DEFAULT_KEEP_DAYS
+    batches: str | None = None  # s3:BUCKET, beside a ledger in DynamoDB; None: the state folder
     frozen: bool = False  # between requests, and told nothing, as an environment of Lambda is
 
     @property
@@ -145,6 +155,17 @@ def receipts_at(setting: str) -> tuple[str, str]:
     raise ValueError(
         f"`{setting[:60]}` is no store of receipts (valid: `jsonl`, or `firehose:STREAM`, whose "
         "name is 1 to 64 letters, digits, `_`, `.` and `-`)"
+    )
+
+
+def bucket_of(setting: str) -> str:
+    """Return the bucket that files of batches are in. Raises ValueError."""
+    kind, _, name = setting.partition(":")
+    if kind == S3 and BUCKET.fullmatch(name):
+        return name
+    raise ValueError(
+        f"`{setting[:80]}` is no store of batches (valid: `s3:BUCKET`, whose name is 3 to 63 "
+        "lower-case letters, digits and hyphens)"
     )
 
 

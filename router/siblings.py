@@ -60,11 +60,24 @@ class Circuits(Protocol):
 class Sleepers(Protocol):
     """Who missed a fleet that sleeps, and when somebody was asked to wake it."""
 
-    def missed(self, fleet_id: str, now_s: float, wake_s: float, *, asleep: bool) -> int:
+    def missed(
+        self,
+        fleet_id: str,
+        now_s: float,
+        wake_s: float,
+        *,
+        asleep: bool,
+        beyond: float = 0.0,
+        window_s: float = math.inf,
+    ) -> int:
         """Count a request; return all since the last time, if somebody is to be asked now, else 0.
 
-        Not `asleep`: it wakes already.
+        Not `asleep`: it wakes already. Somebody is asked once more than `beyond` were counted;
+        the count begins anew after `window_s`.
         """
+
+    def unasked(self, fleet_id: str, requests: int) -> None:
+        """Nobody could be asked: count them again, and let the next request have it tried."""
 
 
 class Turn(Protocol):
@@ -101,15 +114,32 @@ class Missed:
     """The port `Sleepers` of one process."""
 
     _requests: dict[str, int] = field(default_factory=dict)
+    _since_s: dict[str, float] = field(default_factory=dict)
     _asked_s: dict[str, float] = field(default_factory=dict)
 
-    def missed(self, fleet_id: str, now_s: float, wake_s: float, *, asleep: bool) -> int:
-        missed = self._requests[fleet_id] = self._requests.get(fleet_id, 0) + 1
+    def missed(
+        self,
+        fleet_id: str,
+        now_s: float,
+        wake_s: float,
+        *,
+        asleep: bool,
+        beyond: float = 0.0,
+        window_s: float = math.inf,
+    ) -> int:
+        before = self._requests.get(fleet_id, 0)
+        if not before or now_s - self._since_s.get(fleet_id, now_s) >= window_s:
+            before, self._since_s[fleet_id] = 0, now_s
+        missed = self._requests[fleet_id] = before + 1
         asked_s = self._asked_s.get(fleet_id)
-        if not asleep or (asked_s is not None and now_s - asked_s < wake_s):
+        if not asleep or missed <= beyond or (asked_s is not None and now_s - asked_s < wake_s):
             return 0
         self._requests[fleet_id], self._asked_s[fleet_id] = 0, now_s
         return missed
+
+    def unasked(self, fleet_id: str, requests: int) -> None:
+        self._requests[fleet_id] = self._requests.get(fleet_id, 0) + requests
+        self._asked_s.pop(fleet_id, None)
 
 
 class _AlonesTurn:

@@ -355,7 +355,8 @@ def _view(fleet: _Fleet, now_s: float) -> _View:
         replicas = told.replicas
         state = state if replicas else _asleep(fleet, gone)
     others, queued = (told.others if told is not None else None) or 0, None
-    if len(fleet.names) >= fleet.replicas:  # else one of several behind a url has spoken
+    # Else one of several behind a url has spoken.
+    if len(fleet.names) >= max(fleet.replicas, replicas if told is not None else 0):
         up = [seen for seen in fresh if seen.state == "up"]
         known = [seen.others for seen in up if seen.others is not None]
         others = max(0, sum(known) - fleet.siblings_seen) if known else others

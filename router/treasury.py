@@ -167,6 +167,13 @@ class Treasury:
 
         self._teller.later(work, self._tell)
 
+    async def abandon(self, request_id: str) -> bool:
+        """Give back what a router that died set aside for a request; False: it was charged for what
+        was used. Raises LedgerUnavailable.
+        """
+        now_s = self.now()
+        return await self._teller.do(lambda: self.ledger.abandon(request_id, now_s)) != "settled"
+
     async def expire(self) -> int:
         """Charge what could not be charged before, and what nobody settled in time; return how many
         of these there were. Raises LedgerUnavailable.

@@ -8,7 +8,10 @@ from urllib.parse import parse_qs
 SCOPE = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/aws4_request")
 OPERATIONS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem",
               "ConditionCheck": "ConditionCheckItem"}  # fmt: skip
-NAMES = ("TableName", "DeliveryStreamName", "EndpointName", "TopicArn")
+NAMES = ("TableName", "DeliveryStreamName", "EndpointName", "TopicArn", "QueueUrl")
+# By IAM's names: S3 has no right to a part of an upload, nor SQS to messages by the ten.
+OF_OBJECTS = {"GET": "GetObject", "PUT": "PutObject", "POST": "PutObject", "DELETE": "DeleteObject"}
+SEND_TOGETHER = {"SendMessageBatch": "SendMessage"}
 
 
 def calls_of(environ):
@@ -18,6 +21,8 @@ def calls_of(environ):
         return []
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     environ["wsgi.input"] = io.BytesIO(body)
+    if scope[1] == "s3":
+        return _of_object(environ)
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
         asked, operation = json.loads(body or "{}"), target.rpartition(".")[2]
@@ -27,11 +32,25 @@ def calls_of(environ):
     if operation == "TransactWriteItems":
         parts = [next(iter(part.items())) for part in asked["TransactItems"]]
         return [_call(scope[1], OPERATIONS[kind], part) for kind, part in parts]
-    return [_call(scope[1], operation, asked)]
+    return [_call(scope[1], SEND_TOGETHER.get(operation, operation), asked)]
+
+
+def _of_object(environ):
+    """Return the call of an object, by the first folder of its name."""
+    bucket, _, key = environ["PATH_INFO"].strip("/").partition("/")
+    if not key:
+        return []
+    operation = OF_OBJECTS[environ["REQUEST_METHOD"]]
+    if environ["REQUEST_METHOD"] == "DELETE" and "uploadId" in environ["QUERY_STRING"]:
+        operation = "AbortMultipartUpload"
+    resource = f"{bucket}/{key.partition('/')[0]}/one"
+    return [{"service": "s3", "operation": operation, "resource": resource}]
 
 
 def _call(service, operation, asked):
     resource = next((asked[name] for name in NAMES if name in asked), "*")
     if "IndexName" in asked:
         resource += f"/index/{asked['IndexName']}"
+    if "QueueUrl" in asked:
+        resource = resource.rpartition("/")[2]
     return {"service": service, "operation": operation, "resource": resource}

@@ -75,15 +75,19 @@ class Function:
         return self._log.read_text("utf-8", "replace")
 
     def metrics(self):
-        """Return every metric that was written, in order, with its namespace and stage."""
+        """Return every metric that was written, in order, with its namespace, stage and, where it
+        is counted by fleet, the fleet.
+        """
         found = []
         for line in self.log().splitlines():
             if line.startswith('{"_aws"'):
                 value = json.loads(line)
                 (told,) = value["_aws"]["CloudWatchMetrics"]
                 names = [metric["Name"] for metric in told["Metrics"]]
-                assert told["Dimensions"] == [["stage"]]
-                found += [(told["Namespace"], value["stage"], n, *value[n]) for n in names]
+                (dimensions,) = told["Dimensions"]
+                assert dimensions in (["stage"], ["stage", "fleet"])
+                by = [value[dimension] for dimension in dimensions]
+                found += [(told["Namespace"], *by, name, *value[name]) for name in names]
         return found
 
     def durations_ms(self):

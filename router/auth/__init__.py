@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import yamlfile
-from router.auth.given import credential
+from router.auth.given import credential, signed
 from router.auth.iam import Principals
 from router.auth.jwks import Jwks, fetch
 from router.auth.rules import AuthConfig, JwtRules
@@ -21,7 +21,7 @@ from router.auth.tokens import Tokens
 from router.errors import Refusal
 from router.faults import MissingPart, Unsafe
 from router.identity import Key
-from router.key_rows import PREFIX, Ask, Keys, KeysUnreadable
+from router.key_rows import PREFIX, Ask, Keys, KeysUnreadable, Stored
 from router.ledger.port import LedgerUnavailable
 from router.runtime import LOG
 from router.teller import Teller
@@ -67,9 +67,18 @@ class Auth:
                 return found
             if found is not None:
                 raise found
+        if not credential(headers) and signed(headers):
+            said = "a signature of AWS opens the door; the key goes in `x-sluice-key` beside it"
+            raise _unauthorized(f"no key: {said}")
         if not credential(headers):
             raise _unauthorized("no key: send it as `Authorization: Bearer` or `x-sluice-key`")
         raise _unauthorized("this key is unknown, expired or revoked")
+
+    async def kept(self, key_id: str) -> Stored:
+        """Return one of our keys as it is now; raise UnknownKey, KeysUnreadable or
+        LedgerUnavailable.
+        """
+        return await self._teller.do(partial(self.keys.get, key_id))
 
     def start(self) -> None:
         """Begin what goes on in the background; a loop must run."""

@@ -1,28 +1,46 @@
-"""``sluice deploy --plan``: what a stage would cost, before anything exists."""
+"""``sluice deploy``: what a stage would cost, before anything exists (``--plan``), and what runs on
+its cluster of EKS (``--manifests``).
+"""
 
+from dataclasses import asdict
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 
-from backends import aws_prices, files
-from router.cli import options
+from backends import aws_cn_prices, aws_prices, files
+from backends.aws_cn_prices import ChinaPrices
+from router.cli import lane_notes, lane_text, manifests, options
 from router.cli.errors import INVALID, Ends, told
 from router.cli.table import grid
+from router.deploy import currency
 from router.deploy.plan import Plan, plan
 from router.deploy.read import stages
 from router.deploy.shape import SECONDS, BreakEven, Line, Shape
 from router.deploy.stage import Stage
 
 TOKENS = click.IntRange(0, 1_000_000)
-HEAD = ("group", "what", "quantity", "unit", "$/unit", "$", "price of", "source")
 LEFT = {"group", "what", "unit", "price of", "source"}
 LAMBDA_SECONDS = 900
 
 
 @click.command("deploy")
 @click.option("--plan", "wanted", is_flag=True, help="Print what it costs; nothing is created.")
+@click.option(
+    "--manifests",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write the manifests of its fleets on EKS there; needs --stage where there are several.",
+)
+@click.option(
+    "--outputs",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --manifests: what `aws cloudformation describe-stacks` printed of the stack Eks.",
+)
 @click.option("--stage", "only", metavar="NAME", help="One stage of the file; without it all.")
 @click.option(
     "--config",
@@ -55,6 +73,8 @@ LAMBDA_SECONDS = 900
 def command(
     *,
     wanted: bool,
+    folder: Path | None,
+    outputs: Path | None,
     only: str | None,
     config: Path,
     seconds: float,
@@ -63,45 +83,63 @@ def command(
     cold: float,
     as_json: bool,
 ) -> None:
-    """Check deploy.yaml and print what its stages would cost. `make deploy STAGE=NAME` deploys."""
-    if not wanted:
-        said = "say `--plan`: this command creates nothing, `make deploy STAGE=NAME` does"
-        raise Ends(said, INVALID)
+    """Check deploy.yaml and print what its stages would cost, or write what runs on its cluster.
+    `make deploy STAGE=NAME` deploys.
+    """
+    if wanted == (folder is not None):
+        said = "say `--plan` or `--manifests DIR`: this command creates nothing on AWS, "
+        raise Ends(f"{said}`make deploy STAGE=NAME` does", INVALID)
+    if outputs is not None and folder is None:
+        raise Ends("--outputs goes with --manifests", INVALID)
     shape = Shape(seconds, tokens_in, tokens_out, cold)
     if not config.exists():
         said = f"{config}: no such file (`cp -r infra/examples ours` begins one; `--config FILE`)"
         raise Ends(said, INVALID)
     with told():
-        found = stages(config, only)
+        found = stages(config, only, now=datetime.now(UTC))
         source = files.packaged("backends", "data", "aws.yaml")
         prices = aws_prices.read(source.text, source.name)
-    plans = [plan(stage, prices, shape) for stage in found.values()]
+        source = files.packaged("backends", "data", "aws-cn.yaml")
+        china = aws_cn_prices.read(source.text, source.name, prices)
+    if folder is not None:
+        manifests.write(found.values(), folder, outputs, as_json=as_json)
+        return
+    plans = [
+        plan(stage, currency.prices_of(stage, prices, china), shape) for stage in found.values()
+    ]
     for stage in found.values():
         for warning in stage.warnings:
             click.echo(f"warning: {warning}", err=True)
+    today = datetime.now(UTC).date()
     if as_json:
-        click.echo(orjson.dumps({"stages": [_as_json(each) for each in plans]}))
+        click.echo(orjson.dumps({"stages": [_as_json(each, china, today) for each in plans]}))
     else:
-        click.echo("\n\n\n".join(text(each) for each in plans))
+        click.echo("\n\n\n".join(text(each, china, today) for each in plans))
 
 
-def text(found: Plan) -> str:
+def text(found: Plan, china: ChinaPrices, today: date) -> str:
     """Return a stage's plan as a person reads it."""
+    idle = [line for line in found.lines if line.per == "month"]
+    million = [line for line in found.lines if line.per == "million"]
     return "\n".join(
         [
             _headline(found.stage),
             "",
             _summary(found),
             "",
-            f"idle, a month: ${found.idle_usd:,.2f}",
-            _table(found, [line for line in found.lines if line.per == "month"]),
+            f"idle, a month: {currency.headline(idle, found.stage)}",
+            _table(found, idle),
             "",
-            f"per 1,000,000 requests: ${found.million_usd:,.2f}",
+            *lane_text.text(found),
+            *([""] if found.lanes else []),
+            f"per 1,000,000 requests: {currency.headline(million, found.stage)}",
             _shape(found.shape),
-            _table(found, [line for line in found.lines if line.per == "million"]),
+            _table(found, million),
             "",
             _break_even(found.break_even),
             *_notes(found),
+            *currency.notes(found, china),
+            *lane_notes.notes(found, today),
         ]
     )
 
@@ -115,12 +153,20 @@ def _headline(stage: Stage) -> str:
 
 
 def _summary(found: Plan) -> str:
-    rows = [
-        (group, f"{idle:,.2f}", f"{million:,.2f}")
-        for group, (idle, million) in found.groups.items()
-    ]
-    rows.append(("together", f"{found.idle_usd:,.2f}", f"{found.million_usd:,.2f}"))
-    return grid(("group", "idle, $ a month", "$ per 1,000,000 requests"), rows, {"group"})
+    def row(name: str, lines: list[Line]) -> tuple[str, ...]:
+        parts = ([line for line in lines if line.per == per] for per in ("month", "million"))
+        return (
+            name,
+            *(cell for part in parts for cell in currency.amounts(part, found.stage, ",.2f")),
+        )
+
+    of = {group: [line for line in found.lines if line.group == group] for group in found.groups}
+    rows = [row(group, lines) for group, lines in of.items()]
+    rows.append(row("together", list(found.lines)))
+    money = currency.heads(found.stage)
+    idle = (f"idle, {each} a month" for each in money)
+    head = ("group", *idle, *(f"{each} per 1,000,000 requests" for each in money))
+    return grid(head, rows, {"group"})
 
 
 def _shape(shape: Shape) -> str:
@@ -133,23 +179,26 @@ def _table(found: Plan, lines: list[Line]) -> str:
     rows: list[tuple[str, ...]] = []
     for group in dict.fromkeys(line.group for line in lines):
         its = [line for line in lines if line.group == group]
-        rows += [_row(line, found.stage.region) for line in its]
-        known = sum(line.usd or 0.0 for line in its)
-        rows.append(("", f"{group} together", "", "", "", _usd(known), "", ""))
-    return grid(HEAD, rows, LEFT)
+        rows += [_row(line, found.stage) for line in its]
+        together = currency.amounts(its, found.stage)
+        rows.append(("", f"{group} together", "", "", "", *together, "", ""))
+    money = currency.heads(found.stage)
+    head = ("group", "what", "quantity", "unit", f"{money[0]}/unit", *money, "price of", "source")
+    return grid(head, rows, LEFT)
 
 
-def _row(line: Line, region: str) -> tuple[str, ...]:
+def _row(line: Line, stage: Stage) -> tuple[str, ...]:
     price = line.price
-    whose = price.as_of if price.region == region else f"{price.as_of}, {price.region}'s"
+    whose = price.as_of if price.region == stage.region else f"{price.as_of}, {price.region}'s"
+    whose = whose or "unknown"
     mark = "" if line.mark == "stated" else f" [{line.mark}]"
     return (
         line.group,
         line.what + mark,
         "unknown" if line.quantity is None else _number(line.quantity),
         price.unit,
-        f"{price.usd:.10f}".rstrip("0").rstrip("."),
-        _usd(line.usd),
+        currency.unit(line),
+        *currency.amounts([line], stage),
         whose,
         price.source + ("" if price.mark == "stated" else f" [{price.mark}]"),
     )
@@ -159,11 +208,9 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.4g}"  # noqa: PLR2004
 
 
-def _usd(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:,.4f}"
-
-
-def _break_even(found: BreakEven) -> str:
+def _break_even(found: BreakEven | None) -> str:
+    if found is None:
+        return "from how many requests on Fargate is cheaper is unknown: a price of it is"
     lambda_, fargate = found.lambda_usd_per_request, found.fargate_usd_per_hour
     if found.requests_per_hour is None:
         return "Fargate is never cheaper than Lambda for such requests"
@@ -172,7 +219,10 @@ def _break_even(found: BreakEven) -> str:
 
 
 def _notes(found: Plan) -> list[str]:
-    lines = ["list prices without the free tier; the fleets' own machines are not in it"]
+    lines = [f"list prices without the free tier; {lane_text.called(found)}"]
+    if found.stage.deferrable is not None:
+        said = "lines of batches are in no figure: each some $0.00002 beside its request"
+        lines.append(f"{said} (docs/batches.md)")
     if found.unknown:
         lines.append(f"{found.unknown} line(s) unknown and in no sum")
     if any(line.price.region != found.stage.region for line in found.lines):
@@ -182,8 +232,9 @@ def _notes(found: Plan) -> list[str]:
     return lines
 
 
-def _as_json(found: Plan) -> dict[str, Any]:
+def _as_json(found: Plan, china: ChinaPrices, today: date) -> dict[str, Any]:
     stage, shape, even = found.stage, found.shape, found.break_even
+    at, ways = currency.rate(stage), currency.transfer(found, china)
     return {
         "stage": stage.name,
         "size": stage.size,
@@ -191,8 +242,15 @@ def _as_json(found: Plan) -> dict[str, Any]:
         "usd_idle_month": round(found.idle_usd, 6),
         "usd_per_million": round(found.million_usd, 6),
         "unknown": found.unknown,
+        "currency": currency.heads(stage)[0].replace("$", "USD"),
+        "exchange": at and asdict(at),
+        "transfer": ways and asdict(ways),
         "groups": {
-            group: {"usd_idle_month": idle, "usd_per_million": million}
+            group: {
+                "usd_idle_month": idle,
+                "usd_per_million": million,
+                "unknown": sum(line.usd is None for line in found.lines if line.group == group),
+            }
             for group, (idle, million) in found.groups.items()
         },
         "shape": {
@@ -201,7 +259,8 @@ def _as_json(found: Plan) -> dict[str, Any]:
             "tokens_out": shape.tokens_out,
             "cold": shape.cold,
         },
-        "break_even": {
+        "break_even": even
+        and {
             "requests_per_hour": even.requests_per_hour,
             "fargate_usd_per_hour": even.fargate_usd_per_hour,
             "lambda_usd_per_request": even.lambda_usd_per_request,
@@ -215,9 +274,12 @@ def _as_json(found: Plan) -> dict[str, Any]:
                 "quantity": line.quantity,
                 "mark": line.mark,
                 "usd": line.usd,
+                "amount": currency.local(line),
                 "price": {
                     "id": line.price.id,
                     "usd": line.price.usd,
+                    "currency": line.price.currency,
+                    "per_unit": line.price.per_unit,
                     "unit": line.price.unit,
                     "region": line.price.region,
                     "as_of": line.price.as_of,
@@ -227,5 +289,6 @@ def _as_json(found: Plan) -> dict[str, Any]:
             }
             for line in found.lines
         ],
+        "lanes": lane_text.as_json(found, lane_notes.doubts(found, today)),
         "warnings": [str(warning) for warning in stage.warnings],
     }

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import click
 
 import yamlfile
+from router.batches.port import StoreFull, StoreUnavailable
 from router.faults import (
     BadSetting,
     CannotListen,
@@ -38,7 +39,7 @@ def told() -> Iterator[None]:
         raise Ends(str(exc), INVALID) from None
     except (MissingPart, Unsafe) as exc:
         raise Ends(str(exc), REFUSED) from None
-    except (CannotListen, LedgerUnavailable, NoPolicy) as exc:
+    except (CannotListen, LedgerUnavailable, NoPolicy, StoreFull, StoreUnavailable) as exc:
         raise Ends(str(exc), FAILED) from None
     except UnicodeDecodeError as exc:
         raise Ends(f"not a UTF-8 text: {exc.reason} at byte {exc.start}", INVALID) from None

@@ -6,22 +6,29 @@ from pathlib import Path
 from typing import Literal
 
 import click
+from click.core import ParameterSource
 
 from backends.urls import check_url
 from router import entry, sns
+from router.batches import opening
+from router.batches.schedule import window_of
 from router.board import MOST_WORKERS
 from router.cli import options, own_address
 from router.cli.errors import INVALID, Ends, told
 from router.order import Ready
 from router.settings import (
+    DEFAULT_AT_ONCE,
     DEFAULT_DRAIN_S,
     DEFAULT_IN_FLIGHT,
+    DEFAULT_KEEP_DAYS,
     DEFAULT_PORT,
     DEFAULT_QUEUE,
     DEFAULT_QUEUE_S,
+    DEFAULT_QUOTA_MB,
     JSONL,
     PROMETHEUS,
     Settings,
+    bucket_of,
     environment,
     namespace_of,
     receipts_at,
@@ -43,12 +50,15 @@ def _who_is_told(
 
 def _checked(
     read: Callable[[str], object],
-) -> Callable[[click.Context, click.Parameter, str], str]:
+) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
     """Return a callback that refuses what the setting's reader does."""
 
-    def check(_context: click.Context, _parameter: click.Parameter, setting: str) -> str:
+    def check(
+        _context: click.Context, _parameter: click.Parameter, setting: str | None
+    ) -> str | None:
         try:
-            read(setting)
+            if setting is not None:
+                read(setting)
         except ValueError as exc:
             raise click.BadParameter(str(exc)) from None
         return setting
@@ -160,7 +170,42 @@ class Workers(click.IntRange):
     show_default=True,
     help="Processes that serve; one for each core that the router may use.",
 )
+@click.option(
+    "--batch-window",
+    metavar="HH:MM-HH:MM@ZONE",
+    callback=_checked(window_of),
+    help="When lines of batches are sent, as 22:00-06:00@Asia/Shanghai; without it at any time.",
+)
+@click.option(
+    "--batch-at-once",
+    type=click.IntRange(1, 1000),
+    default=DEFAULT_AT_ONCE,
+    show_default=True,
+    help="Lines of all batches at a time.",
+)
+@click.option(
+    "--batch-quota-mb",
+    type=click.IntRange(1, 10_000_000),
+    default=DEFAULT_QUOTA_MB,
+    show_default=True,
+    help="Megabytes that the files of a tenant may take.",
+)
+@click.option(
+    "--batch-keep-days",
+    type=click.IntRange(1, 365),
+    default=DEFAULT_KEEP_DAYS,
+    show_default=True,
+    help="Days that files are kept.",
+)
+@click.option(
+    "--batches",
+    metavar="STORE",
+    callback=_checked(bucket_of),
+    help="Where files and batches are, beside a ledger in DynamoDB: s3:BUCKET. Workers send them.",
+)
+@click.pass_context
 def command(
+    context: click.Context,
     fleets: Path | None,
     policy: Path | str | None,
     state: Path,
@@ -180,6 +225,11 @@ def command(
     unready_s: int,
     drain_s: int,
     workers: int,
+    batch_window: str | None,
+    batch_at_once: int,
+    batch_quota_mb: int,
+    batch_keep_days: int,
+    batches: str | None,
 ) -> None:
     """Start the router and serve until it is stopped."""
     settings = Settings(
@@ -203,8 +253,15 @@ def command(
         receipts,
         metrics,
         policy if isinstance(policy, str) else None,
+        batch_window,
+        batch_at_once,
+        batch_quota_mb,
+        batch_keep_days,
+        batches,
         frozen=router_on == FROZEN,
     )
+    if not opening.is_local(settings):
+        _refuse_batch_settings(context, elsewhere=batches is not None)
     if workers > 1 and metrics != PROMETHEUS:
         raise click.BadParameter(
             f"`{metrics}` prints a line a request, which {workers} workers would tear: it goes "
@@ -215,6 +272,23 @@ def command(
         _serve(settings)
     else:
         _supervise(settings, workers)
+
+
+def _refuse_batch_settings(context: click.Context, *, elsewhere: bool) -> None:
+    """Refuse what would do nothing: a router without a store takes no batches, and one whose store
+    is `elsewhere` sends none.
+    """
+    sending, keeping = ("batch_window", "batch_at_once"), ("batch_quota_mb", "batch_keep_days")
+    for name in sending if elsewhere else (*sending, *keeping):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            said = (
+                "with `--batches` the stage's workers send (SLUICE_WINDOW, SLUICE_AT_ONCE)"
+                if elsewhere
+                else "files and batches are kept in --state, which goes with `--ledger sqlite` "
+                "alone, or by `--batches`"
+            )
+            raise click.BadParameter(f"it would do nothing: {said}", param_hint=f"'{option}'")
 
 
 def _serve(settings: Settings) -> None:
@@ -232,7 +306,7 @@ def _serve(settings: Settings) -> None:
     entry.serve(
         app,
         sock,
-        lambda: _hello(sock, ready),
+        lambda: _hello(sock, ready, settings.batch_window),
         drain_s=settings.drain_s,
         unready_s=settings.unready_s,
         keep_alive_s=settings.keep_alive_s,
@@ -252,7 +326,7 @@ def _supervise(settings: Settings, workers: int) -> None:
 
     def announce(ready: Ready) -> None:
         _warn(ready)
-        _hello(port.sock, ready)
+        _hello(port.sock, ready, settings.batch_window)
 
     def say(line: str) -> None:
         click.echo(line, err=True)
@@ -269,5 +343,8 @@ def _warn(ready: Ready) -> None:
         click.echo(f"warning: {ready.warning}", err=True)
 
 
-def _hello(sock: socket.socket, ready: Ready) -> None:
-    click.echo(f"sluice listens on {entry.address(sock)} (policy {ready.policy})")
+def _hello(sock: socket.socket, ready: Ready, window: str | None) -> None:
+    # A batch outside it says `in_progress` and nothing more: so this is told before, on one line
+    # with the rest, for who waits for that line reads no other.
+    batches = "" if window is None else f"; lines of batches wait for {window}, or their deadline"
+    click.echo(f"sluice listens on {entry.address(sock)} (policy {ready.policy}){batches}")

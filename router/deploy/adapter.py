@@ -56,6 +56,7 @@ def layer_arn(partition: str, region: str) -> str | None:
 
 
 def is_x86(partition: str) -> bool:
+    """Return whether the router's bundle is for x86_64 there: one processor for all of it."""
     return partition == "aws-cn"
 
 

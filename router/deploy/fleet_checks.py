@@ -1,10 +1,11 @@
 """Whether the fleets of a stage can be where they are said to be, and be called from it. Pure."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from backends import memory
+from backends import launch_table, memory
 from backends.availability import Offers, Service, partition_of
 from backends.catalogue import Fleet
 from backends.hardware import Instances, Models
@@ -17,11 +18,13 @@ _SECRET = re.compile(r"arn:([a-z-]+):secretsmanager:([a-z0-9-]+):(\d+):secret:.+
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What ships about machines, models and regions."""
+    """What ships about machines, models and regions; `now`: None, no date is held against it."""
 
     offers: Offers
     models: Models
     machines: Instances
+    launches: Sequence[launch_table.Row]
+    now: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Row:
     fleet: Fleet
     given: Given
 
-    def fault(self, *path: str, said: str) -> Fault:
+    def fault(self, *path: str | int, said: str) -> Fault:
         return ("fleets", self.index, *path), f"fleet {self.fleet.id}: {said}{self._whose}"
 
     @property
@@ -56,9 +59,18 @@ def faults(row: Row, known: Known) -> Iterator[Fault]:
         yield row.fault("kind", said=said)
         return
     yield from _offered(row, known.offers)
+    if is_made(row):  # for the rest: router.deploy.lane_checks
+        if row.fleet.sagemaker is not None:
+            yield from _called(row)
+        return
     yield from _fits(row, known)
     yield from _reached(row)
     yield from _key(row)
+
+
+def is_made(row: Row) -> bool:
+    """Return whether the stage makes the fleet (router.deploy.lane); else it calls it."""
+    return row.fleet.runs is not None
 
 
 def doubts(row: Row, known: Known) -> Iterator[Fault]:
@@ -73,6 +85,8 @@ def doubts(row: Row, known: Known) -> Iterator[Fault]:
         by = "SageMaker offers" if fleet.sagemaker else "EC2 offers"
         said = f"whether {by} `{fleet.instance}` in {fleet.region} is not known"
         yield row.fault("instance", said=f"{said} ({offers.source}, {offers.as_of})")
+    if is_made(row):
+        return
     if fleet.model.id not in known.models.models or _machine(fleet, known) is None:
         said = f"whether `{fleet.model.id}` fits `{fleet.instance}` is not known"
         yield row.fault("instance", said=f"{said}: see `sluice fleet fit`")
@@ -93,7 +107,9 @@ def _offered(row: Row, offers: Offers) -> Iterator[Fault]:
     by = "SageMaker" if fleet.sagemaker else "EC2"
     here = [region for region in regions if partition_of(region) == row.given.partition]
     where = ", ".join(here) or "no region of this partition"
-    said = f"{by} has no `{fleet.instance}` in {fleet.region} (it has in: {where})"
+    said = f"{by} has no `{fleet.instance}` in {fleet.region} (it has in: {where}; there are: "
+    there = offers.instances_in(_service(fleet), fleet.region)
+    said += ", ".join(there) + ")" if there else "none of those that are known)"
     yield row.fault("region", said=f"{said}, by {offers.source}, {offers.as_of}")
 
 
@@ -125,12 +141,16 @@ def _reached(row: Row) -> Iterator[Fault]:
         elif given.prod and fleet.region != given.region:
             said = f"it is in {fleet.region}, and the VPC of `size: prod` has no way out (no NAT)"
             yield row.fault("region", said=f"{said}: its endpoint reaches {given.region} alone")
-        if not any("url" in key for key in row.document.value["fleets"][row.index]):
-            return
-    for url in fleet.urls:
-        objection = reach.objection(url, prod=given.prod)
+    yield from _called(row)
+
+
+def _called(row: Row) -> Iterator[Fault]:
+    """Yield why a url that the catalogue gives can't be called from the stage."""
+    written = row.document.value["fleets"][row.index]
+    key = "url" if "url" in written else "urls"
+    for url in row.fleet.urls if key in written else ():
+        objection = reach.objection(url, prod=row.given.prod)
         if objection is not None:
-            key = "url" if "url" in row.document.value["fleets"][row.index] else "urls"
             yield row.fault(key, said=objection)
 
 

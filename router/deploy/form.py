@@ -21,6 +21,17 @@ def _object(required: list[str], **properties: Any) -> dict[str, Any]:  # noqa: 
     }
 
 
+_DOMAIN = {
+    "type": "string",
+    "pattern": r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$",
+    "description": "a domain name in lower case, as llm.example.com",
+}
+_CLOCK = {
+    "type": "string",
+    "pattern": r"^([01][0-9]|2[0-3]):[0-5][0-9]$",
+    "description": 'a time of day in quotes, as "22:00"',
+}
+
 _STAGE = _object(
     ["account", "region", "size", "fleets", "policy"],
     account={"type": ["string", "integer"]},
@@ -41,11 +52,7 @@ _STAGE = _object(
     ),
     domain=_object(
         ["name", "certificate"],
-        name={
-            "type": "string",
-            "pattern": r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$",
-            "description": "a domain name in lower case, as llm.example.com",
-        },
+        name=_DOMAIN,
         certificate=_TEXT,
         zone={
             "type": "string",
@@ -54,6 +61,12 @@ _STAGE = _object(
         },
     ),
     private={"type": "boolean"},
+    lanes=_object(["domain", "certificate"], domain=_DOMAIN, certificate=_TEXT),
+    deferrable=_object(
+        [],
+        window=_object(["from", "to", "tz"], **{"from": _CLOCK}, to=_CLOCK, tz=_TEXT),
+        at_once=_ABOVE_ZERO,
+    ),
     alarms=_object(
         ["email"],
         email={

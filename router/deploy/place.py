@@ -10,7 +10,8 @@ from yamlfile import Fault, suggest
 
 ACCOUNT_DIGITS = 12
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,14}[a-z0-9])?")
-SUPPORTED = ("aws",)
+SUPPORTED = ("aws", "aws-cn")
+CHINA = "aws-cn"
 
 LAMBDA_MB = (128, 10_240)  # AWS Lambda quotas: 128 MB to 10,240 MB, in steps of 1 MB
 PROVISIONED_MOST = 900  # of an account's first 1,000; Lambda keeps 100 unreserved
@@ -30,19 +31,28 @@ FARGATE_DEFAULT_MB = 2_048  # the least of 1,024 CPU units
 _CERTIFICATE = re.compile(r"arn:([a-z-]+):acm:([a-z0-9-]+):(\d{12}):certificate/[A-Za-z0-9-]+")
 
 
-def faults(given: Given, offers: Offers) -> Iterator[Fault]:
+def faults(given: Given) -> Iterator[Fault]:
     """Yield all that is wrong with the stage's own values."""
     if not NAME.fullmatch(given.name):
         said = "a stage's name is 1 to 16 lower-case letters, digits and hyphens, as `dev`"
         yield given.fault(said=said)
-    yield from _where(given, offers)
     yield from _domain(given)
+    if "lanes" in given.row:
+        yield from _certificate(given, "lanes", given.row["lanes"]["certificate"])
     yield from _runs_on(given)
     yield from _auth(given)
     yield from _size(given)
 
 
-def _where(given: Given, offers: Offers) -> Iterator[Fault]:
+def doubts(given: Given) -> Iterator[Fault]:
+    """Yield what the stage needs beside AWS, which can't be seen from here: warnings."""
+    if given.partition == CHINA and "domain" in given.row and not given.row.get("private"):
+        said = "domain: in China a name that the internet reaches needs an ICP filing of its owner"
+        yield given.fault("domain", said=f"{said} (docs/deploy.md, China)")
+
+
+def where(given: Given, offers: Offers) -> Iterator[Fault]:
+    """Yield why there is no such place: whatever else is said of a stage goes by where it is."""
     account, region = given.row["account"], given.region
     if not isinstance(account, str):
         whole = str(account).zfill(ACCOUNT_DIGITS)
@@ -66,7 +76,8 @@ def _where(given: Given, offers: Offers) -> Iterator[Fault]:
         said = f"region: no layer of the Lambda Web Adapter is known in `{region}`"
         yield given.fault("region", said=f"{said} {adapter.KNOWN}")
     if given.partition in PARTITIONS and given.partition not in SUPPORTED:
-        said = f"partition: `{given.partition}` is not supported by this version (supported: aws)"
+        known = f"(supported: {', '.join(SUPPORTED)})"
+        said = f"partition: `{given.partition}` is not supported by this version {known}"
         yield given.fault("partition", said=said)
 
 
@@ -80,11 +91,16 @@ def _domain(given: Given) -> Iterator[Fault]:
             said = "`on: fargate` needs `domain`: its load balancer speaks HTTPS under a name of "
             yield given.fault("router", "on", said=f"router: {said}yours, with a certificate")
         return
-    found = _CERTIFICATE.fullmatch(domain["certificate"])
+    yield from _certificate(given, "domain", domain["certificate"])
+
+
+def _certificate(given: Given, key: str, arn: str) -> Iterator[Fault]:
+    """Yield why the stage's balancers can't use this certificate, which stands at `key`."""
+    found = _CERTIFICATE.fullmatch(arn)
     wanted = f"arn:{given.partition}:acm:{given.region}:{given.account}:certificate/..."
     if found is None:
         said = f"certificate: this is no ARN of an ACM certificate (as {wanted})"
-        yield given.fault("domain", "certificate", said=said)
+        yield given.fault(key, "certificate", said=said)
         return
     partition, region, account = found.groups()
     for what, has, wants in (
@@ -95,7 +111,7 @@ def _domain(given: Given) -> Iterator[Fault]:
         if has != wants:
             said = f"certificate: it is of {what} {has}, the stage of {wants}: "
             fix = f"issue one there (as {wanted})"
-            yield given.fault("domain", "certificate", said=said + fix)
+            yield given.fault(key, "certificate", said=said + fix)
 
 
 def _runs_on(given: Given) -> Iterator[Fault]:
@@ -148,7 +164,13 @@ def _fargate(given: Given) -> Iterator[Fault]:
 def _auth(given: Given) -> Iterator[Fault]:
     modes, config = given.modes, given.row.get("auth", {}).get("config")
     asks = [mode for mode in modes if mode != "keys"]
-    if asks and config is None:
+    if "jwt" in modes and given.partition == CHINA and not given.fargate:
+        said = (
+            "auth: in China API Gateway asks every caller for a signature of AWS, which stands in "
+        )
+        fix = "`Authorization`, where a token would: take `keys` (in x-sluice-key) or `iam`"
+        yield given.fault("auth", "modes", said=f"{said}{fix}, or `router: {{on: fargate}}`")
+    elif asks and config is None:
         said = f"auth: `{asks[0]}` needs `config`, a file with a section `{asks[0]}`"
         yield given.fault("auth", "modes", said=f"{said} (docs/auth.md)")
     if config is not None and not asks:
@@ -165,6 +187,9 @@ def _auth(given: Given) -> Iterator[Fault]:
 
 
 def _size(given: Given) -> Iterator[Fault]:
+    if "lanes" in given.row and not given.prod:
+        said = "lanes: fleets on ECS and EKS are in the VPC: they go with `size: prod`"
+        yield given.fault("lanes", said=said)
     if given.row.get("private") and not given.prod:
         said = "private: a private API is reached through a VPC endpoint: it goes with `size: prod`"
         yield given.fault("private", said=said)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from backends.aws_prices import AwsPrice
 from backends.points import Mark
 from router.deploy import parts
+from router.deploy.lane_lines import LaneLines
+from router.deploy.lane_plan import LaneCost, costs
 from router.deploy.shape import (
     GB,
     MILLION,
@@ -34,18 +36,28 @@ POLL_SECONDS = 45  # between two questions to AppConfig of one router
 DELIVERIES = MONTH_MINUTES / 5  # Firehose writes what came within five minutes
 KMS_CALLS = 20_000  # DynamoDB and S3 keep data keys for minutes
 SWEEP_SECONDS, STREAM_SECONDS, PRICES_SECONDS = 0.3, 0.2, 20
+WAKE_SECONDS = 0.2
+SCHEDULER_SECONDS = 0.1
 LCU_GB = 1.0  # an LCU-hour takes 1 GB
+COMPARED = (  # prices of the break-even
+    *("api-request", "lambda-request", "lambda-gb-second", "appconfig-received"),
+    *("fargate-vcpu", "fargate-gb", "endpoint-hour", "public-ipv4", "alb-hour", "alb-lcu"),
+)
 LOG_GB = 0.05  # what a VPC without a way out refuses in a month
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`idle_usd` and `million_usd` are of the lines that are known; `unknown` counts the rest."""
+    """`idle_usd` and `million_usd` are of the lines that are known; `unknown` counts the rest.
+
+    `lanes_idle_usd`: of the machines whose price is known; `lanes_unknown`: of how many it isn't.
+    """
 
     stage: Stage
     shape: Shape
     lines: tuple[Line, ...]
-    break_even: BreakEven
+    break_even: BreakEven | None  # None: a price that it needs is unknown
+    lanes: tuple[LaneCost, ...] = ()  # the machines of the fleets that it makes: in no line
 
     @property
     def idle_usd(self) -> float:
@@ -71,6 +83,14 @@ class Plan:
     def unknown(self) -> int:
         return sum(line.usd is None for line in self.lines)
 
+    @property
+    def lanes_idle_usd(self) -> float:
+        return sum(each.idle_month or 0.0 for each in self.lanes)
+
+    @property
+    def lanes_unknown(self) -> int:
+        return sum(each.idle_month is None for each in self.lanes)
+
     def _sum(self, per: Per) -> float:
         return sum(line.usd or 0.0 for line in self.lines if line.per == per)
 
@@ -79,7 +99,7 @@ def plan(stage: Stage, prices: Prices, shape: Shape | None = None) -> Plan:
     """Return every line; raise KeyError for a price that the file lacks (a bug of ours)."""
     made = _Lines(stage, prices, shape or Shape())
     lines = tuple(line for line in made.all() if line.quantity != 0)
-    return Plan(stage, made.shape, lines, made.break_even())
+    return Plan(stage, made.shape, lines, made.break_even(), costs(stage, prices))
 
 
 class _Lines:
@@ -94,8 +114,10 @@ class _Lines:
         yield from self._policy()
         yield from self._state()
         yield from self._workers()
+        yield from self._batches()
         yield from self._observability()
         yield from self._network()
+        yield from LaneLines(self.stage, self.shape, self._prices).all()
 
     def _line(  # a line has seven parts
         self,
@@ -170,7 +192,7 @@ class _Lines:
         rows = fleets * MONTH_MINUTES
         said = "load and minutes of the fleets, by the observer"
         yield self._line("state", "dynamodb-write", said, 2 * rows, mark="estimated")
-        read = 4 * MONTH_MINUTES
+        read = (4 + 2 * bool(parts.sleepers(self.stage))) * MONTH_MINUTES
         yield self._line("state", "dynamodb-read", "by the workers", read, mark="estimated")
         lake = "minutes of the fleets, to the lake"
         yield self._line("state", "firehose-gb", lake, rows * RECORD_GB, mark="estimated")
@@ -196,6 +218,11 @@ class _Lines:
         gb_seconds = seconds * parts.WORKER_GB
         yield self._line("workers", "lambda-gb-second", said, gb_seconds, mark="assumed")
         runs = 3 * MONTH_MINUTES + 30
+        if parts.sleepers(self.stage):
+            said = f"waker {WAKE_SECONDS:g} s: every minute, for fleets that scale to zero"
+            more = MONTH_MINUTES * WAKE_SECONDS * parts.WORKER_GB
+            yield self._line("workers", "lambda-gb-second", said, more, mark="assumed")
+            runs += MONTH_MINUTES
         yield self._line("workers", "lambda-request", "their runs", runs, mark="estimated")
         log = runs * WORKER_LINE_GB
         yield self._line("workers", "logs-gb", "their logs and metrics", log, mark="assumed")
@@ -205,13 +232,37 @@ class _Lines:
         busy = "observer, at most, in a month with requests"
         yield self._line("workers", "lambda-gb-second", busy, more, per="million", mark="estimated")
 
+    def _batches(self) -> Iterator[Line]:
+        """What is there before a batch is. A line of a batch is no request of the million: what it
+        takes beside them stands in docs/batches.md.
+        """
+        if self.stage.deferrable is None:
+            return
+        line, group = self._line, "batches"
+        said = "the queue, read while it is empty"
+        yield line(group, "sqs-request", said, parts.POLLS * MONTH_MINUTES, mark="estimated")
+        seconds = MONTH_MINUTES * SCHEDULER_SECONDS * parts.WORKER_GB
+        yield line(group, "lambda-gb-second", "scheduler: every minute", seconds, mark="assumed")
+        yield line(group, "lambda-request", "its runs", MONTH_MINUTES, mark="estimated")
+        yield line(group, "dynamodb-read", "by the scheduler", 2 * MONTH_MINUTES, mark="estimated")
+
     def _observability(self) -> Iterator[Line]:
         group, stage = "observability", self.stage
         yield self._line(group, "alarm-metric", "alarms", parts.alarm_metrics(stage))
+        said, made = "alarms that AWS makes to scale", parts.scaling_alarms(stage)
+        yield self._line(group, "alarm-metric", said, made)
+        fast = parts.FAST * parts.fast_scaling_alarms(stage)
+        said = "of SageMaker, every 10 s: each paid as three"
+        yield self._line(group, "alarm-metric", said, fast, mark="assumed")
         composite = parts.composite_alarms(stage)
         yield self._line(group, "composite-alarm", "error budget, two speeds", composite)
         yield self._line(group, "dashboard", "dashboard", parts.dashboards(stage))
         yield self._line(group, "metric", "metrics of the workers", parts.WORKER_METRICS)
+        in_use = parts.in_use_metrics(stage)
+        yield self._line(group, "metric", "how full fleets on ECS are, which scales them", in_use)
+        wakes = parts.WAKER_METRICS if parts.sleepers(stage) else 0
+        said = "metrics of the waker, at most: in hours with wake-ups"
+        yield self._line(group, "metric", said, wakes, mark="assumed")
         routers = parts.router_metrics(stage)
         said = "metrics of the router, in a month with requests"
         if parts.on_lambda(stage):
@@ -219,6 +270,9 @@ class _Lines:
         else:
             yield self._line(group, "metric", "metrics of the router", routers)
             yield self._line(group, "metric", "Container Insights", None, mark="assumed")
+        if parts.on_ecs(stage):
+            said = "Container Insights of the fleets' cluster"
+            yield self._line(group, "metric", said, None, mark="assumed")
         by_route = "metrics of API Gateway by route, in a month with requests"
         yield self._line(group, "metric", by_route, parts.api_metrics(stage), per="million")
         yield self._each(group, "logs-gb", "a line of metrics each", METRIC_LINE_GB, "assumed")
@@ -230,7 +284,7 @@ class _Lines:
         yield self._line("waf", "waf-acl", "web ACL", 1)
         yield self._line("waf", "waf-rule", "its rules", parts.WAF_RULES)
         yield each("waf", "waf-request", "requests looked at", 1, "stated")
-        endpoints = parts.endpoints(self.stage)
+        endpoints = len(parts.endpoints(self.stage))
         said = f"{endpoints} VPC endpoints in {parts.ZONES} zones"
         hours = endpoints * parts.ZONES * MONTH_HOURS
         yield self._line("network", "endpoint-hour", said, hours)
@@ -238,12 +292,16 @@ class _Lines:
         yield each("network", "endpoint-gb", "bytes through them", through, "assumed")
         yield self._line("network", "logs-gb", "refused connections", LOG_GB, mark="assumed")
 
-    def break_even(self) -> BreakEven:
+    def break_even(self) -> BreakEven | None:
         """Compare what differs: compute, its front door, and what Fargate alone needs."""
         stage, shape = self.stage, self.shape
 
+        found = {key: self._prices[key].usd for key in COMPARED}
+        if None in found.values():
+            return None
+
         def usd(key: str) -> float:
-            return self._prices[key].usd
+            return found[key] or 0.0
 
         compute = stage.compute
         gb = compute.memory_mb / 1024 if parts.on_lambda(stage) else Compute().memory_mb / 1024

@@ -4,31 +4,42 @@
 * OSError            deploy.yaml can't be read
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yamlfile
-from backends import availability, files, hardware
+from backends import availability, files, hardware, launch_table
 from backends.catalogue import Catalogue
 from backends.content_hash import content_hash
 from policies.check import check
 from policies.model import Policy
 from router.auth import config as auth_config
-from router.deploy import fleet_checks, place, reach
+from router.deploy import (
+    deferrable_checks,
+    fleet_checks,
+    images,
+    lane,
+    lane_checks,
+    place,
+    reach,
+)
 from router.deploy.fleet_checks import Known
 from router.deploy.form import SCHEMA
 from router.deploy.given import Given
-from router.deploy.stage import Compute, Domain, Stage
+from router.deploy.lane import Lane
+from router.deploy.stage import Compute, Deferrable, Domain, LanesDomain, Stage, Window
 from router.policy_check import tried
 from router.sources import names_of
 from yamlfile import Document, Fault, Invalid, Problem, suggest
 
 
-def stages(path: Path, only: str | None = None) -> dict[str, Stage]:
+def stages(path: Path, only: str | None = None, *, now: datetime | None = None) -> dict[str, Stage]:
     """Return the stages of the file, or the one of this name.
 
+    `now`: a Capacity Block that has ended by then is refused; None: its dates are not looked at.
     raises yamlfile.Invalid, OSError
     """
     source = files.on_disk(path)
@@ -38,7 +49,7 @@ def stages(path: Path, only: str | None = None) -> dict[str, Stage]:
         said = f"unknown stage `{only}` {suggest(only, rows)}"
         raise document.invalid([(("stages",), said)])
     wanted = rows if only is None else {only: rows[only]}
-    known, found, problems = _known(), {}, list[Problem]()
+    known, found, problems = _known(now), {}, list[Problem]()
     for name, row in wanted.items():
         try:
             found[name] = _stage(Given(document, name, row, path.parent), known)
@@ -49,7 +60,7 @@ def stages(path: Path, only: str | None = None) -> dict[str, Stage]:
     return found
 
 
-def _known() -> Known:
+def _known(now: datetime | None) -> Known:
     def shipped(name: str) -> tuple[str, str]:
         source = files.packaged("backends", "data", name)
         return source.text, source.name
@@ -58,13 +69,19 @@ def _known() -> Known:
         availability.read(*shipped("availability.yaml")),
         hardware.read_models(*shipped("models.yaml")),
         hardware.read_instances(*shipped("instances.yaml")),
+        launch_table.read(*shipped("launch.yaml")),
+        now,
     )
 
 
 def _stage(given: Given, known: Known) -> Stage:
     """Return the stage; raise Invalid with everything that is wrong with it and its files."""
-    problems = list(_told(given.document, place.faults(given, known.offers)))
-    catalogue, said, doubts = _catalogue(given, known)
+    nowhere = _told(given.document, place.where(given, known.offers))
+    problems = [*nowhere, *_told(given.document, place.faults(given))]
+    if nowhere:  # what is said of fleets would go by a place that isn't one
+        raise Invalid(problems)
+    problems += _told(given.document, deferrable_checks.faults(given))
+    catalogue, lanes, said, doubts = _catalogue(given, known)
     problems += said
     policy: Policy | None = None
     if catalogue is not None:
@@ -77,7 +94,7 @@ def _stage(given: Given, known: Known) -> Stage:
     if problems or catalogue is None or policy is None:
         raise Invalid(problems)
     warnings = (*_told(given.document, _unwatched(given)), *doubts)
-    return _checked(given, catalogue, policy, warnings)
+    return _checked(given, catalogue, lanes, policy, warnings)
 
 
 def _told(document: Document, faults: Iterable[Fault]) -> tuple[Problem, ...]:
@@ -87,6 +104,7 @@ def _told(document: Document, faults: Iterable[Fault]) -> tuple[Problem, ...]:
 def _unwatched(given: Given) -> Iterable[Fault]:
     if given.prod and "alarms" not in given.row:
         yield given.fault(said="no `alarms`: when one rings, nobody is told")
+    yield from place.doubts(given)
 
 
 def _unread(given: Given, keys: tuple[str, ...], exc: OSError) -> Problem:
@@ -100,8 +118,10 @@ def _unread(given: Given, keys: tuple[str, ...], exc: OSError) -> Problem:
 
 def _catalogue(
     given: Given, known: Known
-) -> tuple[Catalogue | None, tuple[Problem, ...], list[Problem]]:
-    """Return the fleets that the stage uses (None: they can't be), problems and warnings."""
+) -> tuple[Catalogue | None, tuple[Lane, ...], tuple[Problem, ...], list[Problem]]:
+    """Return the fleets that the stage uses (None: they can't be), how those that it makes are
+    made, problems and warnings.
+    """
     path = given.path("fleets", "file")
     assert path is not None, "the form asks for it"
     try:
@@ -111,9 +131,9 @@ def _catalogue(
         whole = files.catalogue(path, state=path.parent, place=runs_on)  # its own profiles, too
         source = files.on_disk(path)
     except Invalid as exc:
-        return None, exc.problems, []
+        return None, (), exc.problems, []
     except OSError as exc:
-        return None, (_unread(given, ("fleets", "file"), exc),), []
+        return None, (), (_unread(given, ("fleets", "file"), exc),), []
     document = yamlfile.parse(source.text, source.name)
     fleets = {fleet.id: fleet for fleet in whole.fleets}
     unknown = [
@@ -124,11 +144,41 @@ def _catalogue(
         if name not in fleets
     ]
     if unknown:
-        return None, _told(given.document, unknown), []
+        return None, (), _told(given.document, unknown), []
     used = list(fleet_checks.rows(document, fleets, given))
     wrong = [fault for row in used for fault in fleet_checks.faults(row, known)]
     odd = [fault for row in used for fault in fleet_checks.doubts(row, known)]
-    return _only(whole, given), _told(document, wrong), list(_told(document, odd))
+    made, unmade, doubtful = _lanes(used, known)
+    problems = (
+        *_told(document, [*wrong, *unmade]),
+        *_told(given.document, lane_checks.unused(used, given)),
+    )
+    return _only(whole, given), made, problems, list(_told(document, [*odd, *doubtful]))
+
+
+def _lanes(
+    used: Sequence[fleet_checks.Row], known: Known
+) -> tuple[tuple[Lane, ...], list[Fault], list[Fault]]:
+    """Return the fleets that the stage makes, why some of them can't be, and what looks odd."""
+    made, odd = list[Lane](), list(lane_checks.unpaid(used))
+    wrong = list(lane_checks.between(used))
+    shelf = lane.Shelf(known.models, known.machines, known.launches)
+    for row in used:
+        if not fleet_checks.is_made(row) or row.fleet.emulated:
+            continue
+        wrong += lane_checks.faults(row, known.machines)
+        if known.now is not None:
+            wrong += lane_checks.ended(row, known.now)
+            odd += lane_checks.begun(row, known.now)
+        try:
+            found = lane.lane(row.fleet, shelf)
+            images.image(found, row.given.partition, row.given.region)
+        except lane.Unmade as exc:
+            wrong.append(row.fault(*exc.key, said=str(exc)))
+            continue
+        made.append(found)
+        odd += lane_checks.doubts(row, found)
+    return tuple(made), wrong, odd
 
 
 def _only(whole: Catalogue, given: Given) -> Catalogue:
@@ -174,7 +224,11 @@ def _policy(
     used = ", ".join(fleet.id for fleet in catalogue.fleets)
     whose = f" (stage {given.name} uses the fleets {used})"
     problems = [replace(problem, message=problem.message + whose) for problem in report.problems]
-    return report.policy, (*problems, *failed), report.warnings
+    if report.policy is None:
+        return None, (*problems, *failed), report.warnings
+    problems += _told(given.document, deferrable_checks.faults_of(given, report.policy))
+    odd = _told(given.document, deferrable_checks.doubts(given, report.policy, catalogue))
+    return report.policy, (*problems, *failed), (*report.warnings, *odd)
 
 
 def _failed_cases(given: Given, policy: Policy | None, catalogue: Catalogue) -> list[Problem]:
@@ -225,7 +279,11 @@ def _differs(mode: str, there: bool) -> str:
 
 
 def _checked(
-    given: Given, catalogue: Catalogue, policy: Policy, warnings: tuple[Problem, ...]
+    given: Given,
+    catalogue: Catalogue,
+    lanes: tuple[Lane, ...],
+    policy: Policy,
+    warnings: tuple[Problem, ...],
 ) -> Stage:
     row = given.row
     fleets, policy_file = given.path("fleets", "file"), given.path("policy")
@@ -249,8 +307,17 @@ def _checked(
         alarm_email=row.get("alarms", {}).get("email"),
         usd_per_month=row.get("usd_per_month"),
         compute=_compute(row.get("router", {})),
+        lanes=lanes,
+        lanes_domain=LanesDomain(**row["lanes"]) if "lanes" in row else None,
+        deferrable=_deferrable(row["deferrable"]) if "deferrable" in row else None,
         warnings=warnings,
     )
+
+
+def _deferrable(row: Mapping[str, Any]) -> Deferrable:
+    given = row.get("window")
+    window = None if given is None else Window(given["from"], given["to"], given["tz"])
+    return Deferrable(window, row.get("at_once", Deferrable().at_once))
 
 
 def _compute(row: Mapping[str, Any]) -> Compute:

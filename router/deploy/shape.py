@@ -55,7 +55,9 @@ class Line:
 
     @property
     def usd(self) -> float | None:
-        return None if self.quantity is None else self.quantity * self.price.usd
+        if self.quantity is None or self.price.usd is None:
+            return None
+        return self.quantity * self.price.usd
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from backends.catalogue import Catalogue
 from policies.model import Policy
+from router.deploy.lane import Lane
 from yamlfile import Problem
 
 Partition = Literal["aws", "aws-cn", "aws-us-gov"]
@@ -40,6 +41,34 @@ class Compute:
 
 
 @dataclass(frozen=True, slots=True)
+class LanesDomain:
+    """Fleets on ECS and EKS are called `https://<fleet>.<domain>/v1`, inside the network alone.
+
+    `certificate`: the ARN of one of ACM for `*.<domain>`, in the stage's region.
+    """
+
+    domain: str
+    certificate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A time of day, `HH:MM` from and to, in a time zone; to before from: over midnight."""
+
+    from_: str
+    to: str
+    tz: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deferrable:
+    """Batches: `window` None: at any time. `at_once`: requests of all batches at a time."""
+
+    window: Window | None = None
+    at_once: int = 20
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """`name` is part of every resource's name. `catalogue` has only the fleets that this stage
     uses. `private`: the API is reached from `vpc_endpoints` alone. `usd_per_month`: what AWS
@@ -63,7 +92,21 @@ class Stage:
     alarm_email: str | None
     usd_per_month: int | None
     compute: Compute
+    lanes: tuple[Lane, ...] = ()  # the fleets that the stage makes, in the catalogue's order
+    lanes_domain: LanesDomain | None = None
+    deferrable: Deferrable | None = None  # None: the stage takes no batches
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def in_china(self) -> bool:
+        return self.partition == "aws-cn"
+
+    @property
+    def signed(self) -> bool:
+        """Whether API Gateway asks callers for a signature of AWS. In China always: an API that
+        lets others in needs an ICP licence of its owner.
+        """
+        return "iam" in self.auth or self.in_china
 
     @property
     def prefix(self) -> str:

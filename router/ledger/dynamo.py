@@ -41,6 +41,7 @@ from router.ledger.port import (
     Reserved,
     Scope,
     Standing,
+    State,
 )
 from router.ledger.standing import checked, judged
 
@@ -226,6 +227,22 @@ class DynamoLedger:
         if before and before["state"] == "expired":
             self._take_back(before, (), now_s)
 
+    def abandon(self, request_id: str, now_s: float) -> State | None:
+        item = self._table.get(_request(request_id))
+        if item.get("state") == "open":
+            keys = [(pk, sk) for pk, sk in json.loads(item["scopes"])]
+            gone = self._table.deleting(_request(request_id), "#state = :open", {"open": "open"})
+            before, _ = self._charges.charge(gone, keys, item["nano"], ())
+            if before is None:
+                return "open"
+            item = before  # its lease ran out, or it was settled, in this moment
+        if item.get("state") == "expired":
+            self._take_back(item, (), now_s)
+        if item.get("back"):
+            return "expired"  # asked again: a charge that was given back whole is none
+        state: State | None = item.get("state")
+        return state
+
     def expire(self, now_s: float, most: int | None = None) -> Expired:
         """`most`: how many are looked at; None: all. What is left is for the next time."""
         leases, alerts = 0, list[Alert]()
@@ -302,12 +319,20 @@ class DynamoLedger:
         """The client is the caller's."""
 
     def _closing(
-        self, request_id: str, states: tuple[str, str], now_s: float, line: str | None = None
+        self,
+        request_id: str,
+        states: tuple[str, str],
+        now_s: float,
+        line: str | None = None,
+        *,
+        back: bool = False,
     ) -> Item:
         """Return the operation that changes a reservation's state; the TTL may have it then."""
         old, new = states
         change = "SET #state = :new, #gone_s = :gone_s" + (", #worst = :line" if line else "")
+        change += ", #back = :back" if back else ""
         values = {"old": old, "new": new, "line": line, "gone_s": int(now_s) + KEPT_S}
+        values |= {"back": 1} if back else {}
         return self._table.updating(
             _request(request_id), f"{change} REMOVE #lease, #due_ms", self.STILL, values
         )
@@ -315,7 +340,8 @@ class DynamoLedger:
     def _take_back(self, before: Item, entries: Sequence[Entry], now_s: float) -> list[Alert]:
         """Correct what was charged when the lease ran out, once."""
         rows = corrections(entry_of(before["worst"]), entries, stamp(now_s))
-        change = self._closing(before["request_id"], ("expired", "settled"), now_s)
+        states = ("expired", "settled")
+        change = self._closing(before["request_id"], states, now_s, back=not entries)
         keys = [(pk, sk) for pk, sk in json.loads(before["scopes"])]
         return self._charges.charge(change, keys, 0, rows)[1]
 

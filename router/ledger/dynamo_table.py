@@ -104,8 +104,21 @@ class Table:
             raise _unavailable(exc) from exc
         return plain(found.get("Item", {}))
 
-    def query(self, condition: str, values: Item, index: str | None = None) -> Iterator[Item]:
-        where = {"IndexName": index} if index else {"ConsistentRead": True}
+    def query(
+        self,
+        condition: str,
+        values: Item,
+        index: str | None = None,
+        *,
+        backwards: bool = False,
+        page: int | None = None,
+    ) -> Iterator[Item]:
+        """Yield items in the order of their sort key; `page`: how many a round trip brings."""
+        where: Item = {"IndexName": index} if index else {"ConsistentRead": True}
+        if backwards:
+            where["ScanIndexForward"] = False
+        if page is not None:
+            where["Limit"] = page
         asked = {
             "TableName": self.name,
             "KeyConditionExpression": condition,

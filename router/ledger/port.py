@@ -234,6 +234,12 @@ class Money(Protocol):
     def release(self, reserved: Reserved, now_s: float) -> None:
         """Give it back whole: nothing was sent. Again, or after a settlement: does nothing."""
 
+    def abandon(self, request_id: str, now_s: float) -> State | None:
+        """Give back what a router that died had set aside for a request, or was charged in full as
+        the lease ran out: it is made again. Return its state before; `settled`: it was charged for
+        what was used, and stays so. None: nothing was set aside.
+        """
+
     def expire(self, now_s: float) -> Expired:
         """Charge in full what was reserved with a lease that ended before `now_s`."""
 

@@ -47,6 +47,11 @@ from router.ledger.standing import checked, judged
 
 _RUN_OUT = "SELECT id, nano, scopes, worst FROM ledger_held WHERE lease_ends_s < ? LIMIT 100"
 _CHARGED_BEFORE = "SELECT 1 FROM ledger_entries WHERE request_id = ? LIMIT 1"
+# What a lease that ran out was charged, and the row that takes it back; a settlement has more.
+_GIVEN_BACK = (
+    "SELECT 1 FROM ledger_entries WHERE request_id = ? "
+    "GROUP BY request_id HAVING count(*) = 2 AND sum(kind = 'expired') = 1"
+)
 _DAY = "INSERT OR IGNORE INTO ledger_days SELECT ?, COALESCE(MAX(seq), 0) + 1 FROM ledger_entries"
 _ENTRIES = f"SELECT {COLUMNS} FROM ledger_entries"  # noqa: S608 (our own names)
 _BETWEEN = """
@@ -86,6 +91,7 @@ class SqliteLedger:
     """
     CHARGE_AND_TELL = CHARGE.replace(" AND spent + ?2 < next_alert", "")
     APPEND = f"INSERT INTO ledger_entries (scopes, {COLUMNS}) VALUES (?, {MARKS})"  # noqa: S608 (our own names)
+    ABANDON = "DELETE FROM ledger_held WHERE id = ? RETURNING nano, scopes"
     TAKE_BACK = "DELETE FROM ledger_lost WHERE id = ? RETURNING scopes, charged"
 
     remote = False
@@ -169,6 +175,20 @@ class SqliteLedger:
                 self._charge(reserved.nano, scope_ids, ())
 
         self._db.write(work)
+
+    def abandon(self, request_id: str, now_s: float) -> State | None:
+        def work() -> State | None:
+            state = self._state(request_id)
+            if state == "open":
+                nano, scope_ids = self._run(self.ABANDON, (request_id,)).fetchone()
+                self._charge(nano, scope_ids, ())
+            elif state == "expired":
+                self._take_back(request_id, (), now_s)
+            elif state == "settled" and self._run(_GIVEN_BACK, (request_id,)).fetchone():
+                return "expired"  # asked again: a charge that was given back whole is none
+            return state
+
+        return self._db.write(work)
 
     def expire(self, now_s: float) -> Expired:
         at, leases, alerts = stamp(now_s), 0, list[Alert]()

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from aws_lambda_powertools.metrics import MetricUnit
 
@@ -30,6 +30,18 @@ class Kit:
 
     def milliseconds(self, name: str, value: float) -> None:
         self.metrics.add_metric(name, MetricUnit.Milliseconds, value)
+
+    def in_use(self, fleet: str, percent: float) -> None:
+        """Write at once how full a fleet is: what scales it doesn't wait for the minute's end."""
+        single = single_metric(
+            name="InUse",
+            unit=MetricUnit.Percent,
+            value=percent,
+            namespace=self.settings.namespace,
+            default_dimensions={"stage": self.settings.stage, "fleet": fleet},
+        )
+        with single:
+            pass
 
     @contextmanager
     def told(self) -> Iterator[None]:

@@ -6,8 +6,10 @@ month ($0.05 on arm64 with 256 MB and 0.3 s each), one that is busy day and nigh
 seconds ($8), and requests pay nothing for being counted (docs/decisions/0016).
 
 A look asks the engines what the router itself would ask them (backends.probe), SageMaker for the
-instances of its endpoints, and the ledger for the requests that are open, which stands for what an
-engine can't say. What it saw goes to the load items (router.load_items), and each minute into the
+instances of its endpoints and ECS for the tasks of its services, and the ledger for the requests
+that are open, which stands for what an engine can't say. A fleet that a router asked to wake is
+waking from then on, for as long as that takes, and is looked at as a busy one is. What it saw goes
+to the load items (router.load_items), and each minute into the
 rows of the fleets' time: `observed` where every replica was seen. A minute in which no observer ran
 is made up for by the next, `assumed`.
 """
@@ -16,14 +18,14 @@ import asyncio
 import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from backends import files
 from backends.base import Backend, Seen
 from backends.fleet_model import FleetModel
-from router import load_items, price_item
+from router import load_items, price_item, wake_items
 from router.fleet_keys import Keys, fleet_keys
 from router.ledger.dynamo import DynamoLedger
 from router.ledger.fleet_time import MINUTE_S, FleetTime
@@ -32,7 +34,8 @@ from router.minutes import fleet_time
 from router.runtime import LOG, endpoint, opened
 from router.settings import WorkerSettings
 from router.tracker import Tracker
-from router.workers.endpoints import Describe, describing
+from router.workers.endpoints import Describe, describing, together
+from router.workers.in_use import in_use
 from router.workers.kit import Answer, Event, Kit
 from router.workers.kit import opened as opened_kit
 from router.workers.opening import ledger_of
@@ -67,16 +70,19 @@ class Minute:
 @dataclass(slots=True)
 class Observer:
     """`watched` reads what is observed; `describe` asks AWS for a fleet's replicas, None: it has
-    none to tell of. Both may block. `now` is the wall clock, in seconds since 1970.
+    none to tell of. Both may block. `in_use` is told how full a fleet is whose scaling tracks it,
+    in percent. `now` is the wall clock, in seconds since 1970.
     """
 
     ledger: DynamoLedger
     watched: Callable[[], Watched]
     describe: Describe
+    in_use: Callable[[str, float], None] = lambda _fleet, _percent: None
     now: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     every_s: float = EVERY_S
     _read: tuple[float, Watched] | None = field(default=None, init=False)
+    _loading_ms: dict[str, int] = field(default_factory=dict, init=False)
 
     async def minute(self, ends_s: float) -> Minute:
         """Look until then, or once if there is nothing to watch. Raises LedgerUnavailable, and
@@ -94,13 +100,13 @@ class Observer:
         try:
             while True:
                 began_s = self.now()
-                requests, running = await self._look(on, tracker, backends)
+                busy, requests = await self._look(on, tracker, backends)
                 looks, first_s = looks + 1, first_s or self.now()
                 now_s = self.now()
                 minute = most.setdefault(now_s - now_s % MINUTE_S, {})
                 _note(minute, tracker, on.fleets, now_s)
                 next_s = began_s + self.every_s
-                if not (requests or running) or next_s > ends_s:
+                if not busy or next_s > ends_s:
                     break
                 await self.sleep(max(0.0, next_s - self.now()))
         finally:
@@ -113,28 +119,74 @@ class Observer:
             for row in fleet_time(on.fleets, loads, minute_s, minute_s + MINUTE_S, seen)
         ]
         await asyncio.to_thread(self.ledger.add_fleet_time, missed + rows)
-        return Minute(looks, requests, _down(tracker, on.fleets, self.now()), first_s)
+        down = _down(tracker, on.fleets, self.now()) + self._stuck(on.fleets)
+        return Minute(looks, requests, down, first_s)
+
+    def _stuck(self, fleets: Sequence[FleetModel]) -> tuple[str, ...]:
+        """Return the fleets that load for longer than twice the time that they take to wake."""
+        now_s, since_ms = self.now(), self._loading_ms
+        return tuple(
+            model.fleet.id
+            for model in fleets
+            if model.fleet.wake_seconds is not None
+            and model.fleet.id in since_ms
+            and now_s - since_ms[model.fleet.id] / 1000 > 2 * model.fleet.wake_seconds
+        )
+
+    def _still(self, item: LoadItem) -> LoadItem:
+        """Return it with the time since when it loads, which the looks before have noted."""
+        states = {each.state for each in item.seen}
+        if "loading" not in states or not states <= {"loading", "down"}:
+            self._loading_ms.pop(item.fleet, None)
+            return item
+        return replace(item, loading_ms=self._loading_ms.setdefault(item.fleet, item.at_ms))
 
     async def _look(
         self, on: Watched, tracker: Tracker, backends: Mapping[str, Backend]
-    ) -> tuple[int, bool]:
-        """See all fleets and write it down; return the open requests, and whether an engine has
-        any that are not ours.
+    ) -> tuple[bool, int]:
+        """See all fleets and write it down; return whether there is something to watch, and the
+        open requests.
         """
         counting = asyncio.to_thread(self.ledger.open_requests, self.now())
+        asking = asyncio.to_thread(self._asked, on)
         places = asyncio.Semaphore(AT_ONCE)
         looking = (self._see(model, backends[model.fleet.id], places) for model in on.fleets)
-        requests, seen = await asyncio.gather(counting, asyncio.gather(*looking))
+        requests, asked, seen = await asyncio.gather(counting, asking, asyncio.gather(*looking))
         at_ms = round(self.now() * 1000)
         items = [
-            LoadItem(model.fleet.id, at_ms, found, requests[model.fleet.id], replicas)
+            self._still(
+                LoadItem(
+                    model.fleet.id,
+                    at_ms,
+                    _waking(found) if model.fleet.id in asked else found,
+                    requests[model.fleet.id],
+                    replicas,
+                )
+            )
             for model, (found, replicas) in zip(on.fleets, seen, strict=True)
         ]
-        for item in items:
+        for model, item in zip(on.fleets, items, strict=True):
             load_items.tell(tracker, item, self.now())
+            percent = in_use(model.fleet, item)
+            if percent is not None:
+                self.in_use(model.fleet.id, percent)
         await asyncio.to_thread(load_items.write, self.ledger.table, items)
         running = any(each.running or each.waiting for item in items for each in item.seen)
-        return requests.total(), running
+        waking = any(load.state == "waking" for load in tracker.loads(self.now()))
+        return bool(requests or running or waking), requests.total()
+
+    def _asked(self, on: Watched) -> frozenset[str]:
+        """Return the fleets that were asked to wake, no longer ago than that takes."""
+        wake_s = {
+            model.fleet.id: model.fleet.wake_seconds
+            for model in on.fleets
+            if model.fleet.runs is not None and model.fleet.wake_seconds is not None
+        }
+        if not wake_s:
+            return frozenset()
+        now_s = self.now()
+        found = wake_items.read(self.ledger.table)
+        return frozenset(i.fleet for i in found if now_s < i.at_s + wake_s.get(i.fleet, 0))
 
     async def _see(
         self, model: FleetModel, backend: Backend, places: asyncio.Semaphore
@@ -150,7 +202,7 @@ class Observer:
                 return (), None
         if told is None:
             return seen, None
-        return (told.state,) * len(fleet.urls), told.replicas
+        return together(told, seen, len(fleet.urls)), told.replicas
 
     def _watched(self) -> Watched:
         now_s = self.now()
@@ -163,6 +215,7 @@ class Observer:
         are taken to have stayed as they were.
         """
         items = load_items.read(self.ledger.table)
+        self._loading_ms = {i.fleet: i.loading_ms for i in items if i.loading_ms is not None}
         if not items:
             return []
         tracker = Tracker(on.fleets)
@@ -172,6 +225,11 @@ class Observer:
         last_s = max(now_s - MOST_BEHIND_S, max(item.at_ms for item in items) / 1000)
         begins_s = last_s - last_s % MINUTE_S + MINUTE_S
         return fleet_time(on.fleets, tracker.loads(now_s), begins_s, now_s - now_s % MINUTE_S)
+
+
+def _waking(seen: tuple[Seen, ...]) -> tuple[Seen, ...]:
+    """Return it as of a fleet that was asked to wake: what doesn't answer yet is about to."""
+    return tuple(Seen("loading") if each.state == "down" else each for each in seen)
 
 
 def _note(
@@ -207,7 +265,8 @@ def watching(settings: WorkerSettings, ledger: DynamoLedger) -> Callable[[], Wat
 def _open() -> tuple[Kit, Observer]:
     kit = opened_kit("observer")
     ledger = ledger_of(kit.settings)
-    return kit, Observer(ledger, watching(kit.settings, ledger), describing())
+    describe = describing(kit.settings.stage)
+    return kit, Observer(ledger, watching(kit.settings, ledger), describe, kit.in_use)
 
 
 def handler(event: Event, context: Any) -> Answer:  # noqa: ANN401 (Lambda's context)

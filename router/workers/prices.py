@@ -14,7 +14,7 @@ from typing import Any, Final
 from backends import files, parse_prices
 from backends.catalogue import Catalogue
 from backends.price_list import Listed, PricesNotRead, fetch, listed
-from backends.price_rows import empty, refreshed, used
+from backends.price_rows import empty, refreshed, used, with_rates
 from backends.prices import PriceBook
 from router import price_item
 from router.ledger.dynamo_table import Table
@@ -57,6 +57,7 @@ class Prices:
                 own = parse_prices.read(before.text, NAME)
             except Invalid as exc:  # it is written anew, from what the list says
                 problems.append(str(exc))
+        own = with_rates(own, self._catalogue.price_book)
         found = self._found(problems)
         today, written = _day(self._now()), False
         if found:
@@ -110,7 +111,8 @@ def _day(now_s: float) -> date:
 @functools.cache
 def _open() -> tuple[Kit, Prices]:
     kit = opened("prices")
-    catalogue = files.catalogue(kit.settings.fleets)
+    fleets = kit.settings.fleets  # its own prices and rates lie beside it
+    catalogue = files.catalogue(fleets, state=fleets.parent)
     return kit, Prices(ledger_of(kit.settings).table, catalogue, fetch, time.time)
 
 

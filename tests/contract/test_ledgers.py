@@ -96,6 +96,45 @@ def test_what_is_used_is_charged_and_the_rest_given_back(ledger):
     assert rows(ledger) == [entry]
 
 
+def test_what_a_dead_router_had_set_aside_is_given_back_by_the_requests_id_alone(ledger):
+    team = scope()
+    assert ledger.abandon("r1", NOW) is None
+    ledger.reserve(worst("r1", 300), (team,), NOW, LEASE)
+    assert ledger.abandon("r1", NOW + 1) == "open"
+    assert balance(ledger, team) == (1000, 0, 0)
+    assert rows(ledger) == []
+    assert ledger.abandon("r1", NOW + 1) is None
+    assert ledger.expire(LEASE + 1).leases == 0
+
+
+def test_what_a_dead_router_was_charged_in_full_is_given_back_too(ledger):
+    team = scope()
+    ledger.reserve(worst("r1", 300), (team,), NOW, LEASE)
+    assert ledger.expire(LEASE + 1).leases == 1
+    assert balance(ledger, team) == (1000, 300, 0)
+    assert ledger.abandon("r1", LEASE + 2) == "expired"
+    assert balance(ledger, team) == (1000, 0, 0)
+    assert ledger.abandon("r1", LEASE + 3) == "expired"  # who asked may have died before it heard
+    assert balance(ledger, team) == (1000, 0, 0)
+
+
+def test_what_was_charged_for_its_use_after_its_lease_ran_out_is_not_given_back(ledger):
+    team = scope()
+    reserved = ledger.reserve(worst("r1", 300), (team,), NOW, LEASE)
+    ledger.expire(LEASE + 1)
+    ledger.settle(reserved, (charge("r1", 120),), LEASE + 2)
+    assert ledger.abandon("r1", LEASE + 3) == "settled"
+    assert balance(ledger, team) == (1000, 120, 0)
+
+
+def test_what_was_charged_for_its_use_is_not_given_back(ledger):
+    team = scope()
+    reserved = ledger.reserve(worst("r1", 300), (team,), NOW, LEASE)
+    ledger.settle(reserved, (charge("r1", 120),), NOW + 1)
+    assert ledger.abandon("r1", NOW + 2) == "settled"
+    assert balance(ledger, team) == (1000, 120, 0)
+
+
 def test_what_is_not_there_in_one_scope_is_taken_from_none(ledger):
     team, key = scope("team"), scope("key", 500, value="key=ab12cd34")
     refused = ledger.reserve(worst("r1", 501), (team, key), NOW, LEASE)

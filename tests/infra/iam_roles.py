@@ -1,13 +1,19 @@
 """Roles of a template, and what their policies allow: an evaluator for what ours say.
 
 It knows Allow, actions and resources with `*` and `?`. Anything else in a role's policy (a
-condition, NotAction, Deny) is an error: so that nothing is taken for allowed that isn't.
+condition that is not one of BOUNDS, NotAction, Deny) is an error: so that nothing is taken for
+allowed that isn't.
 """
 
 import re
 from dataclasses import dataclass
 
-UNKNOWN = {"Condition", "NotAction", "NotResource", "Principal"}
+UNKNOWN = {"NotAction", "NotResource", "Principal"}
+# Conditions that only bound a resource whose ARN can't be known; their tests read what they say.
+BOUNDS = {
+    "application-autoscaling:service-namespace",
+    "application-autoscaling:scalable-dimension",
+}
 
 
 @dataclass(frozen=True)
@@ -36,10 +42,22 @@ def allowed_to(stacks, function_name):
     }
     assert len(roles) == 1, f"{function_name}: {roles}"
     role_id = roles.pop().rpartition("/")[2]
-    return list(_of_role(stacks, role_id))
+    return [one for statement in _of_role(stacks, role_id) for one in statement_of(statement)]
+
+
+def conditions_of(stacks, function_name):
+    """Return the conditions of all that the role of the function of this name may do."""
+    (role,) = {
+        properties["Role"]
+        for _, properties in stacks.all("AWS::Lambda::Function")
+        if properties.get("FunctionName") == function_name
+    }
+    statements = _of_role(stacks, role.rpartition("/")[2])
+    return [statement["Condition"] for statement in statements if "Condition" in statement]
 
 
 def _of_role(stacks, role_id):
+    """Yield the statements of the role's policies."""
     made = dict(stacks.all("AWS::IAM::Role"))[role_id]
     assert not made.get("ManagedPolicyArns"), f"{role_id} has policies that others write"
     documents = [policy["PolicyDocument"] for policy in made.get("Policies", ())]
@@ -49,14 +67,17 @@ def _of_role(stacks, role_id):
         if role_id in properties["Roles"]
     ]
     for document in documents:
-        for statement in document["Statement"]:
-            yield from statement_of(statement)
+        yield from document["Statement"]
 
 
 def statement_of(statement):
     strange = UNKNOWN & set(statement)
     assert statement["Effect"] == "Allow", statement
     assert not strange, f"{strange} of {statement}"
+    if "Condition" in statement:
+        asked = {key for of in statement["Condition"].values() for key in of}
+        assert asked, f"an empty Condition of {statement}"
+        assert asked <= BOUNDS, f"a Condition of {statement}"
     resources = tuple(_list(statement["Resource"]))
     for action in _list(statement["Action"]):
         yield Allowed(action, resources)

@@ -4,10 +4,11 @@ import json
 
 
 class Template:
-    """`resources` by their logical ids."""
+    """`resources` and `outputs` by their logical ids."""
 
     def __init__(self, template):
         self.resources = template["Resources"]
+        self.outputs = template.get("Outputs", {})
 
     def all(self, kind):
         """Return the properties of all resources of this kind (`S3::Bucket`)."""

@@ -72,7 +72,7 @@ def test_endpoints_and_their_zones_are_those_of_the_plan(made, stage):
     found = [
         each for each in made.all("EC2::VPCEndpoint") if each["VpcEndpointType"] == "Interface"
     ]
-    assert len(found) == parts.endpoints(stage)
+    assert len(found) == len(parts.endpoints(stage))
     assert {len(each["SubnetIds"]) for each in found} <= {parts.ZONES}
 
 
@@ -87,7 +87,7 @@ def test_keys_are_those_of_the_plan(made, stage):
 
 def test_functions_are_the_router_and_the_workers(made, stage):
     ours = [each for each in made.all("Lambda::Function") if "FunctionName" in each]
-    assert len(ours) == parts.FUNCTIONS + parts.on_lambda(stage)
+    assert len(ours) == parts.functions(stage) + parts.on_lambda(stage)
 
 
 def test_what_is_kept_warm_is_what_is_planned(made, stage):

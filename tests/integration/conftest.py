@@ -1,12 +1,36 @@
-"""`pytest tests/integration/test_fault_matrix.py --matrix` prints the matrix: `make matrix`.
+"""What the tests of workers and routers on AWS share; and, below it, the matrix of faults.
+
+`pytest tests/integration/test_fault_matrix.py --matrix` prints the matrix: `make matrix`.
 
 A cell is green where everything that is held of it was so: what the caller saw, the receipt, the
 ledger's rows.
 """
 
+import itertools
 from collections import defaultdict
 
 import pytest
+from ledger_support import dynamo_client, dynamo_server
+
+from router.ledger.dynamo import DynamoLedger
+from router.ledger.dynamo_table import definition
+
+TABLES = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def address():
+    """Moto's: DynamoDB, and AWS's other services."""
+    with dynamo_server() as served:
+        yield served
+
+
+@pytest.fixture
+def ledger(address):
+    """One in a table of its own."""
+    name = f"sluice-{next(TABLES)}"
+    dynamo_client(address).call("CreateTable", definition(name))
+    return DynamoLedger(dynamo_client(address), name)
 
 
 def pytest_addoption(parser):

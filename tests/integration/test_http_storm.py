@@ -184,7 +184,7 @@ def test_a_router_killed_amid_a_thousand_callers_and_its_successor_spend_no_more
         "--policy", files / "policy.yaml", log=files / "second.log",
     ):  # fmt: skip
         after = asyncio.run(storm(router, before[None]))
-    assert set(after) == {200, 402}
+    assert set(after) <= {200, 402}  # 402 alone where what it had begun took all that was left
     rows, spent = books(router, ended=True)
     # Whoever was answered is charged; so is what the killed one had begun, and no other.
     assert before[200] + after[200] <= len(rows) <= MONEY_FOR + before[200] + after[200]

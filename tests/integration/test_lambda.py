@@ -313,6 +313,13 @@ def test_a_stream_of_receipts_that_is_out_of_order_costs_receipts_and_no_request
     assert [line["ReceiptsLost"] for line in lines_of(router)] == [1, 0]
 
 
+def test_files_and_batches_are_told_that_there_is_no_store(start):
+    router = start()
+    for method, path in (("GET", "/v1/files"), ("POST", "/v1/batches"), ("GET", "/v1/batches/b")):
+        said = router.http.request(method, path)
+        assert (said.status_code, said.json()["error"]["code"]) == (501, "no_batches")
+
+
 def test_feedback_is_told_that_receipts_are_elsewhere(start, firehose):
     router = start()
     asked = router.chat("hi", max_tokens=10).headers["x-sluice-request-id"]

@@ -406,15 +406,15 @@ def test_a_bill_is_read_once(rows, tmp_path):
 
 
 def test_another_currency_is_refused_or_converted_by_a_dated_rate(rows, tmp_path):
-    yuan = agreeing(1 / 0.14, currency="CNY")
-    said = reconcile(yuan, rows, tmp_path, code=3).stderr
-    assert "the bill is in `CNY`, not USD" in said
+    yen = agreeing(1 / 0.14, currency="JPY")
+    said = reconcile(yen, rows, tmp_path, code=3).stderr
+    assert "the bill is in `JPY`, not USD" in said
     (tmp_path / "prices.yaml").write_text(
         "version: 1\ncurrency: USD\nprices: []\n"
-        "exchange: [{currency: CNY, usd: 0.14, as_of: 2026-11-01, source: our treasury}]\n"
+        "exchange: [{currency: JPY, usd: 0.14, as_of: 2026-11-01, source: our treasury}]\n"
     )
-    text = reconcile(yuan, rows, tmp_path, code=0).stdout
-    assert "CNY converted at 0.14 USD, the rate of 2026-11-01" in text
+    text = reconcile(yen, rows, tmp_path, code=0).stdout
+    assert "JPY converted at 0.14 USD, the rate of 2026-11-01" in text
 
 
 def test_wrong_lines_are_told_with_their_places_and_nothing_is_reported(rows, tmp_path):

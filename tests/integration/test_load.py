@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from support import ANSWER, BOTH, catalogue, fleet, plain, policy, sluice, wait_until
+from wake_support import TOO_SOON
 
 from backends.engines.llama_cpp import free_port
 from router.ledger.sqlite import SqliteLedger
@@ -21,6 +22,7 @@ VLLM = (
     b'vllm:kv_cache_usage_perc{model_name="m",engine="0"} 0.5\n'
 )
 SYSTEM = {"role": "system", "content": "You label tickets as billing, technical or shipping. " * 4}
+PROFILE = "profile: c8g.xlarge/qwen3-0.6b, "
 WAKE = ", wake: {seconds: 300, min_run_seconds: 600}"
 
 
@@ -128,8 +130,9 @@ def test_a_sleeping_fleet_is_not_waited_for_and_a_wake_up_is_asked_for(
 ):
     port = free_port()
     large = fleet("large", f"http://127.0.0.1:{port}/v1", lane="accelerator", more=WAKE)
-    fleets = catalogue(large.replace("min: 1", "min: 0"), fleet("small", upstream.url))
-    router = start_router(fleets, policy("{in_order: [accelerator, cpu]}", baseline="m@large"))
+    large = large.replace("min: 1", "min: 0").replace(PROFILE, "")
+    fleets = catalogue(large, fleet("small", upstream.url))
+    router = start_router(fleets, policy(baseline="m@large", rules=TOO_SOON))
     wait_until(lambda: load_of(router, "large")["state"] == "cold")
     assert figure(router, "sluice_wake_ups_total", fleet="large") is None  # nobody was sent yet
     for _ in range(3):

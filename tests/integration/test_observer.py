@@ -6,37 +6,24 @@ import asyncio
 import itertools
 
 import pytest
-from ledger_support import NOW, Watched, dynamo_client, dynamo_server, scope, worst
+from ledger_support import NOW, Watched, scope, worst
+from wake_support import FLEET, HEAD
 from worker_support import FLEETS
 
 from backends.base import Seen
 from backends.cost import NANO
-from router import load_items, price_item
-from router.ledger.dynamo import DynamoLedger
-from router.ledger.dynamo_table import definition
+from router import load_items, price_item, wake_items
 from router.ledger.port import LedgerUnavailable
 from router.load_items import LoadItem
 from router.price_item import PriceItem
 from router.settings import worker
+from router.wake_items import WakeItem
 from router.workers.endpoints import Described
 from router.workers.observer import MOST_BEHIND_S, Observer, watching
 
 TABLES = itertools.count()
 TEN, ELEVEN = "2026-11-21T10:00:00Z", "2026-11-21T10:01:00Z"
 PAGE = b"vllm:num_requests_running %d\nvllm:num_requests_waiting 0\n"
-
-
-@pytest.fixture(scope="module")
-def address():
-    with dynamo_server() as served:
-        yield served
-
-
-@pytest.fixture
-def ledger(address):
-    name = f"sluice-{next(TABLES)}"
-    dynamo_client(address).call("CreateTable", definition(name))
-    return DynamoLedger(dynamo_client(address), name)
 
 
 def page(body):
@@ -187,6 +174,101 @@ def test_a_bug_in_one_look_hides_no_other_fleet_and_quotes_nothing(run, ledger, 
     assert "fleet asked: a bug, ZeroDivisionError" in caplog.text
     assert "words" not in caplog.text
     assert set(loads(ledger)) == {"asked", "c8g-qwen3"}
+
+
+# -- fleets that a stage makes ---------------------------------------------------------------------
+
+
+class RunOfALane(Run):
+    """An observer of one fleet on ECS, of which `told` is what ECS says."""
+
+    def __init__(self, ledger, upstream, folder):
+        super().__init__(ledger, upstream, folder)
+        runs = 'runs: {on: ecs, weights: "s3://models/m/"}'
+        more = f'kind: openai_http, url: "{upstream.url}", {runs}'
+        text = HEAD + FLEET.format(id="lane", lane="accelerator", more=more)
+        (folder / "fleets.yaml").write_text(text)
+        self.told = {"lane": Described(Seen("up"), 1)}
+        self.in_use = []
+        self.observer.in_use = lambda *told: self.in_use.append(told)
+
+    def ask(self):
+        at_s = int(self.now_s)
+        wake_items.ask(self.observer.ledger.table, WakeItem("lane", at_s, at_s + 900, 1), 300)
+
+
+@pytest.fixture
+def lane(ledger, upstream, tmp_path):
+    return RunOfALane(ledger, upstream, tmp_path)
+
+
+def test_at_every_look_it_is_said_how_full_a_fleet_is_that_scaling_tracks(lane, upstream):
+    upstream.pages["/metrics"] = page(PAGE % 3)
+    assert lane.minute(12).looks == 3
+    assert lane.in_use == [("lane", 75.0)] * 3
+    upstream.pages["/metrics"] = page(PAGE % 0)
+    lane.minute()
+    assert lane.in_use[3:] == [("lane", 0.0)]
+
+
+def test_of_a_fleet_that_is_not_ready_it_is_not_said(lane):
+    lane.told["lane"] = Described(Seen("loading"), 0)
+    lane.minute(0)
+    assert lane.in_use == []
+
+
+def test_a_fleet_that_was_asked_to_wake_is_waking_as_long_as_that_takes(lane, ledger):
+    lane.told["lane"] = Described(Seen("down"), 0)
+    assert lane.minute().looks == 1
+    assert loads(ledger)["lane"].seen == (Seen("down"),)
+    lane.ask()
+    assert lane.minute().looks == 12  # somebody may wait for it
+    assert loads(ledger)["lane"].seen == (Seen("loading"),)
+    lane.now_s += 300
+    assert lane.minute().looks == 1
+    assert loads(ledger)["lane"].seen == (Seen("down"),)
+
+
+def test_a_task_that_runs_and_does_not_answer_yet_is_waking_and_paid_for(lane, ledger, upstream):
+    upstream.stop()
+    lane.minute(0)
+    item = loads(ledger)["lane"]
+    assert (item.seen, item.replicas) == ((Seen("loading"),), 1)
+    assert times(ledger) == [("lane", TEN, 1, "observed", 60.0)]
+
+
+def test_a_fleet_that_loads_for_twice_its_wake_time_is_down_whoever_observes_it(lane, ledger):
+    lane.told["lane"] = Described(Seen("loading"), 0)
+    assert lane.minute(0).down == ()
+    since_ms = loads(ledger)["lane"].loading_ms
+    assert since_ms == NOW * 1000
+    lane.observer._loading_ms.clear()  # another one, which knows what is written alone
+    lane.now_s = NOW + 599
+    assert lane.minute(0).down == ()
+    lane.now_s = NOW + 601
+    assert lane.minute(0).down == ("lane",)
+    assert loads(ledger)["lane"].loading_ms == since_ms
+
+
+@pytest.mark.parametrize("then", [Described(Seen("up"), 1), Described(Seen("down"), 0)])
+def test_a_fleet_that_answered_or_slept_meanwhile_has_its_time_anew(lane, ledger, then):
+    lane.told["lane"] = Described(Seen("loading"), 0)
+    lane.minute(0)
+    lane.told["lane"] = then
+    lane.now_s = NOW + 300
+    lane.minute(0)
+    assert loads(ledger)["lane"].loading_ms is None
+    lane.told["lane"] = Described(Seen("loading"), 0)
+    lane.now_s = NOW + 601
+    assert lane.minute(0).down == ()
+
+
+def test_what_ecs_does_not_tell_of_is_as_the_engine_says(lane, ledger):
+    lane.told = {}
+    lane.minute()
+    item = loads(ledger)["lane"]
+    assert (item.seen, item.replicas) == ((Seen("up", 0, 0, 0),), None)
+    assert lane.in_use == []
 
 
 def test_refreshed_prices_are_those_of_the_fleets_time(run, ledger):

@@ -4,31 +4,16 @@ import itertools
 import json
 
 import pytest
-from ledger_support import NOW, dynamo_client, dynamo_server
+from ledger_support import NOW
 from worker_support import FLEETS
 
 from backends import files, parse_prices
 from backends.price_list import PricesNotRead
 from router import price_item
-from router.ledger.dynamo import DynamoLedger
-from router.ledger.dynamo_table import definition
 from router.price_item import Overtaken, PriceItem
 from router.workers.prices import Prices
 
 TABLES = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def address():
-    with dynamo_server() as served:
-        yield served
-
-
-@pytest.fixture
-def ledger(address):
-    name = f"sluice-{next(TABLES)}"
-    dynamo_client(address).call("CreateTable", definition(name))
-    return DynamoLedger(dynamo_client(address), name)
 
 
 PRODUCT = {
@@ -38,10 +23,17 @@ PRODUCT = {
 }  # fmt: skip
 
 
+RATE = (
+    "version: 1\ncurrency: USD\nprices: []\n"
+    "exchange: [{{currency: CNY, usd: {usd}, as_of: {as_of}, source: our treasury}}]\n"
+)
+
+
 def prices(ledger, tmp_path, fetch, now_s=NOW):
     path = tmp_path / "fleets.yaml"
     path.write_text(FLEETS.format(url="http://127.0.0.1:9/v1"))
-    return Prices(ledger.table, files.catalogue(path), fetch, lambda: now_s)
+    catalogue = files.catalogue(path, state=tmp_path)
+    return Prices(ledger.table, catalogue, fetch, lambda: now_s)
 
 
 def listing(instance, _region):
@@ -85,13 +77,40 @@ def test_an_item_that_does_not_read_is_told_and_written_anew(ledger, tmp_path):
     assert done.written
 
 
-def test_a_price_in_a_currency_without_a_rate_is_not_written(ledger, tmp_path):
-    def yuan(instance, region):
-        return [text.replace('"USD"', '"CNY"') for text in listing(instance, region)]
+def in_currency(code):
+    def listed(instance, region):
+        return [text.replace('"USD"', f'"{code}"') for text in listing(instance, region)]
 
-    done = prices(ledger, tmp_path, yuan).refresh()
+    return listed
+
+
+def test_a_price_in_yuan_is_written_with_the_dated_rate_of_the_catalogue(ledger, tmp_path):
+    """As the list of China has it."""
+    (tmp_path / "prices.yaml").write_text(RATE.format(usd=0.15, as_of="2026-11-01"))
+    done = prices(ledger, tmp_path, in_currency("CNY")).refresh()
+    assert (done.prices, done.written) == (1, True)
+    book = parse_prices.read(price_item.read(ledger.table).text, "item")
+    price = book.rows["c8g.xlarge", "us-east-1", "on_demand"]
+    assert (price.per_hour, price.currency, price.rate_as_of) == (0.17, "CNY", "2026-11-01")
+    assert price.usd_per_hour == pytest.approx(0.17 * 0.15)
+    assert "CNY at 0.15 (our treasury)" in price.source
+
+
+def test_of_two_rates_the_newer_one_stays(ledger, tmp_path):
+    def rate(as_of):
+        (tmp_path / "prices.yaml").write_text(RATE.format(usd=0.15, as_of=as_of))
+        prices(ledger, tmp_path, in_currency("CNY")).refresh()
+        return parse_prices.read(price_item.read(ledger.table).text, "item").compiled["exchange"]
+
+    for written, stays in (("2026-11-01", "2026-11-01"), ("2026-10-01", "2026-11-01"),
+                           ("2026-11-05", "2026-11-05")):  # fmt: skip
+        assert [row["as_of"] for row in rate(written)] == [stays]
+
+
+def test_a_price_in_a_currency_without_a_rate_is_not_written(ledger, tmp_path):
+    done = prices(ledger, tmp_path, in_currency("CHF")).refresh()
     assert not done.written
-    assert "no `exchange` rate of `CNY`" in done.problems[-1]
+    assert "no `exchange` rate of `CHF`" in done.problems[-1]
     assert price_item.read(ledger.table) is None
 
 

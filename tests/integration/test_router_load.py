@@ -5,7 +5,7 @@ import time
 
 import httpx
 import pytest
-from ledger_support import aws_environment, dynamo_client, dynamo_server
+from ledger_support import aws_environment, dynamo_client
 from support import catalogue, fleet, plain, policy
 
 from backends.base import SEEN_FOR_S, Seen
@@ -16,12 +16,6 @@ from router.load_items import LoadItem
 from router.load_reader import LoadReader
 from router.prober import Prober
 from router.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def address():
-    with dynamo_server() as served:
-        yield served
 
 
 @pytest.fixture

@@ -2,27 +2,11 @@
 
 import itertools
 
-import pytest
-from ledger_support import NOW, alert, dynamo_client, dynamo_server, limit, scope, worst
+from ledger_support import NOW, alert, limit, scope, worst
 
-from router.ledger.dynamo import DynamoLedger
-from router.ledger.dynamo_table import definition
 from router.workers.sweeper import SPARE_MS, Sweeper
 
 TABLES = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def address():
-    with dynamo_server() as served:
-        yield served
-
-
-@pytest.fixture
-def ledger(address):
-    name = f"sluice-{next(TABLES)}"
-    dynamo_client(address).call("CreateTable", definition(name))
-    return DynamoLedger(dynamo_client(address), name)
 
 
 def reserved(ledger, count, lease_ends_s=NOW - 1):

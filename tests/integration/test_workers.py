@@ -30,6 +30,7 @@ from support import (
     stream_head,
     wait_until,
 )
+from wake_support import TOO_SOON
 
 from router.ledger.dynamo import DynamoLedger
 from router.ledger.dynamo_table import definition
@@ -364,8 +365,9 @@ def test_the_fleets_time_is_written_by_one_worker_even_when_that_one_dies(start_
 def test_a_wake_up_is_asked_for_once_by_all_workers(start_router, upstream, closed_port):
     wake = ", wake: {seconds: 300, min_run_seconds: 600}"
     large = fleet("large", f"http://127.0.0.1:{closed_port}/v1", lane="accelerator", more=wake)
-    fleets = catalogue(large.replace("min: 1", "min: 0"), fleet("small", upstream.url))
-    text = policy("{in_order: [accelerator, cpu]}", baseline="m@large")
+    large = large.replace("min: 1", "min: 0").replace("profile: c8g.xlarge/qwen3-0.6b, ", "")
+    fleets = catalogue(large, fleet("small", upstream.url))
+    text = policy(baseline="m@large", rules=TOO_SOON)
     router = start_router(fleets, text, "--workers", "2")
 
     def state():

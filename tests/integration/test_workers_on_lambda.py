@@ -5,88 +5,31 @@ SLUICE_WRITE_CALLS=1 writes it anew.
 """
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+import time
 
-import boto3
 import pytest
 from ledger_support import alert, charge, limit, worst
 from rie import function
+from wake_support import FLEET, HEAD, fleets_of, make_service, state_of
+from worker_support import TABLE, held_against, measured, playing_aws
 
-from router import load_items, price_item
-from router.aws_api import Api
-from router.ledger.dynamo import DynamoLedger
+from router import load_items, price_item, wake_items
 from router.ledger.fleet_time import FleetTime
+from router.wake_items import WakeItem
 
-TABLE, ROWS, REGION = "sluice-test", "sluice-test-rows", "us-east-1"
-CALLS = Path(__file__).parents[1] / "data" / "calls"
+ROWS = "sluice-test-rows"
 QUEUE = "arn:aws:sqs:us-east-1:123456789012:told"
 IMAGE = "1.dkr.ecr.us-east-1.amazonaws.com/i:1"
 ROLE = "arn:aws:iam::123456789012:role/r"
+MINUTE_EVENT = {"source": "aws.events", "detail-type": "Scheduled Event"}
 MINUTE = FleetTime("asked", "2026-11-21T10:00:00Z", 60.0, 1, 10, "observed", False)
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": REGION}
-
-
-class Aws:
-    """Moto, and what it was asked for."""
-
-    def __init__(self, address, calls):
-        self.address, self._calls = address, calls
-        self.environment = {
-            **KEYS,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ENDPOINT_URL": address,
-            "SLUICE_STAGE": "test",
-            "SLUICE_TABLE": TABLE,
-            "SLUICE_NAMESPACE": "Sluice",
-        }
-        self.api = Api("dynamodb", None, self.environment)
-        self.ledger = DynamoLedger(self.api, TABLE)
-        self.table = self.ledger.table
-
-    def client(self, service):
-        return boto3.client(
-            service, endpoint_url=self.address, region_name=REGION,
-            aws_access_key_id="test", aws_secret_access_key="test",
-        )  # fmt: skip
-
-    def forget(self):
-        self._calls.write_text("")
-
-    def calls(self):
-        lines = self._calls.read_text().splitlines()
-        return [json.loads(line) for line in sorted(set(lines))]
+RUNS = 'kind: openai_http, url: "%s", runs: {on: ecs, weights: "s3://models/m/"}'
 
 
 @pytest.fixture
 def aws(tmp_path):
-    calls = tmp_path / "calls.jsonl"
-    server = Path(__file__).parents[1] / "dynamo_server.py"
-    with subprocess.Popen(
-        [sys.executable, server, "0", TABLE], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        text=True, env={**os.environ, "SLUICE_TEST_CALLS": str(calls)},
-    ) as running:  # fmt: skip
-        try:
-            yield Aws(running.stdout.readline().strip(), calls)
-        finally:
-            running.stdin.close()
-            running.wait(timeout=10)
-
-
-def held_against(worker, calls):
-    """Compare with what is written down, or write it down."""
-    path = CALLS / f"{worker}.json"
-    if os.environ.get("SLUICE_WRITE_CALLS"):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(calls, indent=1) + "\n")
-    assert calls == json.loads(path.read_text())
-
-
-def measured(worker, lambda_):
-    used = f"{lambda_.cpu_ms():.0f} ms CPU, {lambda_.peak_mb():.0f} MB"
-    print(f"\n{worker}: {lambda_.durations_ms()} ms, {used}")  # noqa: T201 (-s shows it)
+    with playing_aws(tmp_path) as played:
+        yield played
 
 
 def test_the_sweeper_charges_what_ran_out_and_finds_the_books_in_order(aws, tmp_path):
@@ -229,6 +172,99 @@ def test_the_observer_looks_once_at_an_idle_system_and_writes_what_it_saw(aws, f
     rows = {row.fleet: row for row in aws.ledger.fleet_times("2000", "2100")}
     assert (rows["endpoint"].replicas, rows["endpoint"].source) == (2, "observed")
     assert rows["endpoint"].seconds == 60
+
+
+def test_the_observer_writes_how_full_a_fleet_on_ecs_is(aws, upstream, tmp_path):
+    ecs = aws.client("ecs")
+    make_service(ecs, aws.client("application-autoscaling"))
+    ecs.update_service(cluster="sluice-test", service="sluice-test-lane", desiredCount=1)
+    body = b"vllm:num_requests_running 2\nvllm:num_requests_waiting 1\n"
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body)
+    upstream.pages["/metrics"] = head + body
+    path = tmp_path / "fleets.yaml"
+    path.write_text(HEAD + FLEET.format(id="lane", lane="cpu", more=RUNS % upstream.url))
+    told = {"SLUICE_FLEETS": str(path), "SLUICE_STATE": str(tmp_path / "state")}
+    environment = aws.environment | told
+    with function("router.workers.observer.handler", environment, tmp_path, 8) as lambda_:
+        assert lambda_.invoke({})["down"] == []
+        lines = [metric for metric in lambda_.metrics() if "InUse" in metric]
+        assert lines
+        assert set(lines) == {("Sluice", "test", "lane", "InUse", 75.0)}
+    (item,) = load_items.read(aws.table)
+    assert (item.seen[0].state, item.replicas) == ("up", 1)
+    assert ("ecs", "DescribeServices") in {(c["service"], c["operation"]) for c in aws.calls()}
+
+
+def asked_records(aws):
+    """Return the stream's records of the item that asks for a fleet: it is written, and deleted."""
+    (item,) = wake_items_of(aws)
+    records = [record_of(200, "INSERT", None, item), record_of(201, "REMOVE", item, None)]
+    for record in records:
+        record["dynamodb"]["Keys"] = {"pk": item["pk"], "sk": item["sk"]}
+    return records
+
+
+def wake_items_of(aws):
+    return [item for item in items(aws) if item["pk"]["S"] == "WAKE"]
+
+
+def test_the_waker_wakes_as_the_stream_asks_and_lets_go_each_minute(aws, tmp_path):
+    ecs, scaling = aws.client("ecs"), aws.client("application-autoscaling")
+    make_service(ecs, scaling)
+    path = tmp_path / "fleets.yaml"
+    path.write_text(fleets_of("http://127.0.0.1:9/v1"))
+    now_s = int(time.time())
+    asked, over = (WakeItem("lane", at_s, at_s + 900, 3) for at_s in (now_s, now_s - 900))
+    wake_items.ask(aws.table, asked, 300)
+    records = asked_records(aws)
+    aws.forget()
+    told = {"SLUICE_FLEETS": str(path)}
+    with function("router.workers.waker.handler", aws.environment | told, tmp_path) as lambda_:
+        assert lambda_.invoke({"Records": records}) == {"batchItemFailures": []}
+        assert state_of(ecs, scaling) == {"least": 1, "most": 4, "wanted": 1}
+        assert lambda_.invoke(MINUTE_EVENT) == {"let_go": 0, "failed": 0}
+        wake_items.delete(aws.table, asked)
+        wake_items.ask(aws.table, over, 300)
+        assert lambda_.invoke(MINUTE_EVENT) == {"let_go": 1, "failed": 0}
+        assert state_of(ecs, scaling) == {"least": 0, "most": 4, "wanted": 1}
+        assert wake_items_of(aws) == []
+        assert lambda_.metrics() == [("Sluice", "test", "WakeUps", 1)]
+        held_against("waker", of_the_waker(aws.calls()))
+        measured("waker", lambda_)
+
+
+def of_the_waker(calls):
+    """Leave out what the test itself asks for."""
+    return [call for call in calls if call["operation"] not in ("PutItem", "Scan")]
+
+
+def test_what_the_waker_can_not_do_comes_again_and_is_told_of(aws, tmp_path):
+    ecs, scaling = aws.client("ecs"), aws.client("application-autoscaling")
+    remove = make_service(ecs, scaling)
+    path = tmp_path / "fleets.yaml"
+    path.write_text(fleets_of("http://127.0.0.1:9/v1"))
+    now_s = int(time.time())
+    wake_items.ask(aws.table, WakeItem("lane", now_s, now_s + 900, 3), 300)
+    records = asked_records(aws)
+    remove()
+    again = {"batchItemFailures": [{"itemIdentifier": "200"}]}
+    told = {"SLUICE_FLEETS": str(path)}
+    with function("router.workers.waker.handler", aws.environment | told, tmp_path) as lambda_:
+        assert lambda_.invoke({"Records": records}) == again
+        assert "fleet lane can't be woken: it has no scalable target" in lambda_.log()
+        del records[0]["dynamodb"]["NewImage"]["at_s"]
+        assert lambda_.invoke({"Records": records}) == again
+        assert "the wake item of lane can't be read: KeyError" in lambda_.log()
+        wake_items.ask(aws.table, WakeItem("lane", now_s + 400, now_s, 3), 300)
+        assert lambda_.invoke(MINUTE_EVENT) == {"let_go": 0, "failed": 1}
+        assert (
+            "fleet lane, whose time is over: it can't be let go of: it has no scalable target"
+            in lambda_.log()
+        )
+        aws.api.call("DeleteTable", {"TableName": TABLE})
+        assert lambda_.invoke(MINUTE_EVENT) == {"let_go": 0, "failed": 1}
+        assert "who is to be let go of can't be read" in lambda_.log()
+        assert lambda_.metrics() == [("Sluice", "test", "WakeFailures", 1)] * 4
 
 
 def test_the_price_worker_writes_what_the_list_says(aws, fleets, tmp_path, price_list):

@@ -46,6 +46,10 @@ from router import feedback, refusals, wire
 from router.app import ROUTES
 from router.auth import config as auth_config
 from router.auth.rules import ALGORITHMS, LEEWAY_S
+from router.batches.api import BATCH_FIELDS
+from router.batches.api import ROUTES as batch_routes  # noqa: N811  (two tables of this name)
+from router.batches.port import Status as BatchStatus
+from router.batches.validate import FIELDS as LINE_FIELDS
 from router.classify import judge_by
 from router.cli.cited import SOURCES
 from router.cli.fleet import COMMANDS as fleet_commands  # noqa: N811  (two tables of this name)
@@ -480,6 +484,20 @@ def test_the_endpoints_are_those_of_the_app():
     rows = table("api.md", "path")
     shown = {code: row[1] for row in rows for code in codes(row[0])}
     assert shown == {path: method for path, (method, _) in ROUTES.items()}
+
+
+def test_the_paths_of_files_and_batches_are_those_of_the_code():
+    for row in table("api.md", "files and batches"):
+        (path,) = codes(row[0])
+        found = [takes for form, takes in batch_routes if form.fullmatch(path)]
+        assert [row[1].split()] == [list(takes) for takes in found], path
+    assert len(table("api.md", "files and batches")) == len(batch_routes)
+
+
+def test_the_keys_of_batches_and_of_their_lines_are_those_of_the_code():
+    assert listed(table("api.md", "a line of the input file")) == set(LINE_FIELDS)
+    assert listed(table("api.md", "key of a batch")) == set(BATCH_FIELDS)
+    assert listed(table("api.md", "status of a batch")) == set(get_args(BatchStatus))
 
 
 def test_the_headers_are_those_of_the_code():

@@ -223,9 +223,7 @@ def _points(on: FleetModel, tokens: Lengths) -> list[dict[str, Any]]:
     for streams in levels(on):
         seen = on.predict(*tokens, 1, Load(in_flight=streams - 1))
         tok_s = None if profile is None else profile.speed(min(streams, on.capacity)).tok_s
-        per_mtok = None
-        if tok_s is not None and on.usd_per_hour is not None:
-            per_mtok = cost.usd_per_mtok_out(on.usd_per_hour, tok_s)
+        per_mtok = on.usd_per_mtok(streams)
         found.append(
             {
                 "streams": streams,
@@ -233,7 +231,7 @@ def _points(on: FleetModel, tokens: Lengths) -> list[dict[str, Any]]:
                 "itl_ms": seen.itl_p50_ms,
                 "ttft_ms": {"p50": seen.ttft_p50_ms, "p95": seen.ttft_p95_ms},
                 "e2e_ms": {"p50": seen.e2e_p50_ms, "p95": seen.e2e_p95_ms},
-                "usd_per_mtok_out": per_mtok,
+                "usd_per_mtok_out": None if per_mtok is None else per_mtok[1],
                 "usd_average": seen.usd_average,
             }
         )

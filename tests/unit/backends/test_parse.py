@@ -203,9 +203,18 @@ def test_emulated_fleets_are_marked():
     assert fleet.marks == ("emulated",)
 
 
-def test_a_smaller_context_of_the_fleet_counts_a_larger_one_does_not():
+def test_a_smaller_context_of_the_fleet_counts_a_larger_one_is_refused():
     assert read(GOOD + "    context_tokens: 500\n").fleets[0].context_tokens == 500
-    assert read(GOOD + "    context_tokens: 5000\n").fleets[0].context_tokens == 1000
+    [said] = problems(GOOD + "    context_tokens: 5000\n")
+    told = "f.yaml:15: fleet a: context_tokens: 5,000 is more than the 1,000 of its model `m`"
+    assert said.startswith(told)
+
+
+def test_a_stored_version_whose_context_was_cut_is_still_read():
+    whole = read(GOOD + "    context_tokens: 500\n")
+    [row] = whole.compiled["fleets"]
+    before = {**whole.compiled, "fleets": [{**row, "context_tokens": 5000}]}
+    assert parse.from_compiled(before, whole.prices).fleets[0].context_tokens == 1000
 
 
 @pytest.mark.parametrize(
@@ -277,7 +286,7 @@ def test_shares_of_one_host_are_no_more_than_the_host():
     ]
     assert len(read(json.dumps(value)).fleets) == 2
     value["fleets"][1]["host_share"] = 0.41
-    assert "shares of host `h` add up to more than 1" in problems(json.dumps(value))[0]
+    assert "shares of host `h` add up to 1.01: 1 is all of it" in problems(json.dumps(value))[0]
 
 
 def test_a_catalogue_is_rebuilt_from_its_stored_version():

@@ -11,6 +11,7 @@ from botocore.stub import Stubber
 
 from backends import price_list
 from backends.price_list import Listed, PricesNotRead, listed, products
+from backends.prices import partition
 
 LISTS = Path(__file__).parents[2] / "data" / "price_list"
 GRAVITON = json.loads((LISTS / "c8g.xlarge_us-east-1.json").read_text())
@@ -134,3 +135,19 @@ def test_what_goes_wrong_is_told_without_a_credential(raised, said):
     told = price_list._told(raised)
     assert said in told
     assert "AKIA" not in told
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("us-west-2", "api.pricing.us-east-1.amazonaws.com"),
+        ("cn-north-1", "api.pricing.cn-northwest-1.amazonaws.com.cn"),
+        ("cn-northwest-1", "api.pricing.cn-northwest-1.amazonaws.com.cn"),
+    ],
+)
+def test_the_list_of_a_region_is_asked_for_in_its_partition(region, host):
+    where = price_list.ENDPOINTS[partition(region)]
+    client = boto3.client(
+        "pricing", region_name=where, aws_access_key_id="x", aws_secret_access_key="x"
+    )
+    assert client.meta.endpoint_url == f"https://{host}"

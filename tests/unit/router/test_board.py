@@ -205,6 +205,27 @@ def test_one_is_asked_to_wake_a_fleet_in_the_time_that_it_takes(parent, shared):
     assert one.missed("a", 63.0, 60.0, asleep=True) == 4
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_fleet_is_asked_for_once_all_workers_missed_enough_in_its_window(parent, shared):
+    alone = Missed()
+    one, two = map(BoardFleets, workers(parent)) if shared else (alone, alone)
+
+    def missed(by, now_s):
+        return by.missed("a", now_s, 60.0, asleep=True, beyond=1.5, window_s=100.0)
+
+    assert [missed(one, 1.0), missed(two, 101.0), missed(one, 102.0)] == [0, 0, 2]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_where_nobody_could_be_asked_the_next_request_of_any_worker_asks_again(parent, shared):
+    alone = Missed()
+    one, two = map(BoardFleets, workers(parent)) if shared else (alone, alone)
+    assert one.missed("a", 1.0, 60.0, asleep=True) == 1
+    one.unasked("a", 1)
+    assert two.missed("a", 2.0, 60.0, asleep=True) == 2
+    assert one.missed("a", 3.0, 60.0, asleep=True) == 0
+
+
 def test_the_books_are_kept_by_one_until_it_ends_or_dies(parent):
     one, two = workers(parent)
     assert [two.mine(), one.mine(), two.mine()] == [True, False, True]

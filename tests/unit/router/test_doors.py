@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from router.doors import Doors
+from router.doors import Doors, Places
 from router.errors import Refusal
 from router.http import BODY_LIMIT_BYTES, Http
 from router.metrics import Metrics
@@ -87,3 +87,31 @@ def test_closed_doors_send_everybody_elsewhere():
         asyncio.run(play())
     assert (caught.value.status, caught.value.code) == (503, "shutting_down")
     assert dict(caught.value.headers) == {b"retry-after": b"1", b"connection": b"close"}
+
+
+def test_a_body_that_goes_to_disk_holds_no_room_for_bodies():
+    doors = Doors(Metrics(), 9, most_bytes=0)
+
+    async def play():
+        with doors.let_in(of(10**9), held=False):
+            assert (len(doors.tasks), doors.body_bytes) == (1, 0)
+
+    asyncio.run(play())
+
+
+def test_a_tenant_has_its_places_and_all_have_theirs_until_they_are_left():
+    places = Places("uploads", 2, 3)
+
+    def refused(tenant):
+        with pytest.raises(Refusal) as caught, places.place(tenant):
+            pass
+        assert dict(caught.value.headers) == {b"retry-after": b"5"}
+        return caught.value.status, caught.value.code
+
+    with places.place("a"), places.place("a"):
+        assert refused("a") == (429, "too_many_transfers")
+        with places.place("b"):
+            assert refused("b") == refused("c") == (503, "overloaded")
+        with places.place("c"):
+            pass
+    assert not places.taken

@@ -8,17 +8,17 @@ import pytest
 
 from backends.base import SEEN_FOR_S, Seen
 from router.ledger.port import LedgerUnavailable
-from router.load_items import LoadItem
+from router.load_items import ASLEEP_FOR_S, LoadItem
 from router.load_reader import TTL_S, LoadReader
 from router.tracker import Tracker
 
 WALL_S = 1_795_255_200.0
 
 
-def fleet_of(name):
+def fleet_of(name, wake_s=None):
     return SimpleNamespace(
         fleet=SimpleNamespace(
-            id=name, urls=("u0",), wake_seconds=None, sagemaker=None, profile=None,
+            id=name, urls=("u0",), wake_seconds=wake_s, sagemaker=None, profile=None,
             replicas=SimpleNamespace(min=1, max=1, concurrency_each=8),
             tariff=SimpleNamespace(committed=lambda *_: 0),
         ),
@@ -31,7 +31,7 @@ class Reading:
 
     def __init__(self, read, **settings):
         self.now_s, self.reads = 0.0, 0
-        self.tracker = Tracker([fleet_of("a")])
+        self.tracker = Tracker([fleet_of("a", wake_s=60)])
         runtime = SimpleNamespace(
             generation=SimpleNamespace(tracker=self.tracker, backends={"a": None}),
             clock=lambda: self.now_s,
@@ -54,6 +54,32 @@ class Reading:
 def item(age_s=0.0, running=3, fleet="a"):
     at_ms = round((WALL_S - age_s) * 1000)
     return LoadItem(fleet, at_ms, (Seen("up", running, 0, running),))
+
+
+def state_of_one_that_sleeps(age_s, seen="down", replicas=0):
+    at_ms = round((WALL_S - age_s) * 1000)
+    asleep = LoadItem("a", at_ms, (Seen(seen),), 5, replicas)
+
+    async def main():
+        reading = Reading(lambda: [asleep])
+        await reading.reader.asked()
+        return reading.tracker.loads(0.0)[0]
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(("seen", "state"), [("down", "cold"), ("loading", "waking")])
+def test_that_a_fleet_sleeps_is_known_until_an_idle_systems_next_look(seen, state):
+    load = state_of_one_that_sleeps(60.0, seen)
+    assert (load.state, load.replicas, load.in_flight) == (state, 0, 0)
+
+
+def test_that_a_fleet_slept_is_unknown_once_nobody_looks_any_more():
+    assert state_of_one_that_sleeps(ASLEEP_FOR_S).state == "ready"
+
+
+def test_what_a_fleet_that_runs_was_doing_is_not_known_for_longer():
+    assert state_of_one_that_sleeps(60.0, "loading", replicas=1).state == "ready"
 
 
 def test_the_first_request_waits_for_the_read_and_knows_the_load():

@@ -18,7 +18,8 @@ def test_every_setting_arrives_as_it_was_given(name):
     given |= {"auth": "none", "alerts": "https://a.example/hook", "router_on": "lambda"}
     given |= {"receipts": "firehose:decisions", "metrics": "emf:Sluice", "frozen": True}
     given |= {"queue": 7, "queue_s": 0.5, "in_flight": 9, "unready_s": 3, "drain_s": 4}
-    given |= {"appconfig": "appconfig:a/b/c"}
+    given |= {"appconfig": "appconfig:a/b/c", "batch_window": "22:00-06:00@Asia/Shanghai"}
+    given |= {"batch_at_once": 3, "batch_quota_mb": 5, "batch_keep_days": 6, "batches": "s3:ours"}
     value = given.get(name, Path("a folder") / name)
     settings = replace(ORDER.settings, **{name: value})
     order = replace(ORDER, settings=settings)

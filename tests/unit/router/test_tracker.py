@@ -478,3 +478,14 @@ def test_nothing_told_is_nothing_observed():
     t.told("a", 0, None, None)
     assert not t.is_observed("a", 0)
     assert t.loads(0)[0].in_flight == 0
+
+
+def test_of_several_replicas_behind_one_url_the_one_that_speaks_is_not_all_of_them():
+    t = tracker("a", least=0, most=4)
+    t.saw("a", [Seen("up", 3, 2, 5)], 0.0)
+    t.told("a", 0.0, 12, 1)
+    (load,) = t.loads(0.0)
+    assert (load.in_flight, load.queued, load.replicas) == (5, 2, 1)
+    t.told("a", 0.0, 12, 3)
+    (load,) = t.loads(0.0)
+    assert (load.in_flight, load.queued, load.replicas) == (12, None, 3)

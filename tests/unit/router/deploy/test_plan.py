@@ -10,12 +10,15 @@ from router.deploy import covers, parts
 from router.deploy.plan import plan
 from router.deploy.read import stages
 from router.deploy.shape import MONTH_HOURS, Shape
-from router.deploy.stage import Compute
+from router.deploy.stage import Compute, Deferrable
 from yamlfile import Invalid
 
 EXAMPLES = stages(Path("infra/examples/deploy.yaml"))
 SMALL, PROD = EXAMPLES["dev"], EXAMPLES["prod"]
+LANES = stages(Path("infra/examples/lanes/deploy.yaml"))["lanes"]
+EKS = replace(LANES.lanes[0], on="eks")
 STEADY = replace(PROD, compute=Compute(on="fargate", memory_mb=2048))
+NIGHTLY = replace(SMALL, deferrable=Deferrable())
 SOURCE = files.packaged("backends", "data", "aws.yaml")
 PRICES = aws_prices.read(SOURCE.text, SOURCE.name)
 
@@ -51,6 +54,12 @@ def test_the_sums_are_those_of_the_lines_and_of_the_groups():
         idle, million = (sum(each) for each in zip(*found.groups.values(), strict=True))
         assert found.idle_usd == pytest.approx(idle)
         assert found.million_usd == pytest.approx(million)
+
+
+def test_batches_cost_cents_before_there_is_one():
+    more = plan(NIGHTLY, PRICES).idle_usd - plan(SMALL, PRICES).idle_usd
+    assert 0.2 < more < 1  # two alarms, the empty queue, a look a minute
+    assert not any(line.group == "batches" for line in plan(SMALL, PRICES).lines)
 
 
 def test_a_request_pays_for_every_second_it_is_open():
@@ -94,11 +103,12 @@ def test_a_private_stage_pays_for_no_public_address():
     private = plan(replace(STEADY, private=True), PRICES)
     assert not usd(private, "public-ipv4")
     assert not usd(private, "transfer-out", "million")
-    assert parts.endpoints(replace(PROD, private=True)) == parts.endpoints(PROD) + 1
+    assert {*parts.endpoints(replace(PROD, private=True))} == {*parts.endpoints(PROD), "Api"}
 
 
 def test_every_price_has_a_date_and_a_source_and_each_one_is_used_or_said_to_be_free():
-    used = {line.price.id for stage in (SMALL, PROD, STEADY) for line in plan(stage, PRICES).lines}
+    stages_ = (SMALL, PROD, STEADY, LANES, replace(LANES, lanes=(EKS,), deferrable=Deferrable()))
+    used = {line.price.id for stage in stages_ for line in plan(stage, PRICES).lines}
     assert set(PRICES) - used == {"athena-tb", "logs-kept"}  # a person's queries; below a cent
     for price in PRICES.values():
         assert price.source
@@ -119,3 +129,33 @@ def test_a_price_that_stands_twice_is_refused():
     [row] = [line for line in SOURCE.text.splitlines() if "id: waf-acl" in line]
     with pytest.raises(Invalid, match="price `waf-acl` stands here twice"):
         aws_prices.read(f"{SOURCE.text}{row}\n", SOURCE.name)
+
+
+def lines(stage):
+    return {(line.group, line.what): line.quantity for line in plan(stage, PRICES).lines}
+
+
+def test_fleets_that_sleep_bring_a_waker_and_its_lines():
+    assert [lane.fleet.id for lane in parts.sleepers(LANES)] == [
+        "scout-p5", "scout-p4d", "scout-g6e", "scout-inf2", "scout-inf2-spot",
+    ]  # fmt: skip
+    found = lines(LANES)
+    awake = tuple(lane for lane in LANES.lanes if lane.fleet.replicas.min)
+    without = lines(replace(LANES, lanes=awake))
+    (waker,) = [each for each in found.keys() - without.keys() if each[1].startswith("waker")]
+    assert found[waker] == pytest.approx(MONTH_HOURS * 60 * 0.2 * parts.WORKER_GB)
+    assert found["observability", "metrics of the waker, at most: in hours with wake-ups"] == 2
+    assert found["workers", "their runs"] - without["workers", "their runs"] == MONTH_HOURS * 60
+    assert found["state", "by the workers"] > without["state", "by the workers"]
+
+
+def test_each_fleet_on_ecs_that_may_grow_is_one_metric_that_scales_it():
+    assert lines(LANES)["observability", "how full fleets on ECS are, which scales them"] == 6
+    fixed = [
+        replace(
+            lane, fleet=replace(lane.fleet, replicas=replace(lane.fleet.replicas, min=1, max=1))
+        )
+        for lane in LANES.lanes
+    ]
+    assert parts.in_use_metrics(replace(LANES, lanes=tuple(fixed))) == 0
+    assert parts.in_use_metrics(PROD) == 0

@@ -127,8 +127,8 @@ WRONG = [
     ({"partition": "aws-cn"}, "region `us-east-1` is of partition `aws`, not `aws-cn`"),
     ({"region": "cn-north-1"}, "is of partition `aws-cn`, not `aws` (write `partition: aws-cn`"),
     (
-        {"region": "cn-north-1", "partition": "aws-cn"},
-        "partition: `aws-cn` is not supported by this version (supported: aws)",
+        {"region": "us-gov-west-1", "partition": "aws-us-gov"},
+        "partition: `aws-us-gov` is not supported by this version (supported: aws, aws-cn)",
     ),
     ({"size": "medium"}, "unknown value `medium` (known: prod, small)"),
     ({"colour": "red"}, "unknown key `colour`"),
@@ -221,6 +221,12 @@ def test_everything_wrong_is_told_at_once(changed):
     assert all(part in said for part in ("account: `1`", "region: `nowhere`", "memory_mb: "))
 
 
+def test_a_place_that_is_none_is_told_without_what_would_follow_from_it(changed):
+    said = refused(changed(region="us-east2", partition="aws"))
+    assert "region: `us-east2` is no AWS region (did you mean `us-east-2`?" in said
+    assert "fleet " not in said
+
+
 def test_the_line_is_the_value_s_own(changed):
     path = changed(account="1")
     lines = path.read_text("utf-8").splitlines()
@@ -249,7 +255,7 @@ FLEETS = [
     ("scout-inf2", {"url": "http://127.0.0.1:8000/v1"}, "is the router's own machine"),
     ("scout-inf2", {"url": "https://8.8.8.8/v1"}, "has no way out (no NAT)"),
     ("scout-p5", {"region": "us-west-2"}, "it is in us-west-2, and the VPC of `size: prod`"),
-    ("scout-p5", {"region": "cn-north-1"}, "another partition"),
+    ("scout-p5", {"region": "us-gov-west-1"}, "another partition"),
     ("scout-inf2", {"api_key": "${env:KEY}"}, "use `${secret:NAME}`"),
     (
         "scout-inf2",

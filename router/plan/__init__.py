@@ -1,0 +1,1 @@
+"""The cheapest fleets that hold an objective for a trace, as an integer program."""

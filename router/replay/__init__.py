@@ -1,0 +1,1 @@
+"""A trace through the router's own decisions over simulated fleets: ``run.replay``."""

@@ -1,0 +1,1 @@
+"""Traffic that was recorded, published or made up, as one form: ``Trace``."""

@@ -18,12 +18,13 @@ def test_a_good_policy_has_neither_problems_nor_warnings():
 
 def test_a_policy_without_a_catch_all_gets_a_warning_with_its_line():
     first = "  - {id: a, use: cpu, when: {tier: heavy}}\n"
-    text = f"{HEAD}{first}  - id: b\n    use: cpu\n    when: {{tier: simple}}\n"
+    text = f"{HEAD}{first}  - id: b\n    use: cpu\n    when: {{task: code}}\n"
     report = check(text, "p.yaml", NAMES)
     assert report.policy is not None
     (warning,) = report.warnings
     assert str(warning) == (
         "p.yaml:6: rule b: nothing follows that matches the rest, which is refused"
+        " (for example: tier simple, task other)"
     )
 
 

@@ -2,16 +2,34 @@
 command line, who publishes, and the validator of AppConfig.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from backends.catalogue import Catalogue
 from backends.parse import Source
 from policies.cases import read_cases, run_cases
+from policies.check import Report, check
 from policies.evaluate import matching
 from policies.model import Facts, Policy
+from policies.odd import Odd
+from router.checking import oddities
 from router.estimate import Estimate, estimate
+from router.identity import Key
+from router.sources import names_of
 from router.tracker import Tracker
 from router.world import world
+
+
+def checked(
+    source: Source, catalogue: Catalogue, *, labelled: bool = True, keys: Sequence[Key] = ()
+) -> Report:
+    """Return all that can be said of a policy over these fleets, and of its tags by these keys."""
+
+    def more(policy: Policy) -> Iterable[Odd]:
+        now = world(policy, catalogue)
+        return oddities(now, Tracker(now.fleets).loads(0.0), keys)
+
+    names = names_of(catalogue)
+    return check(source.text, source.name, names, labelled=labelled, more=more)
 
 
 def tried(policy: Policy, cases: Source, catalogue: Catalogue) -> tuple[int, list[str]]:

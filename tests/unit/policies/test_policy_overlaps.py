@@ -13,6 +13,8 @@ def warned(key, first, second):
     text = f"{HEAD}{key}:\n  - {{id: one, {first}}}\n  - {{id: two, {second}}}\n"
     report = check(text, "p.yaml", NAMES)
     assert report.problems == ()
+    kind = {"budgets": "never_spent", "rate_limits": "never_reached"}[key]
+    assert {each.kind for each in report.warnings} <= {kind}
     return [str(each) for each in report.warnings]
 
 

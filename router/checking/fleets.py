@@ -209,8 +209,6 @@ def _untried(i: int, rule: Rule, bests: Sequence[Best]) -> Iterator[Odd]:
     took = [best.e2e_ms for best in bests]
     if bounds and all(_over(ms, min(bounds)) for ms in took):
         ms = ceil(min(ms for ms in took if ms is not None))
-        said = (
-            f"no fleet of `try` has its whole answer within `slo` ({min(bounds):g} ms), even when"
-        )
-        message = f"cascade: {said} it is idle: the fastest takes {ms} ms (p95), so none is tried"
+        said = f"no fleet of `try` has its whole answer within `slo` ({min(bounds):g} ms), even"
+        message = f"cascade: {said} idle: the fastest takes {ms} ms (p95), so none is tried"
         yield of_rule("untried", i, rule, message, "cascade", "try")

@@ -13,6 +13,7 @@ from backends import files
 from backends.catalogue import Catalogue
 from policies.check import Report
 from policies.model import Policy
+from router.classify import Calibration
 from router.cli import options
 from router.cli.errors import FAILED, INVALID, told
 from router.cli.policy.known_keys import active_keys
@@ -46,7 +47,8 @@ def command(
         learnt = calibration_of(calibration)
         labelled = bool(learnt and learnt.counts)
         results = [
-            checked(path, catalogue, folder, labelled=labelled, keys=keys) for path in policies
+            checked(path, catalogue, folder, labelled=labelled, keys=keys, learnt=learnt)
+            for path in policies
         ]
     if as_json:
         click.echo(orjson.dumps(results))
@@ -73,6 +75,7 @@ def checked(
     *,
     labelled: bool,
     keys: Sequence[Key] = (),
+    learnt: Calibration | None = None,
 ) -> dict[str, Any]:
     """Check one policy. A file that can't be read is its problem, not the end of the command."""
     report, cases = Report(None), 0
@@ -81,7 +84,7 @@ def checked(
         source = files.on_disk(path)
         report = checked_text(source, catalogue, labelled=labelled, keys=keys)
         if report.policy is not None and folder is not None:
-            cases, failed = _tried(report.policy, folder / path.name, catalogue)
+            cases, failed = _tried(report.policy, folder / path.name, catalogue, learnt)
     except yamlfile.Invalid as exc:
         report = replace(report, problems=(*report.problems, *exc.problems))
     return {
@@ -92,10 +95,12 @@ def checked(
     }
 
 
-def _tried(policy: Policy, case_file: Path, catalogue: Catalogue) -> tuple[int, list[str]]:
+def _tried(
+    policy: Policy, case_file: Path, catalogue: Catalogue, learnt: Calibration | None
+) -> tuple[int, list[str]]:
     if not case_file.exists():
         return 0, [f"{case_file}: 0 cases: there is no such file"]
-    return tried(policy, files.on_disk(case_file), catalogue)
+    return tried(policy, files.on_disk(case_file), catalogue, learnt)
 
 
 def _said(report: Report) -> dict[str, Any]:

@@ -35,8 +35,9 @@ def the_one(found):
             "when: {task: math}, use: accelerator, slo: {ttft_p95_ms: 100}",
             "slo",
             (
-                "slo.ttft_p95_ms: no fleet of `use` meets 100 ms even when it is idle: the fastest, "
-                "`p5-scout`, takes 180 ms (p95) for the shortest request, and nothing gives way"
+                "slo.ttft_p95_ms: no fleet of `use` meets 100 ms even when it is idle: the "
+                "fastest, `p5-scout`, takes 180 ms (p95) for the shortest request, and nothing "
+                "gives way"
             ),
         ),
         (
@@ -78,8 +79,8 @@ def the_one(found):
             "when: {task: math}, use: [cpu, accelerator], residency: local, quality_floor: 1.1",
             "no_fleet",
             (
-                "no fleet of `use` meets all of its limits: `local-qwen3-tiny` breaks quality_floor, "
-                "`p5-scout` breaks residency,"
+                "no fleet of `use` meets all of its limits: `local-qwen3-tiny` breaks "
+                "quality_floor, `p5-scout` breaks residency,"
             ),
         ),
         (

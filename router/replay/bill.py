@@ -1,5 +1,7 @@
 """What a fleet's machines cost while a replay goes on: by its tranches, used or not. Pure."""
 
+from __future__ import annotations  # `array[int]` is no value before Python 3.12
+
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final

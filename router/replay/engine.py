@@ -1,5 +1,7 @@
 """The events of a replay: arrivals, ends, places in line, time-outs, looks."""
 
+from __future__ import annotations  # `array[int]` is no value before Python 3.12
+
 import math
 from array import array
 from collections import Counter, deque

@@ -1,5 +1,7 @@
 """One fleet of a replay: what decisions see of it, and what its service does."""
 
+from __future__ import annotations  # `array[int]` is no value before Python 3.12
+
 import math
 from array import array
 

@@ -10,6 +10,8 @@ replicas.
 Time is an argument, in seconds; it never goes back. Pure but for its own state.
 """
 
+from __future__ import annotations  # `array[int]` is no value before Python 3.12
+
 import math
 from array import array
 from bisect import bisect_right

@@ -14,17 +14,18 @@ from backends.load import Load
 from policies.model import Facts
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
 from router.refusals import no_candidate
-from router.replay.bill import HOUR_S, Meter
 from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as
 from router.replay.fleet import Fleet
+from router.replay.machines import Machines
 from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, Replayed, Settings
 from router.replay.queue import URGENCY, Queue, Waiter
 from router.traces.trace import Trace
+from router.wake_worth import if_awake, sleeper
 from router.world import World
 
 PENDING: Final = -1
 NEVER: Final = math.inf
-LOOK, LATE, UNPLACED = range(3)  # on the agenda
+LOOK, LATE, UNPLACED = "look", "late", "unplaced"  # on the agenda, beside the machines' own
 
 
 class Engine:
@@ -35,7 +36,6 @@ class Engine:
         self.world, self.trace, self.settings = world, trace, settings
         self.clock = Clock(trace.start_s)
         self.fleets = [Fleet(place, on) for place, on in enumerate(world.fleets)]
-        self.meters = [Meter(on, trace.start_s) for on in world.fleets]
         self.cases = [choosers(world, kind, self.fleets) for kind in trace.kinds]
         self.place_of = {fleet.on.fleet.id: fleet.place for fleet in self.fleets}
         self.rule_of = {rule.id: place for place, rule in enumerate(world.policy.rules)}
@@ -47,7 +47,7 @@ class Engine:
         self.now_s = 0.0
         self.pending = 0
         self._serial = 0
-        self._agenda: list[tuple[float, int, int, int]] = []
+        self._agenda: list[tuple[float, int, str, int]] = []
         self._timers: dict[float, deque[tuple[float, int]]] = {}
         self._lined: dict[int, Waiter] = {}
         self.fleet = array("h", [-1]) * n
@@ -68,8 +68,7 @@ class Engine:
         ]
         # When the next stream of each fleet ends, then the next time-out, then the agenda's next.
         self.due = [NEVER] * (len(self.fleets) + 2)
-        for fleet, meter in zip(self.fleets, self.meters, strict=True):
-            meter.pay(fleet.replicas, 0.0)
+        self.machines = Machines(self.fleets, settings, trace.start_s, self._at)
 
     def run(self) -> None:
         """Play the whole trace, until nobody is served or waits any more."""
@@ -83,7 +82,7 @@ class Engine:
             self._arrives(i, now_s)
         while self.pending:
             self._happens(min(due))
-        self._write_down(max(self.now_s, 1e-9))
+        self.machines.write_down(self.now_s)
 
     def _happens(self, next_s: float) -> None:
         """Let happen what comes next."""
@@ -126,6 +125,7 @@ class Engine:
         decision = decide(self.world, facts, [fleet.load() for fleet in self.fleets])
         rule = decision.verdict.rule
         self.rule[i] = -1 if rule is None else self.rule_of[rule.id]
+        self._misses(decision, now_s)
         if not decision.plan.attempts:
             self._waits(i, now_s, facts, decision, waiter)
             return
@@ -133,6 +133,13 @@ class Engine:
             self.relaxed += 1
         fleet = self.fleets[self.place_of[decision.plan.attempts[0].candidate.fleet]]
         self._sends(i, fleet, self.rule[i], now_s)
+
+    def _misses(self, decision: Decision, now_s: float) -> None:
+        """Wake who sleeps and would have served, where that is worth it."""
+        awake = if_awake(self.world, decision)
+        missed = None if awake is None else sleeper(decision, awake)
+        if missed is not None:
+            self.machines.missed(missed, self.place_of[missed.candidate.fleet], now_s)
 
     def _waits(
         self, i: int, now_s: float, facts: Facts, decision: Decision, waiter: Waiter | None
@@ -227,11 +234,18 @@ class Engine:
             del self._lined[one.i]
             self._decided(one.i, now_s, one)
 
-    def _looks(self) -> None:
-        """Give every free place out, so that nobody who comes now takes it from who waits."""
+    def _resized(self, now_s: float) -> None:
+        """Fleets may be of another size: streams end at other times, and places may be free."""
+        for fleet in self.fleets:
+            service = fleet.service
+            if fleet.lost and service.running + service.queued:
+                fleet.lost = False
+                for i in service.here():
+                    self._gives_up(i, now_s)
+            self.due[fleet.place] = service.next_s
         for fleet in self.fleets:
             if self._lined:
-                self._freed(fleet, self.now_s)
+                self._freed(fleet, now_s)
 
     def _timers_ring(self, now_s: float) -> None:
         """End what has no first token in time; what has one may run to its deadline."""
@@ -260,7 +274,7 @@ class Engine:
         if self._lined:
             self._freed(fleet, now_s)
 
-    def _at(self, when_s: float, what: int, which: int = 0) -> None:
+    def _at(self, when_s: float, what: str, which: int = 0) -> None:
         self._serial += 1
         heappush(self._agenda, (when_s, self._serial, what, which))
         self.due[-1] = self._agenda[0][0]
@@ -269,30 +283,27 @@ class Engine:
         when_s, _, what, which = heappop(self._agenda)
         self.due[-1] = self._agenda[0][0] if self._agenda else NEVER
         if what == LOOK:
-            self._write_down(when_s)
+            self.machines.look(self.settings.look_s, when_s)
+            self.machines.write_down(when_s)
             self._at(when_s + self.settings.look_s, LOOK)
+            self._resized(when_s)
         elif what == LATE:
             if self.outcome[which] == PENDING:
                 self._gives_up(which, when_s)
-        elif which in self._lined:
-            self.line.leave(self._lined.pop(which))
-            self._refused(which, "overloaded")
-
-    def _write_down(self, now_s: float) -> None:
-        """Write down how every fleet stands."""
-        for fleet, meter in zip(self.fleets, self.meters, strict=True):
-            nano, run = meter.until(now_s), fleet.run
-            fleet.service.advance(now_s)
-            run.replicas.append(fleet.replicas)
-            run.paid.append(fleet.replicas)
-            run.in_flight.append(fleet.in_flight)
-            run.usd.append(math.nan if nano is None else nano / NANO)
+        elif what == UNPLACED:
+            if which in self._lined:
+                self.line.leave(self._lined.pop(which))
+                self._refused(which, "overloaded")
+        else:
+            self.machines.happens(what, which, when_s)
+            self._resized(when_s)
 
     def replayed(self) -> Replayed:
         """Return what became of all, once it is over."""
         policy = self.world.policy
-        for fleet, meter in zip(self.fleets, self.meters, strict=True):
-            self._closes(fleet, meter)
+        for fleet in self.fleets:
+            fleet.run.usd_allocated = self.allocated[fleet.place] / NANO
+        self.machines.close(self.now_s)
         return Replayed(
             policy.name,
             policy.hash,
@@ -311,17 +322,6 @@ class Engine:
             self.trace.assumptions,
             self.now_s,
         )
-
-    def _closes(self, fleet: Fleet, meter: Meter) -> None:
-        """Close the fleet's bill, in whole nano-USD until here."""
-        run, on = fleet.run, fleet.on
-        run.usd_allocated = self.allocated[fleet.place] / NANO
-        hourly = on.usd_per_hour
-        if meter.nano is None or hourly is None:
-            run.usd_bill = run.usd_busy = None
-            return
-        busy = round(hourly / HOUR_S * fleet.service.busy_s / fleet.capacity() * NANO)
-        run.usd_bill, run.usd_busy = meter.nano / NANO, busy / NANO
 
 
 def _with_a_place(load: Load) -> Load:

@@ -76,6 +76,7 @@ class Fleet:
         "in_flight",
         "limit",
         "limiter",
+        "lost",
         "on",
         "place",
         "replicas",
@@ -95,6 +96,7 @@ class Fleet:
             float(usual), fleet.tariff.committed(usual, fleet.replicas.min) + on.covered
         )
         self.in_flight = 0
+        self.lost = False  # its last machine is gone, with what ran there
         self.limiter = Limiter()
         self._of: dict[int, list[Costs | None]] = {}
         self.run = FleetRun(fleet.id, array("d"), array("d"), array("d"), array("d"))

@@ -5,16 +5,14 @@ from __future__ import annotations  # `array[int]` is no value before Python 3.1
 import math
 from array import array
 from collections import Counter, deque
-from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Final
 
 from backends.cost import NANO, PER_MTOK
-from backends.load import Load
 from policies.model import Facts
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
 from router.refusals import no_candidate
-from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as
+from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as, with_a_place
 from router.replay.fleet import Fleet
 from router.replay.machines import Machines
 from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, Replayed, Settings
@@ -79,7 +77,8 @@ class Engine:
             while (next_s := min(due)) <= now_s:
                 self._happens(next_s)
             self.now_s = now_s
-            self._arrives(i, now_s)
+            self.pending += 1
+            self._decides(i, now_s)
         while self.pending:
             self._happens(min(due))
         self.machines.write_down(self.now_s)
@@ -95,29 +94,34 @@ class Engine:
         else:
             self._agenda_next()
 
-    def _arrives(self, i: int, now_s: float) -> None:
+    def _decides(self, i: int, now_s: float, waiter: Waiter | None = None) -> None:
+        """Find out who serves the request: fast where nothing is unusual about it."""
         trace = self.trace
-        self.pending += 1
-        cases = self.cases[trace.kind[i]]
         seen: Seen | None = None
-        for place, varying, pick in cases:
+        for place, varying, pick, hope in self.cases[trace.kind[i]]:
             if varying:
                 if seen is None:
-                    seen = Seen()
-                    seen.at = self.clock.at(now_s)
-                    seen.complexity, seen.tokens_in = trace.complexity[i], trace.tokens_in[i]
+                    seen = Seen(
+                        self.clock.at(trace.at_s[i]), trace.complexity[i], trace.tokens_in[i]
+                    )
                 facts = seen_as(seen)
                 if not all(matches(facts) for matches in varying):
                     continue
-            if pick is not None:
-                chosen = pick(
-                    trace.tokens_in[i], trace.expected[i], trace.complexity[i], trace.p_small[i]
-                )
-                if chosen != UNSURE:
-                    self._sends(i, self.fleets[chosen], place, now_s)
-                    return
-            break
-        self._decided(i, now_s, None)
+            if pick is None or hope is None:
+                break
+            tokens = trace.tokens_in[i], trace.expected[i], trace.complexity[i], trace.p_small[i]
+            chosen = pick(*tokens)
+            if chosen != UNSURE:
+                self._sends(i, self.fleets[chosen], place, now_s)
+                return
+            fleets = hope(*tokens)
+            if fleets is None:
+                break
+            self.rule[i] = place
+            deadline_s = self.limits[place][2]
+            self._joins(i, now_s, fleets, trace.kinds[trace.kind[i]], deadline_s, waiter)
+            return
+        self._decided(i, now_s, waiter)
 
     def _decided(self, i: int, now_s: float, waiter: Waiter | None) -> None:
         """Let the router decide, and do as it says."""
@@ -125,10 +129,10 @@ class Engine:
         decision = decide(self.world, facts, [fleet.load() for fleet in self.fleets])
         rule = decision.verdict.rule
         self.rule[i] = -1 if rule is None else self.rule_of[rule.id]
-        self._misses(decision, now_s)
         if not decision.plan.attempts:
             self._waits(i, now_s, facts, decision, waiter)
             return
+        self._misses(decision, now_s)
         if decision.verdict.relaxed:
             self.relaxed += 1
         fleet = self.fleets[self.place_of[decision.plan.attempts[0].candidate.fleet]]
@@ -148,27 +152,42 @@ class Engine:
         full = {r.candidate.fleet for r in decision.verdict.refused if r.code == "at_limit"}
         hoped = decision
         if full:
-            loads = [_with_a_place(fleet.load()) for fleet in self.fleets]
+            loads = [with_a_place(fleet.load()) for fleet in self.fleets]
             hoped = decide(self.world, facts, loads)
         if not hoped.plan.attempts:
             self._refused(i, str(no_candidate(hoped, None).code))
             return
         fleets = frozenset(c.fleet for c in hoped.verdict.ranked if c.fleet in full)
+        self._joins(i, now_s, fleets, facts, hoped.plan.limits.deadline_ms / 1000, waiter)
+
+    def _joins(
+        self,
+        i: int,
+        now_s: float,
+        fleets: frozenset[str],
+        facts: Facts,
+        deadline_s: float,
+        waiter: Waiter | None,
+    ) -> None:
+        """Let the request stand in line for these fleets; who comes beyond its end is refused."""
         if waiter is None:
             self.numbered += 1
-            waiter = Waiter(URGENCY[facts.service_class], self.numbered, fleets, i, now_s)
-            wait_s = min(self.settings.queue_s, hoped.plan.limits.deadline_ms / 1000)
-            self._at(now_s + wait_s, UNPLACED, i)
-        last = self.line.join(waiter._replace(fleets=fleets))
-        self._lined[i] = waiter._replace(fleets=fleets)
+            waiter = Waiter(URGENCY[facts.service_class], self.numbered, fleets, i)
+            self._at(now_s + min(self.settings.queue_s, deadline_s), UNPLACED, i)
+        one = Waiter(waiter.urgency, waiter.number, fleets, i)
+        self._lined[i] = one
+        last = self.line.join(one)
         if last is not None:
-            self._lined.pop(last.i)
+            del self._lined[last.i]
             self._refused(last.i, "overloaded")
 
     def _refused(self, i: int, code: str) -> None:
         self.outcome[i] = REFUSED
         self.refusals[code] += 1
         self.pending -= 1
+        if any(fleet.cold for fleet in self.fleets):
+            loads = [fleet.load() for fleet in self.fleets]
+            self._misses(decide(self.world, self.trace.facts(i), loads), self.now_s)
 
     def _sends(self, i: int, fleet: Fleet, rule: int, now_s: float) -> None:
         """Send the request to this fleet, where it takes as long as its real lengths take."""
@@ -232,7 +251,7 @@ class Engine:
         while not fleet.closed and (one := self.line.first(name)) is not None:
             self.line.leave(one)
             del self._lined[one.i]
-            self._decided(one.i, now_s, one)
+            self._decides(one.i, now_s, one)
 
     def _resized(self, now_s: float) -> None:
         """Fleets may be of another size: streams end at other times, and places may be free."""
@@ -322,10 +341,3 @@ class Engine:
             self.trace.assumptions,
             self.now_s,
         )
-
-
-def _with_a_place(load: Load) -> Load:
-    """Return a full fleet's load as if one request had ended (router.admission)."""
-    if load.limit is None:
-        return load
-    return replace(load, in_flight=min(load.in_flight, load.limit - 1))

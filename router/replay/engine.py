@@ -329,12 +329,7 @@ class Engine:
     def _resized(self, now_s: float) -> None:
         """Fleets may be of another size: streams end at other times, and places may be free."""
         for fleet in self.fleets:
-            service = fleet.service
-            if fleet.lost and service.running + service.queued:
-                fleet.lost = False
-                for i in service.here():
-                    self._gives_up(i, now_s)
-            self.due[fleet.place] = service.next_s
+            self.due[fleet.place] = fleet.service.next_s
         for fleet in self.fleets:
             if self._lined:
                 self._freed(fleet, now_s)
@@ -393,7 +388,9 @@ class Engine:
                 self.line.leave(self._lined.pop(which))
                 self._refused(which, "overloaded")
         else:
-            self.machines.happens(what, which, when_s)
+            for i in self.machines.happens(what, which, when_s):
+                if self.outcome[i] == PENDING and self.fleet[i] == which:
+                    self._gives_up(i, when_s)
             self._resized(when_s)
 
     def replayed(self) -> Replayed:

@@ -119,7 +119,13 @@ def command(
     """Replay TRACE: a file (Azure's CSV, Mooncake's JSON lines, receipts; plain or gzip) or
     gen:KIND?... Every request is decided by the router's own code over simulated fleets.
     """
-    settings = Settings(seed, queue, spot_interruptions, look_s, budgets)
+    settings = Settings(
+        seed=seed,
+        queue=queue,
+        spot_interruptions_per_hour=spot_interruptions,
+        look_s=look_s,
+        budgets=budgets,
+    )
     _check(trace, fleets, policies, against, html)
     page = None if html is None else _page()
     with told():

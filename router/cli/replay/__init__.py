@@ -76,6 +76,13 @@ Page = Callable[..., str]
     help="How many requests may wait in the router's line.",
 )
 @click.option(
+    "--queue-s",
+    type=options.Number(0),
+    default=DEFAULTS.queue_s,
+    show_default=True,
+    help="How many seconds one may wait there for a place.",
+)
+@click.option(
     "--spot-interruptions",
     type=options.Number(0),
     default=DEFAULTS.spot_interruptions_per_hour,
@@ -109,6 +116,7 @@ def command(
     with_rivals: bool,
     budgets: bool,
     queue: int,
+    queue_s: float,
     spot_interruptions: float,
     look_s: float,
     html: Path | None,
@@ -122,6 +130,7 @@ def command(
     settings = Settings(
         seed=seed,
         queue=queue,
+        queue_s=queue_s,
         spot_interruptions_per_hour=spot_interruptions,
         look_s=look_s,
         budgets=budgets,
@@ -172,6 +181,7 @@ def _settings(settings: Settings) -> dict[str, Any]:
     return {
         "seed": settings.seed,
         "queue": settings.queue,
+        "queue_s": settings.queue_s,
         "spot_interruptions_per_hour": settings.spot_interruptions_per_hour,
         "look_s": settings.look_s,
         "budgets": settings.budgets,

@@ -1,7 +1,9 @@
 """The charts of a replay's report: money and fleets over time, times, savings, rivals, budgets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
@@ -93,14 +95,14 @@ def latencies(found: Sequence[Found]) -> Figure:
     return of
 
 
-def _cdf(axes: Axes, run: Replayed, column: Sequence[float], **how: object) -> None:
+def _cdf(axes: Axes, run: Replayed, column: Iterable[float], **how: Any) -> None:
     pairs = zip(run.outcome, column, strict=True)
     ordered = known(value for value, outcome in ((v, o) for o, v in pairs) if outcome == SERVED)
     if not ordered:
         return
     shares = [step / CDF_STEPS for step in range(1, CDF_STEPS + 1)]
     at = [max(1e-3, quantile(ordered, share) or 0.0) for share in shares]
-    axes.plot(at, shares, drawstyle="steps-post", **how)  # type: ignore[arg-type]  # matplotlib's own
+    axes.plot(at, shares, drawstyle="steps-post", **how)
 
 
 def savings(found: Sequence[Found]) -> Figure:
@@ -110,7 +112,9 @@ def savings(found: Sequence[Found]) -> Figure:
     for i, one in enumerate(found):
         at = [point.simple_share for point in one.curve]
         share = [_or_gap(point.saving) for point in one.curve]
-        saved.plot(at, share, marker="o", markersize=3.5, label=shown(one.summary.policy), **look(i))
+        saved.plot(
+            at, share, marker="o", markersize=3.5, label=shown(one.summary.policy), **look(i)
+        )
         total = [_or_gap(point.usd_total) for point in one.curve]
         cost.plot(at, total, marker="o", markersize=3.5, **look(i))
     first = found[0]
@@ -146,12 +150,10 @@ def pareto(found: Sequence[Found]) -> Figure:
     return of
 
 
-def _point(
-    axes: Axes, usd: float | None, quality: float | None, name: str, **how: object
-) -> None:
+def _point(axes: Axes, usd: float | None, quality: float | None, name: str, **how: Any) -> None:
     if usd is None or quality is None:
         return
-    axes.plot([usd], [quality], linestyle="", **how)  # type: ignore[arg-type]  # matplotlib's own
+    axes.plot([usd], [quality], linestyle="", **how)
     axes.annotate(
         shown(name), (usd, quality), xytext=(7, 4), textcoords="offset points", fontsize=8.5
     )
@@ -181,14 +183,14 @@ def budget_burn(burns: Sequence[Burn]) -> Figure:
 
 def legend_below(of: Figure, *axes: Axes) -> None:
     """Put one legend for all below the panels, each name once."""
-    named = {}
+    named: dict[str, Artist] = {}
     for panel in axes:
         for line, label in zip(*panel.get_legend_handles_labels(), strict=True):
             named.setdefault(label, line)
     if named:
         of.legend(
-            list(named.values()),
-            list(named),
+            handles=list(named.values()),
+            labels=list(named),
             loc="outside lower center",
             ncols=5,
             frameon=False,

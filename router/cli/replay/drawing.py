@@ -22,11 +22,11 @@ _METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 @contextmanager
 def styled(name: str) -> Iterator[None]:
     """Draw as this project does. `name` seeds the ids of what is drawn."""
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9.5}):
-        with warnings.catch_warnings():
-            # The browser has the signs that matplotlib's font lacks: texts are drawn there.
-            warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
-            yield
+    own = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9.5}
+    with mpl.rc_context(own), warnings.catch_warnings():
+        # The browser has the signs that matplotlib's font lacks: texts are drawn there.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        yield
 
 
 def figure(width: float, height: float) -> Figure:

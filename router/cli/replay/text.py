@@ -132,7 +132,7 @@ FLEETS = (
 def fleet_rows(of: Summary) -> list[tuple[str, ...]]:
     """Return the fleets that served or cost something, and one line for the others."""
     used = [row for row in of.by_fleet if row.requests or row.money.bill != 0]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             row.fleet,
             f"{row.requests:,}",

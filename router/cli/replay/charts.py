@@ -1,6 +1,6 @@
 """The charts of a replay's report: money and fleets over time, times, savings, rivals, budgets."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from router.cli.replay.drawing import COLOURS, GREY, figure, legend, look, plain, shown
+from router.cli.fleet.pictures import COLOURS
+from router.cli.replay.drawing import GREY, figure, legend, look, plain, shown
 from router.replay.bench import Found
 from router.replay.burn import Burn
 from router.replay.outcome import SERVED, FleetRun, Replayed
@@ -79,11 +80,12 @@ def latencies(found: Sequence[Found]) -> Figure:
     ttft, e2e = of.subplots(1, 2, sharey=True)
     for i, one in enumerate(found):
         for axes, column in ((ttft, one.run.ttft_ms), (e2e, one.run.e2e_ms)):
-            _cdf(axes, one.run, column, label=shown(one.summary.policy), **look(i))
+            _cdf(axes, one.run, column, {"label": shown(one.summary.policy), **look(i)})
     alone = found[0].baseline
     for axes, column in ((ttft, alone.run.ttft_ms), (e2e, alone.run.e2e_ms)):
         label = shown(f"{alone.fleet} alone ({alone.replicas})")
-        _cdf(axes, alone.run, column, label=label, color=GREY, linestyle=":", linewidth=1.8)
+        dotted = {"label": label, "color": GREY, "linestyle": ":", "linewidth": 1.8}
+        _cdf(axes, alone.run, column, dotted)
     plain(ttft, "ms to the first token", "share of the served", "Time to the first token")
     plain(e2e, "ms to the last token", "", "End to end")
     for axes in (ttft, e2e):
@@ -95,7 +97,7 @@ def latencies(found: Sequence[Found]) -> Figure:
     return of
 
 
-def _cdf(axes: Axes, run: Replayed, column: Iterable[float], **how: Any) -> None:
+def _cdf(axes: Axes, run: Replayed, column: Iterable[float], how: Mapping[str, Any]) -> None:
     pairs = zip(run.outcome, column, strict=True)
     ordered = known(value for value, outcome in ((v, o) for o, v in pairs) if outcome == SERVED)
     if not ordered:
@@ -139,18 +141,20 @@ def pareto(found: Sequence[Found]) -> Figure:
     axes = of.subplots()
     for i, one in enumerate(found):
         here = (one.summary.money.total, one.summary.answers.quality, one.summary.policy)
-        _point(axes, *here, color=COLOURS[i % len(COLOURS)], marker="o", markersize=9)
+        _point(axes, *here, {"color": COLOURS[i % len(COLOURS)], "marker": "o", "markersize": 9})
     rivals = {(rival.name, rival.money.total): rival for one in found for rival in one.rivals}
     for rival in rivals.values():
         said = f"{rival.name} ({rival.attained:.0%} in SLO)"
         here = (rival.money.total, rival.answers.quality, said)
-        _point(axes, *here, color=GREY, marker="D", markersize=6)
+        _point(axes, *here, {"color": GREY, "marker": "D", "markersize": 6})
     plain(axes, "USD of the whole run", "expected quality (the baseline is 1)")
     axes.margins(x=0.16, y=0.15)
     return of
 
 
-def _point(axes: Axes, usd: float | None, quality: float | None, name: str, **how: Any) -> None:
+def _point(
+    axes: Axes, usd: float | None, quality: float | None, name: str, how: Mapping[str, Any]
+) -> None:
     if usd is None or quality is None:
         return
     axes.plot([usd], [quality], linestyle="", **how)

@@ -22,8 +22,8 @@ _METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 @contextmanager
 def styled(name: str) -> Iterator[None]:
     """Draw as this project does. `name` seeds the ids of what is drawn."""
-    own = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9.5}
-    with mpl.rc_context(own), warnings.catch_warnings():
+    fonts: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9.5}
+    with mpl.rc_context(fonts), warnings.catch_warnings():
         # The browser has the signs that matplotlib's font lacks: texts are drawn there.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
         yield

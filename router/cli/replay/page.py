@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from matplotlib.figure import Figure
 
-from router.cli.replay import charts, text
+from router.cli.replay import charts
+from router.cli.replay import tables as text
 from router.cli.replay.drawing import escaped, styled, svg
 from router.cli.replay.sankey import sankey
 from router.ledger.entry import stamp
@@ -72,9 +73,9 @@ def _about(trace: Trace, found: Sequence[Found]) -> str:
     tokens_in, tokens_out = sum(trace.tokens_in), sum(trace.tokens_out)
     n = len(trace)
     return (
-        f"{n:,} requests in {text.duration(trace.seconds)}, from {stamp(trace.start_s)}; on average "
-        f"{tokens_in / n:,.0f} tokens in and {tokens_out / n:,.0f} out. Policies: {names}. Every "
-        "request was decided by the router's own code over simulated fleets; nothing was sent."
+        f"{n:,} requests in {text.duration(trace.seconds)}, from {stamp(trace.start_s)}; on "
+        f"average {tokens_in / n:,.0f} tokens in and {tokens_out / n:,.0f} out. Policies: {names}. "
+        "Every request was decided by the router's own code over simulated fleets; nothing was sent."
     )
 
 
@@ -89,8 +90,8 @@ def _figures(
     yield (
         "<p>Total = the fleets' bill, idle time included, + the router. The baseline is one fleet "
         "alone that serves as many requests in time. In SLO: the share of <em>all</em> requests "
-        "that were served within the objectives of their rule. Percentiles are exact, of the served."
-        "</p>"
+        "that were served within the objectives of their rule. Percentiles are exact, of the "
+        "served.</p>"
     )
     if against is not None:
         yield from (f"<p>{escaped(text.delta_line(one, against))}</p>" for one in found)

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
-from router.cli.replay.drawing import COLOURS, GREY, figure, shown
+from router.cli.fleet.pictures import COLOURS
+from router.cli.replay.drawing import GREY, figure, shown
 from router.replay.summary import NOBODY, Flow
 
 MOST_NODES = 10  # of one column; the smallest become one
@@ -150,12 +151,8 @@ def _bar(axes: Axes, node: Node, fleets: Mapping[str, int]) -> None:
     axes.add_patch(Rectangle((at, node.top), 2 * WIDTH, node.height, facecolor=colour, linewidth=0))
     said = shown(f"{node.name}  {node.requests:,}")
     y = node.top + node.height / 2
-    where = {
-        0: {"x": at - 0.02, "ha": "right"},
-        1: {"x": node.column + WIDTH + 0.02, "ha": "left"},
-        2: {"x": node.column + WIDTH + 0.02, "ha": "left"},
-    }[node.column]
-    axes.text(s=said, y=y, va="center", fontsize=8.5, **where)
+    x = at - 0.02 if node.column == 0 else node.column + WIDTH + 0.02
+    axes.text(x, y, said, ha="right" if node.column == 0 else "left", va="center", fontsize=8.5)
 
 
 def _colour(fleet: str, fleets: Mapping[str, int]) -> str:

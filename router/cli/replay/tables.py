@@ -15,7 +15,7 @@ SECOND_MS, MINUTE_S, HOUR_S = 1000.0, 60.0, 3600.0
 FEW_MS = 10_000
 
 
-def text(trace: Trace, found: Sequence[Found], against: Found | None) -> str:
+def tables(trace: Trace, found: Sequence[Found], against: Found | None) -> str:
     """Return everything that was found, the money first, what was assumed last."""
     everyone = [*found, *([] if against is None else [against])]
     parts = [head(trace), grid(POLICIES, [policy_row(one) for one in everyone], LEFT)]

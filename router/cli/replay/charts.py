@@ -1,6 +1,7 @@
 """The charts of a replay's report: money and fleets over time, times, savings, rivals, budgets."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -17,6 +18,13 @@ from router.replay.quantiles import known, quantile
 
 HOUR_S, MINUTE_S = 3600.0, 60.0
 CDF_STEPS = 200
+MARKERS: Mapping[str, str] = {
+    "always-large": "^",
+    "always-small": "v",
+    "random": "s",
+    "length-rule": "D",
+    "oracle": "*",
+}
 LINES = 8  # budgets that have room in one picture
 
 
@@ -25,14 +33,13 @@ def cost_over_time(found: Found, look_s: float) -> Figure:
     of = figure(10, 3.6)
     over, split = of.subplots(1, 2, width_ratios=(1.9, 1))
     run = found.run
-    paid = [(i, fleet) for i, fleet in enumerate(run.fleets) if any(fleet.usd)]
+    paid = [(i, fleet) for i, fleet in enumerate(run.fleets) if fleet.usd_bill]
     at, unit = _times(max((len(fleet.usd) for _, fleet in paid), default=0), look_s)
-    if paid:
-        rates = [[usd * HOUR_S / look_s for usd in fleet.usd] for _, fleet in paid]
+    if at[1:]:
         over.stackplot(
-            at,
-            rates,
-            step="post",
+            at[1:],
+            [_rates(fleet.usd, look_s) for _, fleet in paid],
+            step="pre",
             labels=[shown(fleet.fleet) for _, fleet in paid],
             colors=[COLOURS[i % len(COLOURS)] for i, _ in paid],
         )
@@ -43,13 +50,21 @@ def cost_over_time(found: Found, look_s: float) -> Figure:
     return of
 
 
+def _rates(so_far: Sequence[float], look_s: float) -> list[float]:
+    """Return USD an hour between two looks, of a bill that grows."""
+    return [(new - old) * HOUR_S / look_s for old, new in pairwise(so_far)]
+
+
 def _busy_and_idle(axes: Axes, fleets: Sequence[FleetRun]) -> None:
     """Draw a bar for each fleet: what its requests used of its bill, and what stood idle."""
     names = [shown(fleet.fleet) for fleet in fleets][::-1]
     busy = [fleet.usd_busy or 0.0 for fleet in fleets][::-1]
     idle = [max(0.0, (fleet.usd_bill or 0.0) - (fleet.usd_busy or 0.0)) for fleet in fleets][::-1]
-    axes.barh(names, busy, color=COLOURS[0], label="busy")
-    axes.barh(names, idle, left=busy, color="#cccccc", label="idle", hatch="//", edgecolor=GREY)
+    axes.barh(names, busy, 0.6, color=COLOURS[0], label="busy")
+    axes.barh(
+        names, idle, 0.6, left=busy, color="#cccccc", label="idle", hatch="//", edgecolor=GREY
+    )
+    axes.set_ylim(-0.8, max(3, len(names)) - 0.2)  # one bar alone is no wall
     plain(axes, "USD of the whole run", "", "Used and idle")
     axes.legend(frameon=False, fontsize=8.5, loc="lower right")
 
@@ -136,31 +151,35 @@ def savings(found: Sequence[Found]) -> Figure:
 
 
 def pareto(found: Sequence[Found]) -> Figure:
-    """Draw the rivals' and the policies' whole bills against the quality of their answers."""
-    of = figure(10, 4.2)
+    """Draw the whole bills of the policies (large dots) and of their rivals (in their colours)
+    against the quality of the answers.
+    """
+    of = figure(10, 4)
     axes = of.subplots()
     for i, one in enumerate(found):
-        here = (one.summary.money.total, one.summary.answers.quality, one.summary.policy)
-        _point(axes, *here, {"color": COLOURS[i % len(COLOURS)], "marker": "o", "markersize": 9})
-    rivals = {(rival.name, rival.money.total): rival for one in found for rival in one.rivals}
-    for rival in rivals.values():
-        said = f"{rival.name} ({rival.attained:.0%} in SLO)"
-        here = (rival.money.total, rival.answers.quality, said)
-        _point(axes, *here, {"color": GREY, "marker": "D", "markersize": 6})
+        colour = COLOURS[i % len(COLOURS)]
+        how = {"color": colour, "marker": "o", "markersize": 11, "alpha": 0.85}
+        here = one.summary.money.total, one.summary.answers.quality
+        _point(axes, *here, one.summary.policy, how)
+        for rival in one.rivals:
+            how = {"color": colour, "marker": MARKERS[rival.name], "markersize": 8}
+            here = rival.money.total, rival.answers.quality
+            _point(axes, *here, f"rival: {rival.name}", {**how, "markerfacecolor": "none"})
     plain(axes, "USD of the whole run", "expected quality (the baseline is 1)")
-    axes.margins(x=0.16, y=0.15)
+    axes.margins(x=0.08, y=0.12)
+    axes.set_xlim(left=0)
+    legend(axes)
     return of
 
 
 def _point(
     axes: Axes, usd: float | None, quality: float | None, name: str, how: Mapping[str, Any]
 ) -> None:
+    """Draw a point; the legend names each once."""
     if usd is None or quality is None:
         return
-    axes.plot([usd], [quality], linestyle="", **how)
-    axes.annotate(
-        shown(name), (usd, quality), xytext=(7, 4), textcoords="offset points", fontsize=8.5
-    )
+    label = shown(name) if name not in axes.get_legend_handles_labels()[1] else None
+    axes.plot([usd], [quality], linestyle="", label=label, **how)
 
 
 def budget_burn(burns: Sequence[Burn]) -> Figure:

@@ -189,7 +189,17 @@ def budget_rows(of: Summary) -> list[tuple[str, ...]]:
     ]
 
 
-RIVALS = ("rival", "total $", "in SLO", "TTFT p95", "e2e p95", "quality", "small", "how it chooses")
+RIVALS = (
+    "rival",
+    "total $",
+    "in SLO",
+    "served",
+    "TTFT p95",
+    "e2e p95",
+    "quality",
+    "small",
+    "how it chooses",
+)
 
 
 def rival_row(rival: Rival) -> tuple[str, ...]:
@@ -197,6 +207,7 @@ def rival_row(rival: Rival) -> tuple[str, ...]:
         rival.name,
         usd(rival.money.total),
         percent(rival.attained),
+        f"{rival.served:,}",
         ms(rival.ttft_ms.p95),
         ms(rival.e2e_ms.p95),
         number(rival.answers.quality),

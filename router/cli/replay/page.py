@@ -113,8 +113,9 @@ def _pictures_of_all(found: Sequence[Found]) -> Iterator[str]:
         yield _picture(
             "pareto",
             "Whole bill against expected quality, of the policies and their rivals",
-            "Up and to the left is better. Rivals (hollow, in the colour of the policy that they are "
-            "held against) ran over the same fleets, with the same queues. Quality is predicted: a large model's answer counts as the baseline's.",
+            "Up and to the left is better. Rivals (hollow, in the colour of the policy that they "
+            "are held against) ran over the same fleets, with the same queues. Quality is "
+            "predicted: a large model's answer counts as the baseline's.",
             lambda: charts.pareto(found),
         )
     yield "<h2>Times</h2>"

@@ -17,6 +17,7 @@ from router.replay.outcome import SERVED, FleetRun, Replayed
 from router.replay.quantiles import known, quantile
 
 HOUR_S, MINUTE_S = 3600.0, 60.0
+UNITS = {"hours": HOUR_S, "minutes": MINUTE_S}
 CDF_STEPS = 200
 MARKERS: Mapping[str, str] = {
     "always-large": "^",
@@ -34,25 +35,30 @@ def cost_over_time(found: Found, look_s: float) -> Figure:
     over, split = of.subplots(1, 2, width_ratios=(1.9, 1))
     run = found.run
     paid = [(i, fleet) for i, fleet in enumerate(run.fleets) if fleet.usd_bill]
-    at, unit = _times(max((len(fleet.usd) for _, fleet in paid), default=0), look_s)
-    if at[1:]:
+    at, unit = _times(run, look_s)
+    if paid and at:
         over.stackplot(
-            at[1:],
-            [_rates(fleet.usd, look_s) for _, fleet in paid],
+            [0.0, *at],
+            [_rates(fleet.usd, at, unit) for _, fleet in paid],
             step="pre",
             labels=[shown(fleet.fleet) for _, fleet in paid],
             colors=[COLOURS[i % len(COLOURS)] for i, _ in paid],
         )
-    plain(over, unit, "USD an hour", "The bill over time")
+    plain(over, f"{unit} since the trace's start", "USD an hour", "The bill over time")
     over.set_ylim(bottom=0)
     _busy_and_idle(split, [fleet for _, fleet in paid])
     legend_below(of, over)
     return of
 
 
-def _rates(so_far: Sequence[float], look_s: float) -> list[float]:
-    """Return USD an hour between two looks, of a bill that grows."""
-    return [(new - old) * HOUR_S / look_s for old, new in pairwise(so_far)]
+def _rates(so_far: Sequence[float], at: Sequence[float], unit: str) -> list[float]:
+    """Return USD an hour before each look, of a bill that grows; the first one twice, for a line
+    that begins at the start.
+    """
+    hours = UNITS[unit] / HOUR_S
+    looks = pairwise(zip((0.0, *at), (0.0, *so_far), strict=True))
+    rates = [(new - old) / ((end - begin) * hours) for (begin, old), (end, new) in looks]
+    return [rates[0], *rates]
 
 
 def _busy_and_idle(axes: Axes, fleets: Sequence[FleetRun]) -> None:
@@ -64,25 +70,27 @@ def _busy_and_idle(axes: Axes, fleets: Sequence[FleetRun]) -> None:
     axes.barh(
         names, idle, 0.6, left=busy, color="#cccccc", label="idle", hatch="//", edgecolor=GREY
     )
-    axes.set_ylim(-0.8, max(3, len(names)) - 0.2)  # one bar alone is no wall
+    axes.set_ylim(-0.8, max(3, len(names) + 1))  # one bar alone is no wall
     plain(axes, "USD of the whole run", "", "Used and idle")
-    axes.legend(frameon=False, fontsize=8.5, loc="lower right")
+    axes.legend(frameon=False, fontsize=8.5, loc="upper right")
 
 
 def fleet_sizes(found: Found, look_s: float) -> Figure:
     """Draw how many replicas were ready (line) and paid for (thin), and how many streams ran."""
     of = figure(10, 3.4)
     sizes, streams = of.subplots(1, 2)
+    at, unit = _times(found.run, look_s)
     for i, fleet in enumerate(found.run.fleets):
         if not any(fleet.paid) and not fleet.requests:
             continue
-        at, _ = _times(len(fleet.replicas), look_s)
-        sizes.step(at, fleet.replicas, where="post", label=shown(fleet.fleet), **look(i))
-        sizes.step(at, fleet.paid, where="post", alpha=0.6, **look(i, thin=True))
+        name = shown(fleet.fleet)
+        sizes.step(at, fleet.replicas, where="pre", label=name, **look(i))
+        sizes.step(at, fleet.paid, where="pre", alpha=0.6, **look(i, thin=True))
         streams.plot(at, fleet.in_flight, **look(i))
-    unit = _times(max((len(fleet.usd) for fleet in found.run.fleets), default=0), look_s)[1]
-    plain(sizes, unit, "replicas", "Ready (thick), and paid for (thin)")
-    plain(streams, unit, "requests in flight", "Requests in flight")
+    plain(
+        sizes, f"{unit} since the trace's start", "replicas", "Ready (thick), and paid for (thin)"
+    )
+    plain(streams, f"{unit} since the trace's start", "requests in flight", "Requests in flight")
     for axes in (sizes, streams):
         axes.set_ylim(bottom=0)
     legend_below(of, sizes)
@@ -179,7 +187,7 @@ def _point(
     if usd is None or quality is None:
         return
     label = shown(name) if name not in axes.get_legend_handles_labels()[1] else None
-    axes.plot([usd], [quality], linestyle="", label=label, **how)
+    axes.plot([usd], [quality], linestyle="", label=label, clip_on=False, **how)
 
 
 def budget_burn(burns: Sequence[Burn]) -> Figure:
@@ -221,10 +229,14 @@ def legend_below(of: Figure, *axes: Axes) -> None:
         )
 
 
-def _times(steps: int, look_s: float) -> tuple[list[float], str]:
-    """Return the times of the columns of a fleet, and their unit."""
-    scale, unit = (HOUR_S, "hours") if steps * look_s > 3 * HOUR_S else (MINUTE_S, "minutes")
-    return [step * look_s / scale for step in range(steps)], f"{unit} since the trace's start"
+def _times(run: Replayed, look_s: float) -> tuple[list[float], str]:
+    """Return when the looks at the fleets were, and the unit; the last one is at the end."""
+    looks = max((len(fleet.usd) for fleet in run.fleets), default=0)
+    at_s = [look * look_s for look in range(1, looks + 1)]
+    if at_s and (looks < 2 or run.seconds > at_s[-2]):  # noqa: PLR2004
+        at_s[-1] = min(at_s[-1], run.seconds)
+    unit = "hours" if run.seconds > 3 * HOUR_S else "minutes"
+    return [at / UNITS[unit] for at in at_s], unit
 
 
 def _or_gap(value: float | None) -> float:

@@ -17,7 +17,9 @@ from typing import Final, NamedTuple, cast
 from backends.fleet_model import Prediction
 from backends.load import Load
 from backends.quality import Curve, QualityTable, quality, rests_on_p_small
-from policies.model import Facts, Matcher, Policy, Rule, Settings
+from policies.evaluate import OBJECTIVES
+from policies.model import Candidate, Facts, Matcher, Policy, Rule, Settings
+from router.decide import COUNT_SLACK, TEMPLATE_SLACK
 from router.ledger.entry import stamp
 from router.replay.fleet import Fleet
 from router.world import World
@@ -28,6 +30,8 @@ Pick = Callable[[int, int, float, float], int]
 """(tokens in, expected, complexity, p_small) -> the place of the fleet, or UNSURE."""
 Hope = Callable[[int, int, float, float], frozenset[str] | None]
 """As `Pick` -> the full fleets that it may wait for, or None: the router decides."""
+Worst = Callable[[int, int, float, float], int | None]
+"""As `Pick` -> `router.budgets.worst_nano` of what is decided; None: the router says."""
 Worth = float | Curve | None
 """A candidate's quality: a number, by complexity, or None: the request's p_small."""
 
@@ -39,6 +43,7 @@ class Case(NamedTuple):
     varying: tuple[Matcher, ...]
     pick: Pick | None
     hope: Hope | None
+    worst: Worst | None
 
 
 class Seen:
@@ -87,6 +92,7 @@ def is_usual(rule: Rule, kind: Facts) -> bool:
         and kind.slo_ttft_ms is None
         and not kind.downgraded
         and kind.spread is None
+        and "vision" not in kind.needs
         and not rule.accept_if
         and rule.settings.confidence is None
         and rule.settings.minimize != "best"
@@ -130,9 +136,9 @@ def seen_as(seen: Seen) -> Facts:
 
 def _usual(
     world: World, rule: Rule, kind: Facts, fleets: Sequence[Fleet]
-) -> tuple[Pick, Hope] | tuple[None, None]:
+) -> tuple[Pick, Hope, Worst] | tuple[None, None, None]:
     if not is_usual(rule, kind):
-        return None, None
+        return None, None, None
     groups: list[list[_Candidate]] = [[] for _ in rule.use]
     for (_, known, grade), fleet in zip(world.rows, fleets, strict=True):
         name, model, lane, region, abilities, context_tokens = known
@@ -150,7 +156,8 @@ def _usual(
     floor = rule.settings.quality_floor
     good = [[c for c in group if _may_do(c.worth, floor)] for group in groups]
     every = [candidate for group in groups for candidate in group]
-    return _picking(world, rule, kind, good), _hoping(rule, kind, every)
+    worst = _reserving(world, rule, kind, groups)
+    return _picking(world, rule, kind, good), _hoping(rule, kind, every), worst
 
 
 def _may_do(worth: Worth, floor: float) -> bool:
@@ -182,6 +189,63 @@ def _hoping(rule: Rule, kind: Facts, candidates: Sequence[_Candidate]) -> Hope:
         return frozenset(found) or None
 
     return hope
+
+
+def _reserving(
+    world: World, rule: Rule, kind: Facts, groups: Sequence[Sequence[_Candidate]]
+) -> Worst:
+    """Return what finds the most that all attempts of a plan can be charged together."""
+    settings, n, router = rule.settings, kind.n, world.catalogue.router
+    limit = settings.max_output_tokens if kind.max_tokens is None else kind.max_tokens
+    objective = OBJECTIVES[settings.minimize]
+
+    def worst(tokens_in: int, expected: int, complexity: float, p_small: float) -> int | None:
+        tokens_out = min(expected, limit)
+        tokens = tokens_in + (tokens_out if kind.max_tokens is None else kind.max_tokens)
+        bound = tokens_in if kind.tokens_in_bound is None else kind.tokens_in_bound
+        keys = []
+        for group, candidates in enumerate(groups):
+            for fleet, context_tokens, worth in candidates:
+                if fleet.closed or tokens > context_tokens:
+                    continue
+                value = p_small if worth is None else worth
+                value = value if isinstance(value, float) else value.at(complexity)
+                seen = fleet.on.predict(tokens_in, tokens_out, n, fleet.load())
+                if value < settings.quality_floor or not _meets(settings, seen):
+                    continue
+                usd_router = router.usd(seen.e2e_p50_ms) if router.lines else 0.0
+                figures = Figures(*seen[:7], usd_router, value)
+                average = math.inf if seen.usd_average is None else seen.usd_average
+                keys.append((group, objective(cast("Candidate", figures)), average, fleet.place))
+        keys.sort()
+        total = prompt = 0
+        attempts = [world.fleets[key[-1]] for key in keys[: settings.limits.attempts]]
+        for on in attempts:
+            if on.card is None:
+                return None
+            most = limit
+            if kind.max_tokens is None:  # as router.decide.output_limit
+                room = on.fleet.context_tokens - int(tokens_in * COUNT_SLACK) - TEMPLATE_SLACK
+                most = max(1, min(limit, room))
+            total += on.card.charge_nano(bound, 0, most * n)
+            prompt = max(prompt, on.card.charge_nano(bound, 0, 0))
+        return total + (settings.limits.attempts - len(attempts)) * prompt
+
+    return worst
+
+
+class Figures(NamedTuple):
+    """What an objective reads of a candidate."""
+
+    ttft_p50_ms: float | None
+    ttft_p95_ms: float | None
+    itl_p50_ms: float | None
+    e2e_p50_ms: float | None
+    e2e_p95_ms: float | None
+    usd_marginal: float | None
+    usd_average: float | None
+    usd_router: float
+    quality: float
 
 
 def _meets(settings: Settings, seen: Prediction) -> bool:

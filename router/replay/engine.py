@@ -15,6 +15,7 @@ from router.refusals import no_candidate
 from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as, with_a_place
 from router.replay.fleet import Fleet
 from router.replay.machines import Machines
+from router.replay.money import Books
 from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, Replayed, Settings
 from router.replay.queue import URGENCY, Queue, Waiter
 from router.traces.trace import Trace
@@ -37,6 +38,8 @@ class Engine:
         self.cases = [choosers(world, kind, self.fleets) for kind in trace.kinds]
         self.place_of = {fleet.on.fleet.id: fleet.place for fleet in self.fleets}
         self.rule_of = {rule.id: place for place, rule in enumerate(world.policy.rules)}
+        budgets = world.policy.budgets if settings.budgets else ()
+        self.books = Books(budgets, trace.kinds, trace.start_s) if budgets else None
         self.line = Queue(settings.queue)
         self.numbered = 0
         self.refusals: Counter[str] = Counter()
@@ -98,7 +101,7 @@ class Engine:
         """Find out who serves the request: fast where nothing is unusual about it."""
         trace = self.trace
         seen: Seen | None = None
-        for place, varying, pick, hope in self.cases[trace.kind[i]]:
+        for place, varying, pick, hope, worst in self.cases[trace.kind[i]]:
             if varying:
                 if seen is None:
                     seen = Seen(
@@ -107,11 +110,16 @@ class Engine:
                 facts = seen_as(seen)
                 if not all(matches(facts) for matches in varying):
                     continue
-            if pick is None or hope is None:
+            if pick is None or hope is None or worst is None:
                 break
             tokens = trace.tokens_in[i], trace.expected[i], trace.complexity[i], trace.p_small[i]
             chosen = pick(*tokens)
             if chosen != UNSURE:
+                if self.books is not None:
+                    accounts = self.books.accounts(trace.kind[i], now_s)
+                    nano = worst(*tokens) if accounts else 0
+                    if nano is None or not self.books.take(i, accounts, nano):
+                        break
                 self._sends(i, self.fleets[chosen], place, now_s)
                 return
             fleets = hope(*tokens)
@@ -132,6 +140,19 @@ class Engine:
         if not decision.plan.attempts:
             self._waits(i, now_s, facts, decision, waiter)
             return
+        if self.books is not None:
+            loads = decision.loads
+            paid = self.books.set_aside(
+                i,
+                self.trace.kind[i],
+                now_s,
+                decision,
+                lambda facts: decide(self.world, facts, loads),
+            )
+            if paid is None:
+                self._refused(i, "budget_exhausted")
+                return
+            decision = paid
         self._misses(decision, now_s)
         if decision.verdict.relaxed:
             self.relaxed += 1
@@ -239,10 +260,15 @@ class Engine:
         if router.lines:
             self.usd_router += router.usd(e2e_ms)
         if card is None:
+            if self.books is not None:
+                self.books.settle(i, 0)
             return
         tokens_in = self.trace.tokens_in[i]
         total = tokens_in * card.nano_per_mtok_in + tokens_out * card.nano_per_mtok_out
-        nano = self.nano[i] = -(-total // PER_MTOK)
+        nano = -(-total // PER_MTOK)
+        if self.books is not None:
+            nano = self.books.settle(i, nano)
+        self.nano[i] = nano
         self.allocated[fleet.place] += nano
 
     def _freed(self, fleet: Fleet, now_s: float) -> None:
@@ -337,7 +363,7 @@ class Engine:
             self.usd_router,
             self.relaxed,
             dict(sorted(self.refusals.items())),
-            {},
+            {} if self.books is None else self.books.spent(),
             self.trace.assumptions,
             self.now_s,
         )

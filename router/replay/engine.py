@@ -8,7 +8,7 @@ from collections import Counter, deque
 from heapq import heappop, heappush
 from typing import Final
 
-from backends.cost import NANO, PER_MTOK
+from backends.cost import PER_MTOK
 from policies.model import Facts
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
 from router.refusals import no_candidate
@@ -81,7 +81,7 @@ class Engine:
         ]
         # When the next stream of each fleet ends, then the next time-out, then the agenda's next.
         self.due = [NEVER] * (len(self.fleets) + 2)
-        self.machines = Machines(self.fleets, settings, trace.start_s, self._at)
+        self.machines = Machines(self.fleets, settings, trace.start_s, self.allocated, self._at)
 
     def run(self) -> None:
         """Play the whole trace, until nobody is served or waits any more."""
@@ -400,8 +400,6 @@ class Engine:
     def replayed(self) -> Replayed:
         """Return what became of all, once it is over."""
         policy = self.world.policy
-        for fleet in self.fleets:
-            fleet.run.usd_allocated = self.allocated[fleet.place] / NANO
         self.machines.close(self.now_s)
         return Replayed(
             policy.name,

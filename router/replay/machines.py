@@ -21,13 +21,20 @@ Later = Callable[[float, str, int], None]
 
 
 class Machines:
-    """`start_s`: of the trace, since 1970; all other times are seconds since then."""
+    """`start_s`: of the trace, since 1970; all other times are seconds since then. `allocated`: of
+    each fleet what its requests were charged so far, in nano-USD.
+    """
 
     def __init__(
-        self, fleets: Sequence[Fleet], settings: Settings, start_s: float, later: Later
+        self,
+        fleets: Sequence[Fleet],
+        settings: Settings,
+        start_s: float,
+        allocated: Sequence[int],
+        later: Later,
     ) -> None:
         self._fleets, self._settings, self._later = fleets, settings, later
-        self._start_s = start_s
+        self._start_s, self._allocated = start_s, allocated
         self.sizes: list[Size] = []
         self._blocks: list[Block | None] = []
         self._meters = [Meter(fleet.on, start_s) for fleet in fleets]
@@ -92,22 +99,29 @@ class Machines:
     def write_down(self, now_s: float) -> None:
         """Write down how every fleet stands."""
         for fleet, size, meter in zip(self._fleets, self.sizes, self._meters, strict=True):
-            nano, run = meter.until(now_s), fleet.run
+            nano, run = self._bill(fleet, meter, now_s), fleet.run
             run.replicas.append(size.ready)
             run.paid.append(size.paid)
             run.in_flight.append(fleet.in_flight)
             run.usd.append(math.nan if nano is None else nano / NANO)
 
     def close(self, now_s: float) -> None:
-        """Close every fleet's bill. One without a price by the hour costs what it charges."""
+        """Close every fleet's bill: busy is the share of the machines' time that streams held."""
         for fleet, meter in zip(self._fleets, self._meters, strict=True):
-            run, hourly, nano = fleet.run, fleet.on.usd_per_hour, meter.until(now_s)
-            if nano is None or hourly is None:
-                run.usd_bill = run.usd_busy = run.usd_allocated if by_token(fleet) else None
-                continue
-            fleet.service.advance(now_s)
-            busy = round(hourly / HOUR_S * fleet.service.busy_s / fleet.capacity() * NANO)
-            run.usd_bill, run.usd_busy = nano / NANO, busy / NANO
+            nano, hourly, run = self._bill(fleet, meter, now_s), fleet.on.usd_per_hour, fleet.run
+            busy = nano
+            if hourly is not None:
+                fleet.service.advance(now_s)
+                busy = round(hourly / HOUR_S * fleet.service.busy_s / fleet.capacity() * NANO)
+            run.usd_allocated = self._allocated[fleet.place] / NANO
+            known = nano is not None and busy is not None
+            run.usd_bill = nano / NANO if known and nano is not None else None
+            run.usd_busy = busy / NANO if known and busy is not None else None
+
+    def _bill(self, fleet: Fleet, meter: Meter, now_s: float) -> int | None:
+        """Return the bill so far. One without a price by the hour costs what it charges."""
+        nano = meter.until(now_s)
+        return self._allocated[fleet.place] if by_token(fleet) else nano
 
     def _start(self, fleet: Fleet, replicas: int, now_s: float) -> None:
         size = self.sizes[fleet.place]

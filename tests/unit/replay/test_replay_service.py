@@ -3,10 +3,10 @@
 import random
 
 import pytest
+from replay_worlds import POLICIES, world_of
 
 from backends.engines.emulation import Replica, Stream, prompt_steps
 from backends.load import Load
-from replay_worlds import POLICIES, world_of
 from router.replay.service import Service
 
 WORLD = world_of(POLICIES[0])

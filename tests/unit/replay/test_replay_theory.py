@@ -9,8 +9,8 @@ import math
 import random
 
 import pytest
-
 from replay_worlds import STEADY, box, catalogue_of, trace_of, world_of
+
 from router.replay.outcome import SERVED, Settings
 from router.replay.run import replay
 
@@ -28,7 +28,8 @@ rules: [{id: all, use: cpu}]
 SHARING = """
 version: 1
 profiles:
-  - {id: box/steady, model: m, instance: box, source: a test, mark: stated, tokens_in: 1, ttft_ms: 0.001,
+  - {id: box/steady, model: m, instance: box, source: a test, mark: stated,
+     tokens_in: 1, ttft_ms: 0.001,
      points: [{concurrency: 1, tok_s: 100, itl_ms: 10}]}
 """
 STEP_S = 0.01  # a token of both

@@ -9,27 +9,38 @@ from policies.conditions import CONDITIONS
 from policies.model import Facts
 from router.compare.overlap import MEET, can_both_match
 
-FACTS = Facts("2026-01-05T12:00:00.000Z", "shop", "web", "k1", {}, "code", "heavy", 0.5, 0.5, "en", 50, 50)  # fmt: skip
+FACTS = Facts(
+    "2026-01-05T12:00:00.000Z", "shop", "web", "k1", {}, "code", "heavy", 0.5, 0.5, "en", 50, 50
+)
 SOME = st.sets
 POOLS = {
     "tier": SOME(st.sampled_from(["simple", "heavy"]), min_size=1),
     "language": SOME(st.sampled_from(["zh", "zh-Hans", "en"]), min_size=1),
-    "tags": st.dictionaries(st.sampled_from("ab"), SOME(st.sampled_from("xy"), min_size=1), min_size=1),
+    "tags": st.dictionaries(
+        st.sampled_from("ab"), SOME(st.sampled_from("xy"), min_size=1), min_size=1
+    ),
     "needs": SOME(st.sampled_from(["tools", "json"]), min_size=1),
-    "tokens_in": st.builds(lambda a, b: {"above": a, "below": b}, st.integers(0, 4), st.integers(1, 5)),
+    "tokens_in": st.builds(
+        lambda a, b: {"above": a, "below": b}, st.integers(0, 4), st.integers(1, 5)
+    ),
     "local_time": st.builds(
         lambda a, b, tz: {"from": a, "to": b, "tz": tz},
         st.sampled_from(["22:00", "06:00", "12:00"]),
         st.sampled_from(["23:00", "07:00", "12:30", "00:00"]),
         st.sampled_from(["UTC", "Asia/Shanghai"]),
     ),
-}  # fmt: skip
+}
 WHEN = st.fixed_dictionaries({}, optional=POOLS).map(
     lambda written: {name: CONDITIONS[name].canonical(value) for name, value in written.items()}
 )
 REQUESTS = st.builds(
     lambda tier, language, tags, needs, tokens, hour: replace(
-        FACTS, tier=tier, language=language, tags=tags, needs=tuple(needs), tokens_in=tokens,
+        FACTS,
+        tier=tier,
+        language=language,
+        tags=tags,
+        needs=tuple(needs),
+        tokens_in=tokens,
         at=f"2026-01-05T{hour:02d}:15:00.000Z",
     ),
     st.sampled_from(["simple", "heavy"]),
@@ -38,7 +49,7 @@ REQUESTS = st.builds(
     st.sets(st.sampled_from(["tools", "json"])),
     st.integers(0, 5),
     st.integers(0, 23),
-)  # fmt: skip
+)
 
 
 def matches(when, facts):

@@ -38,8 +38,8 @@ class Figures:
         return tuple(rule for rule, requests in self.rules if not requests)
 
 
-def figures(policy: Policy, trace: Trace, run: Replayed, wanted: list[float]) -> Figures:
-    """Return the figures of a run; `wanted`: 1.0 where it kept the old policy's objectives."""
+def figures(policy: Policy, trace: Trace, run: Replayed, kept_old: list[bool]) -> Figures:
+    """Return the figures of a run; `kept_old`: which kept the old policy's objectives."""
     outcomes, rules = Counter(run.outcome), Counter(run.rule)
     return Figures(
         run.policy,
@@ -48,7 +48,7 @@ def figures(policy: Policy, trace: Trace, run: Replayed, wanted: list[float]) ->
         served_quantiles(run, run.ttft_ms),
         served_quantiles(run, run.e2e_ms),
         share(met(run, slos(policy, run))),
-        share(wanted),
+        share(kept_old),
         outcomes[SERVED],
         outcomes[REFUSED],
         outcomes[TIMED_OUT],
@@ -59,7 +59,7 @@ def figures(policy: Policy, trace: Trace, run: Replayed, wanted: list[float]) ->
     )
 
 
-def share(kept: list[bool] | list[float]) -> float:
+def share(kept: list[bool]) -> float:
     """Return which share of all was kept; 0 of nothing."""
     return sum(kept) / len(kept) if kept else 0.0
 
@@ -79,8 +79,8 @@ def by_team(trace: Trace, run: Replayed) -> dict[str, float | None]:
         elif fleet >= 0:
             unknown.add(kind)
     found: dict[str, float | None] = {}
-    for place, kind in enumerate(trace.kinds):
-        team = team_of(kind)
+    for place, facts in enumerate(trace.kinds):
+        team = team_of(facts)
         so_far = found.get(team, 0.0)
         missing = place in unknown or so_far is None
         found[team] = None if missing else (so_far or 0.0) + nano.get(place, 0) / NANO

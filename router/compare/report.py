@@ -20,11 +20,11 @@ PER_S: Mapping[str, int] = MappingProxyType(
 )
 SAME_WORDS: Final = "nothing changed in meaning: the compiled policies are equal"
 COVERS: Final = (
-    "the interval (95 %) says how much the difference depends on which minutes the trace happened "
-    "to hold, by redrawing blocks of them for both policies together",
-    "it doesn't cover prices, profiles and the model behind them, nor traffic that is of another "
-    "kind than this trace's",
+    "the 95 % interval says how much the difference depends on which minutes the trace happened to "
+    "hold: blocks of them are drawn again, for both policies together; it doesn't cover prices, "
+    "profiles and the model behind them, nor traffic of another kind than this trace's"
 )
+NO_INTERVAL: Final = "no interval: it takes 30 minutes of trace and known prices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,14 +208,14 @@ def after(at_s: float | None) -> str:
 
 def _usd_row(name: str, old: float | None, new: float | None) -> Row:
     change = UNKNOWN if old is None or new is None else _changed(signed(new - old), old, new)
-    told = [UNKNOWN if usd is None else dollars_of(usd) for usd in (old, new)]
-    return Row(name, *told, change)
+    was, now = (UNKNOWN if usd is None else dollars_of(usd) for usd in (old, new))
+    return Row(name, was, now, change)
 
 
 def _ms_row(name: str, old: float | None, new: float | None) -> Row:
     change = UNKNOWN if old is None or new is None else _changed(f"{new - old:+,.0f} ms", old, new)
-    told = [UNKNOWN if ms is None else f"{ms:,.0f} ms" for ms in (old, new)]
-    return Row(name, *told, change)
+    was, now = (UNKNOWN if ms is None else f"{ms:,.0f} ms" for ms in (old, new))
+    return Row(name, was, now, change)
 
 
 def _share_row(name: str, old: float, new: float) -> Row:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, cast
 
-from backends.cost import NANO
 from backends.quality import Curve, QualityTable, quality, rests_on_p_small
 from policies.model import Facts, Matcher, Policy, Rule
 from router.ledger.entry import stamp
@@ -23,7 +22,6 @@ from router.world import World
 
 UNSURE: Final = -1
 VARYING: Final = frozenset({"complexity", "tokens_in", "local_time"})  # conditions, of one kind
-MINUTE_S: Final = 60
 Pick = Callable[[int, int, float, float], int]
 """(tokens in, expected, complexity, p_small) -> the place of the fleet, or UNSURE."""
 Worth = float | Curve | None
@@ -180,7 +178,7 @@ def _picking(  # noqa: C901, PLR0915  (one function on purpose: it runs for ever
     table = [[(c.fleet, c.context_tokens, c.worth) for c in group] for group in groups]
 
     def pick(tokens_in: int, expected: int, complexity: float, p_small: float) -> int:  # noqa: C901, PLR0912, PLR0915
-        tokens_out = expected if expected < limit else limit
+        tokens_out = min(limit, expected)
         tokens = tokens_in + (tokens_out if own_limit is None else own_limit)
         out_total = tokens_out * n
         sleepers = False
@@ -199,8 +197,8 @@ def _picking(  # noqa: C901, PLR0915  (one function on purpose: it runs for ever
                     continue
                 rows = fleet.rows
                 in_flight = fleet.in_flight
-                row = rows[in_flight] if in_flight < len(rows) else fleet.row()
-                if row is None or row[13] is not None or row[0] is None:
+                row = rows[in_flight] if in_flight < len(rows) else fleet.costs()
+                if row is None:
                     # Without a profile or its prompt's time, or with ratios of lengths.
                     (
                         p50_ms,
@@ -237,12 +235,9 @@ def _picking(  # noqa: C901, PLR0915  (one function on purpose: it runs for ever
                         ttft_p95,
                         e2e_p95_prefill,
                         e2e_p95_decode,
-                        _,
-                        _,
                     ) = row
                     p50_ms += ms_per_token * tokens_in
-                    if p50_ms < floor_ms:
-                        p50_ms = floor_ms
+                    p50_ms = max(p50_ms, floor_ms)
                     decode_ms = (tokens_out - 1) * itl_ms if tokens_out > 1 else 0.0
                     e2e_ms = p50_ms + decode_ms
                     e2e_p95_ms = p50_ms * e2e_p95_prefill + decode_ms * e2e_p95_decode
@@ -281,12 +276,3 @@ def _picking(  # noqa: C901, PLR0915  (one function on purpose: it runs for ever
         return UNSURE
 
     return pick
-
-
-def charge_of(fleet: Fleet) -> tuple[int, int] | None:
-    """Return nano-USD per 1M tokens in and out; None: no price is known."""
-    card = fleet.on.card
-    return None if card is None else (card.nano_per_mtok_in, card.nano_per_mtok_out)
-
-
-__all__ = ["NANO", "UNSURE", "Case", "Clock", "Pick", "Seen", "choosers", "reads_time", "seen_as"]

@@ -17,7 +17,7 @@ from router.refusals import no_candidate
 from router.replay.bill import HOUR_S, Meter
 from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as
 from router.replay.fleet import Fleet
-from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, FleetRun, Replayed, Settings
+from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, Replayed, Settings
 from router.replay.queue import URGENCY, Queue, Waiter
 from router.traces.trace import Trace
 from router.world import World
@@ -87,8 +87,7 @@ class Engine:
 
     def _happens(self, next_s: float) -> None:
         """Let happen what comes next."""
-        if next_s > self.now_s:
-            self.now_s = next_s
+        self.now_s = max(self.now_s, next_s)
         place = self.due.index(next_s)
         if place < len(self.fleets):
             self._ends(self.fleets[place])
@@ -109,7 +108,7 @@ class Engine:
                     seen.at = self.clock.at(now_s)
                     seen.complexity, seen.tokens_in = trace.complexity[i], trace.tokens_in[i]
                 facts = seen_as(seen)
-                if not all([matches(facts) for matches in varying]):
+                if not all(matches(facts) for matches in varying):
                     continue
             if pick is not None:
                 chosen = pick(
@@ -189,8 +188,7 @@ class Engine:
         if timers is None:
             timers = self._timers[ttft_s] = deque()
         timers.append((late_s, i))
-        if late_s < due[-2]:
-            due[-2] = late_s
+        due[-2] = min(due[-2], late_s)
 
     def _ends(self, fleet: Fleet) -> None:
         """Let the next stream of the fleet end; its place goes to whoever's turn it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations  # `array[int]` is no value before Python 3.1
 
 import math
 from array import array
+from typing import NamedTuple
 
 from backends.catalogue import ready
 from backends.fleet_model import FleetModel, Row
@@ -11,6 +12,45 @@ from backends.load import Load, State
 from router.limiter import Limiter, room
 from router.replay.outcome import FleetRun
 from router.replay.service import Service
+
+
+class Costs(NamedTuple):
+    """A `backends.fleet_model.Row` of which all is known, without ratios of lengths."""
+
+    floor_ms: float
+    fixed_ms: float
+    ms_per_token: float
+    itl_ms: float
+    marginal_in: float | None
+    marginal_out: float
+    average_in: float | None
+    average_out: float
+    wait_p50: float
+    wait_p95: float
+    ttft_p95: float
+    e2e_p95_prefill: float
+    e2e_p95_decode: float
+
+
+def _costs(row: Row) -> Costs | None:
+    floor_ms = row.floor_ms
+    if floor_ms is None or row.lengths is not None:
+        return None
+    return Costs(
+        floor_ms,
+        row.fixed_ms,
+        row.ms_per_token,
+        row.itl_ms,
+        row.marginal_in,
+        row.marginal_out,
+        row.average_in,
+        row.average_out,
+        row.wait_p50,
+        row.wait_p95,
+        row.ttft_p95,
+        row.e2e_p95_prefill,
+        row.e2e_p95_decode,
+    )
 
 
 def first_replicas(on: FleetModel) -> int:
@@ -56,7 +96,7 @@ class Fleet:
         )
         self.in_flight = 0
         self.limiter = Limiter()
-        self._of: dict[int, list[Row | None]] = {}
+        self._of: dict[int, list[Costs | None]] = {}
         self.run = FleetRun(fleet.id, array("d"), array("d"), array("d"), array("d"))
         self.service = Service(on, 1)
         self.state: State = "ready"
@@ -94,11 +134,12 @@ class Fleet:
             )
         return load
 
-    def row(self) -> Row | None:
-        """Return what the present load makes of the fleet; None: it has no profile."""
+    def costs(self) -> Costs | None:
+        """Return what the present load makes of the fleet; None: `FleetModel.predict` knows."""
         rows, in_flight = self.rows, self.in_flight
         while len(rows) <= in_flight:
-            rows.append(self.on.row(len(rows), self.replicas, self.committed))
+            row = self.on.row(len(rows), self.replicas, self.committed)
+            rows.append(None if row is None else _costs(row))
         return rows[in_flight]
 
     def answered(self) -> None:

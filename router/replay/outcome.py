@@ -13,8 +13,8 @@ SERVED, REFUSED, TIMED_OUT = 0, 1, 2  # of `Replayed.outcome`
 class Settings:
     """What a replay assumes beside the catalogue; every one of these stands in its report.
 
-    `queue`, `queue_s`: how many may wait in the router's line, and how long. `spot_interruptions_per_hour`: of one Spot
-    replica. `budgets`: whether the policy's budgets bind.
+    `queue`, `queue_s`: how many may wait in the router's line, and how long each.
+    `spot_interruptions_per_hour`: of one Spot replica. `budgets`: whether the policy's bind.
     """
 
     seed: int = 0

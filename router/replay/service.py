@@ -84,8 +84,7 @@ class Service:
     def start(self, i: int, now_s: float, tokens_in: int, tokens_out: int, n: int) -> None:
         """Take a request on. `tokens_out`: of each of its `n` choices, at least 1."""
         prefill_ms = self._fixed_ms + self._ms_per_token * tokens_in
-        if prefill_ms < self._floor_ms:
-            prefill_ms = self._floor_ms
+        prefill_ms = max(prefill_ms, self._floor_ms)
         prompt = prefill_ms / self._base_ms
         running = self.running
         if self._waiting or (running and running + n > self.places):

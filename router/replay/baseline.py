@@ -4,6 +4,8 @@ Its catalogue is one fleet of a fixed size, whose replicas are paid for the whol
 the smallest that serves the requests within their objectives as often as the policy does.
 """
 
+from __future__ import annotations  # `array[int]` is no value before Python 3.12
+
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

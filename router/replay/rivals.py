@@ -5,6 +5,8 @@ marks requests; small fleets serve what is marked, the others the rest, in each 
 least to the bill. Only what a small fleet can't take at all (its context, a full line) goes on.
 """
 
+from __future__ import annotations  # `array[int]` is no value before Python 3.12
+
 import hashlib
 from array import array
 from collections.abc import Sequence
@@ -109,7 +111,7 @@ def _marked(trace: Trace, marks: Sequence[bool]) -> Trace:
     return replace(bare, kind=kind, kinds=(*unmarked, *marked))
 
 
-def _real(trace: Trace) -> "array[int]":
+def _real(trace: Trace) -> array[int]:
     """Return the real lengths of one choice."""
     pairs = zip(trace.tokens_out, trace.kind, strict=True)
     real = (max(1, round(out / trace.kinds[kind].n)) for out, kind in pairs)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from router.cli.replay.text import percent
+from router.cli.replay.tables import percent
 from router.replay.bench import Found
 from router.traces.trace import Trace
 

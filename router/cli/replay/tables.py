@@ -15,7 +15,7 @@ SECOND_MS, MINUTE_S, HOUR_S = 1000.0, 60.0, 3600.0
 FEW_MS = 10_000
 
 
-def text(trace: Trace, found: Sequence[Found], against: Found | None) -> str:
+def tables(trace: Trace, found: Sequence[Found], against: Found | None) -> str:
     """Return everything that was found, the money first, what was assumed last."""
     everyone = [*found, *([] if against is None else [against])]
     parts = [head(trace), grid(POLICIES, [policy_row(one) for one in everyone], LEFT)]
@@ -132,7 +132,7 @@ FLEETS = (
 def fleet_rows(of: Summary) -> list[tuple[str, ...]]:
     """Return the fleets that served or cost something, and one line for the others."""
     used = [row for row in of.by_fleet if row.requests or row.money.bill != 0]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             row.fleet,
             f"{row.requests:,}",

@@ -7,7 +7,7 @@ from policies.model import Policy
 from router.compare import bills
 from router.compare.bound import Bound, bounds
 from router.compare.figures import Figures, figures
-from router.compare.interval import Spread, spread
+from router.compare.interval import Spread, settled, spread
 from router.compare.moved import Moved, moves
 from router.replay.outcome import Replayed
 from router.replay.summary import Money, met, slos
@@ -54,7 +54,7 @@ class Comparison:
     @property
     def usd_change(self) -> float | None:
         old, new = self.old.money.total, self.new.money.total
-        return None if old is None or new is None else new - old
+        return None if old is None or new is None else settled(new - old)
 
     @property
     def same(self) -> bool:

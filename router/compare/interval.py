@@ -23,6 +23,7 @@ BLOCK_LOOKS: Final = 10
 FEWEST_BLOCKS: Final = 3
 DRAWS: Final = 1000
 LEVEL: Final = 0.95
+ROUNDING_USD: Final = 1e-6
 Z: Final = 1.959964  # of LEVEL, both sides
 _MASK: Final = 2**64 - 1
 
@@ -86,7 +87,13 @@ def _interval(drawn: Sequence[float], point: float, wide: float) -> Interval:
     ordered = sorted(drawn)
     tail = round(len(ordered) * (1 - LEVEL) / 2)
     low, high = ordered[tail], ordered[-1 - tail]
-    return Interval(point + min(0.0, low - point) * wide, point + max(0.0, high - point) * wide)
+    ends = min(0.0, low - point), max(0.0, high - point)
+    return Interval(*(settled(point + end * wide) for end in ends))
+
+
+def settled(usd: float) -> float:
+    """Return the difference, 0 where it is but the rounding of bills to nano-USD."""
+    return 0.0 if abs(usd) < ROUNDING_USD else usd
 
 
 def _drawn(

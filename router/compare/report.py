@@ -9,7 +9,7 @@ from typing import Final
 from router.compare.comparison import Comparison
 from router.compare.condition import Judged
 from router.compare.figures import Figures
-from router.compare.interval import Interval
+from router.compare.interval import Interval, settled
 from router.compare.words import Said
 from router.finops.money import dollars
 from router.replay.summary import NANO
@@ -77,7 +77,7 @@ def headline(found: Comparison) -> str:
     if found.spread is None:
         return f"{amount}; the trace is too short for an interval"
     low, high = found.spread.change.low, found.spread.change.high
-    if round(change, 9) == low == high == 0:
+    if change == low == high == 0:
         return "the bill stays as it is, in every minute"
     interval = f"95 % interval {between(found.spread.change)}"
     if low <= 0 <= high:
@@ -118,9 +118,10 @@ def rows(found: Comparison) -> list[Row]:
         own.append(_share_row("the same by the old objectives", *both))
     return [
         _usd_row("bill", old.money.total, new.money.total),
-        _usd_row("of it charged to requests", old.money.allocated, new.money.allocated),
-        _usd_row("of it idle machines", old.money.idle, new.money.idle),
-        _usd_row("of it the router", old.money.router, new.money.router),
+        _usd_row("  charged to requests", old.money.allocated, new.money.allocated),
+        _usd_row("  idle machines", old.money.idle, new.money.idle),
+        _usd_row("  the router", old.money.router, new.money.router),
+        _usd_row("  variance", old.money.variance, new.money.variance),
         _ms_row("TTFT p50", old.ttft_ms.p50, new.ttft_ms.p50),
         _ms_row("TTFT p95", old.ttft_ms.p95, new.ttft_ms.p95),
         _ms_row("end to end p50", old.e2e_ms.p50, new.e2e_ms.p50),
@@ -164,7 +165,7 @@ def seed_lines(found: Comparison) -> list[str]:
     if len(found.seeded) == 1:
         return []
     known = [s for s in found.seeded if s.usd_old is not None and s.usd_new is not None]
-    changes = [(s.usd_new or 0.0) - (s.usd_old or 0.0) for s in known]
+    changes = [settled((s.usd_new or 0.0) - (s.usd_old or 0.0)) for s in known]
     drawn = ", ".join(f"seed {s.seed} {signed(c)}" for s, c in zip(known, changes, strict=True))
     said = f"what the trace doesn't say was drawn {len(found.seeded)} times: {drawn}"
     return [f"{said}; the interval holds the intervals of all of them"] if known else []
@@ -173,14 +174,13 @@ def seed_lines(found: Comparison) -> list[str]:
 def assumptions(found: Comparison) -> list[str]:
     """Return what the figures rest on."""
     longer = [
-        f"the {which} bill is told {dollars_of(usd)} longer, to the moment of the other's last answer"
+        f"{dollars_of(usd)} are added to the {which} bill: its machines are paid until the other's "
+        "last answer"
         for which, usd in zip(("old", "new"), found.added_usd, strict=True)
         if usd
     ]
-    few = (
-        [] if found.spread else ["no interval: 30 minutes of trace and known prices are the least"]
-    )
-    return [*found.assumptions, *longer, *(COVERS if found.spread else few), *seed_lines(found)]
+    sure = COVERS if found.spread else NO_INTERVAL
+    return [*found.assumptions, *longer, sure, *seed_lines(found)]
 
 
 # -- figures as text -------------------------------------------------------------------------------
@@ -207,7 +207,10 @@ def after(at_s: float | None) -> str:
 
 
 def _usd_row(name: str, old: float | None, new: float | None) -> Row:
-    change = UNKNOWN if old is None or new is None else _changed(signed(new - old), old, new)
+    change = UNKNOWN
+    if old is not None and new is not None:
+        by = settled(new - old)
+        change = _changed(signed(by), old, old + by)
     was, now = (UNKNOWN if usd is None else dollars_of(usd) for usd in (old, new))
     return Row(name, was, now, change)
 

@@ -25,6 +25,7 @@ Compares = Callable[[float, float], bool]
 COMPARATORS: Mapping[str, Compares] = MappingProxyType(
     {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 )
+DIGITS: Final = 30
 ENDS: Final = ("low", "high")
 _PART: Final = re.compile(
     r"\s*(?P<metric>[A-Za-z_0-9]*)(?:\.(?P<end>\w*))?\s*(?P<sign>[<>=!~]*)\s*(?P<value>.*?)\s*$"
@@ -74,7 +75,7 @@ def parse(text: str) -> Condition:
         said = f"a comparator is one of {' '.join(COMPARATORS)}"
         raise ValueError(_wrong(text, part.start("sign"), said))
     value = _VALUE.match(part["value"])
-    if value is None:
+    if value is None or len(value["number"]) > DIGITS:
         said = "a value is a change (+5%, -100) or a bound (900, 99%)"
         raise ValueError(_wrong(text, part.start("value"), said))
     _check_value(text, part.start("value"), name, value)

@@ -136,7 +136,7 @@ def summary(world: World, trace: Trace, run: Replayed) -> Summary:
         by_rule=_by_rule(world.policy, run, within),
         budgets=_budgets(world.policy, run),
         flows=_flows(world.policy, trace, run),
-        assumptions=(*trace.assumptions, *run.assumptions),
+        assumptions=tuple(dict.fromkeys((*trace.assumptions, *run.assumptions))),
     )
 
 

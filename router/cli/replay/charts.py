@@ -1,6 +1,7 @@
 """The charts of a replay's report: money and fleets over time, times, savings, rivals, budgets."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -16,7 +17,15 @@ from router.replay.outcome import SERVED, FleetRun, Replayed
 from router.replay.quantiles import known, quantile
 
 HOUR_S, MINUTE_S = 3600.0, 60.0
+UNITS = {"hours": HOUR_S, "minutes": MINUTE_S}
 CDF_STEPS = 200
+MARKERS: Mapping[str, str] = {
+    "always-large": "^",
+    "always-small": "v",
+    "random": "s",
+    "length-rule": "D",
+    "oracle": "*",
+}
 LINES = 8  # budgets that have room in one picture
 
 
@@ -25,22 +34,31 @@ def cost_over_time(found: Found, look_s: float) -> Figure:
     of = figure(10, 3.6)
     over, split = of.subplots(1, 2, width_ratios=(1.9, 1))
     run = found.run
-    paid = [(i, fleet) for i, fleet in enumerate(run.fleets) if any(fleet.usd)]
-    at, unit = _times(max((len(fleet.usd) for _, fleet in paid), default=0), look_s)
-    if paid:
-        rates = [[usd * HOUR_S / look_s for usd in fleet.usd] for _, fleet in paid]
+    paid = [(i, fleet) for i, fleet in enumerate(run.fleets) if fleet.usd_bill]
+    at, unit = _times(run, look_s)
+    if paid and at:
         over.stackplot(
-            at,
-            rates,
-            step="post",
+            [0.0, *at],
+            [_rates(fleet.usd, at, unit) for _, fleet in paid],
+            step="pre",
             labels=[shown(fleet.fleet) for _, fleet in paid],
             colors=[COLOURS[i % len(COLOURS)] for i, _ in paid],
         )
-    plain(over, unit, "USD an hour", "The bill over time")
+    plain(over, f"{unit} since the trace's start", "USD an hour", "The bill over time")
     over.set_ylim(bottom=0)
     _busy_and_idle(split, [fleet for _, fleet in paid])
     legend_below(of, over)
     return of
+
+
+def _rates(so_far: Sequence[float], at: Sequence[float], unit: str) -> list[float]:
+    """Return USD an hour before each look, of a bill that grows; the first one twice, for a line
+    that begins at the start.
+    """
+    hours = UNITS[unit] / HOUR_S
+    looks = pairwise(zip((0.0, *at), (0.0, *so_far), strict=True))
+    rates = [(new - old) / ((end - begin) * hours) for (begin, old), (end, new) in looks]
+    return [rates[0], *rates]
 
 
 def _busy_and_idle(axes: Axes, fleets: Sequence[FleetRun]) -> None:
@@ -48,26 +66,31 @@ def _busy_and_idle(axes: Axes, fleets: Sequence[FleetRun]) -> None:
     names = [shown(fleet.fleet) for fleet in fleets][::-1]
     busy = [fleet.usd_busy or 0.0 for fleet in fleets][::-1]
     idle = [max(0.0, (fleet.usd_bill or 0.0) - (fleet.usd_busy or 0.0)) for fleet in fleets][::-1]
-    axes.barh(names, busy, color=COLOURS[0], label="busy")
-    axes.barh(names, idle, left=busy, color="#cccccc", label="idle", hatch="//", edgecolor=GREY)
+    axes.barh(names, busy, 0.6, color=COLOURS[0], label="busy")
+    axes.barh(
+        names, idle, 0.6, left=busy, color="#cccccc", label="idle", hatch="//", edgecolor=GREY
+    )
+    axes.set_ylim(-0.8, max(3, len(names) + 1))  # one bar alone is no wall
     plain(axes, "USD of the whole run", "", "Used and idle")
-    axes.legend(frameon=False, fontsize=8.5, loc="lower right")
+    axes.legend(frameon=False, fontsize=8.5, loc="upper right")
 
 
 def fleet_sizes(found: Found, look_s: float) -> Figure:
     """Draw how many replicas were ready (line) and paid for (thin), and how many streams ran."""
     of = figure(10, 3.4)
     sizes, streams = of.subplots(1, 2)
+    at, unit = _times(found.run, look_s)
     for i, fleet in enumerate(found.run.fleets):
         if not any(fleet.paid) and not fleet.requests:
             continue
-        at, _ = _times(len(fleet.replicas), look_s)
-        sizes.step(at, fleet.replicas, where="post", label=shown(fleet.fleet), **look(i))
-        sizes.step(at, fleet.paid, where="post", alpha=0.6, **look(i, thin=True))
+        name = shown(fleet.fleet)
+        sizes.step(at, fleet.replicas, where="pre", label=name, **look(i))
+        sizes.step(at, fleet.paid, where="pre", alpha=0.6, **look(i, thin=True))
         streams.plot(at, fleet.in_flight, **look(i))
-    unit = _times(max((len(fleet.usd) for fleet in found.run.fleets), default=0), look_s)[1]
-    plain(sizes, unit, "replicas", "Ready (thick), and paid for (thin)")
-    plain(streams, unit, "requests in flight", "Requests in flight")
+    plain(
+        sizes, f"{unit} since the trace's start", "replicas", "Ready (thick), and paid for (thin)"
+    )
+    plain(streams, f"{unit} since the trace's start", "requests in flight", "Requests in flight")
     for axes in (sizes, streams):
         axes.set_ylim(bottom=0)
     legend_below(of, sizes)
@@ -136,31 +159,35 @@ def savings(found: Sequence[Found]) -> Figure:
 
 
 def pareto(found: Sequence[Found]) -> Figure:
-    """Draw the rivals' and the policies' whole bills against the quality of their answers."""
-    of = figure(10, 4.2)
+    """Draw the whole bills of the policies (large dots) and of their rivals (in their colours)
+    against the quality of the answers.
+    """
+    of = figure(10, 4)
     axes = of.subplots()
     for i, one in enumerate(found):
-        here = (one.summary.money.total, one.summary.answers.quality, one.summary.policy)
-        _point(axes, *here, {"color": COLOURS[i % len(COLOURS)], "marker": "o", "markersize": 9})
-    rivals = {(rival.name, rival.money.total): rival for one in found for rival in one.rivals}
-    for rival in rivals.values():
-        said = f"{rival.name} ({rival.attained:.0%} in SLO)"
-        here = (rival.money.total, rival.answers.quality, said)
-        _point(axes, *here, {"color": GREY, "marker": "D", "markersize": 6})
+        colour = COLOURS[i % len(COLOURS)]
+        how = {"color": colour, "marker": "o", "markersize": 11, "alpha": 0.85}
+        here = one.summary.money.total, one.summary.answers.quality
+        _point(axes, *here, one.summary.policy, how)
+        for rival in one.rivals:
+            how = {"color": colour, "marker": MARKERS[rival.name], "markersize": 8}
+            here = rival.money.total, rival.answers.quality
+            _point(axes, *here, f"rival: {rival.name}", {**how, "markerfacecolor": "none"})
     plain(axes, "USD of the whole run", "expected quality (the baseline is 1)")
-    axes.margins(x=0.16, y=0.15)
+    axes.margins(x=0.08, y=0.12)
+    axes.set_xlim(left=0)
+    legend(axes)
     return of
 
 
 def _point(
     axes: Axes, usd: float | None, quality: float | None, name: str, how: Mapping[str, Any]
 ) -> None:
+    """Draw a point; the legend names each once."""
     if usd is None or quality is None:
         return
-    axes.plot([usd], [quality], linestyle="", **how)
-    axes.annotate(
-        shown(name), (usd, quality), xytext=(7, 4), textcoords="offset points", fontsize=8.5
-    )
+    label = shown(name) if name not in axes.get_legend_handles_labels()[1] else None
+    axes.plot([usd], [quality], linestyle="", label=label, clip_on=False, **how)
 
 
 def budget_burn(burns: Sequence[Burn]) -> Figure:
@@ -202,10 +229,14 @@ def legend_below(of: Figure, *axes: Axes) -> None:
         )
 
 
-def _times(steps: int, look_s: float) -> tuple[list[float], str]:
-    """Return the times of the columns of a fleet, and their unit."""
-    scale, unit = (HOUR_S, "hours") if steps * look_s > 3 * HOUR_S else (MINUTE_S, "minutes")
-    return [step * look_s / scale for step in range(steps)], f"{unit} since the trace's start"
+def _times(run: Replayed, look_s: float) -> tuple[list[float], str]:
+    """Return when the looks at the fleets were, and the unit; the last one is at the end."""
+    looks = max((len(fleet.usd) for fleet in run.fleets), default=0)
+    at_s = [look * look_s for look in range(1, looks + 1)]
+    if at_s and (looks < 2 or run.seconds > at_s[-2]):  # noqa: PLR2004
+        at_s[-1] = min(at_s[-1], run.seconds)
+    unit = "hours" if run.seconds > 3 * HOUR_S else "minutes"
+    return [at / UNITS[unit] for at in at_s], unit
 
 
 def _or_gap(value: float | None) -> float:

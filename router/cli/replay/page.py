@@ -75,7 +75,7 @@ def _about(trace: Trace, found: Sequence[Found]) -> str:
     return (
         f"{n:,} requests in {text.duration(trace.seconds)}, from {stamp(trace.start_s)}; on "
         f"average {tokens_in / n:,.0f} tokens in and {tokens_out / n:,.0f} out. Policies: {names}. "
-        "Every request was decided by the router's own code over simulated fleets; nothing was sent."
+        "Every request was decided by the router's own code over simulated fleets."
     )
 
 
@@ -113,8 +113,9 @@ def _pictures_of_all(found: Sequence[Found]) -> Iterator[str]:
         yield _picture(
             "pareto",
             "Whole bill against expected quality, of the policies and their rivals",
-            "Up and to the left is better. Rivals (grey) ran over the same fleets, with the same "
-            "queues. Quality is predicted: a large model's answer counts as the baseline's.",
+            "Up and to the left is better. Rivals (hollow, in the colour of the policy that they "
+            "are held against) ran over the same fleets, with the same queues. Quality is "
+            "predicted: a large model's answer counts as the baseline's.",
             lambda: charts.pareto(found),
         )
     yield "<h2>Times</h2>"
@@ -151,7 +152,7 @@ def _of_policy(i: int, one: Found, trace: Trace, settings: Settings) -> Iterator
         f"ways-{i}",
         f"{name}: requests by task, rule and fleet",
         "As wide as there were requests; in the colour of the fleet that served.",
-        lambda: sankey(of.flows),
+        lambda: sankey(of.flows, [row.fleet for row in of.by_fleet]),
     )
     yield _table(text.RULES, text.rule_rows(of))
     if of.refusals:

@@ -11,7 +11,7 @@ from matplotlib.path import Path
 
 from router.cli.fleet.pictures import COLOURS
 from router.cli.replay.drawing import GREY, figure, shown
-from router.replay.summary import NOBODY, Flow
+from router.replay.summary import Flow
 
 MOST_NODES = 10  # of one column; the smallest become one
 OTHERS = "others"
@@ -31,8 +31,8 @@ class Node:
     requests: int
 
 
-def sankey(flows: Sequence[Flow]) -> Figure:
-    """Draw task -> rule -> fleet."""
+def sankey(flows: Sequence[Flow], order: Sequence[str]) -> Figure:
+    """Draw task -> rule -> fleet; `order` of the fleets gives them their colours."""
     ways = merged(flows)
     nodes = placed(ways)
     of = figure(10, max(3.2, 0.42 * max(_rows(nodes), default=0) + 1.2))
@@ -40,7 +40,7 @@ def sankey(flows: Sequence[Flow]) -> Figure:
     axes.set_axis_off()
     axes.set_xlim(-0.32, 2.36)
     axes.set_ylim(1.02, -0.07)
-    fleets = {name: i for i, name in enumerate(sorted({way[2] for way in ways}))}
+    fleets = {name: i for i, name in enumerate(order)}
     _bands(axes, ways, nodes, fleets)
     for node in nodes.values():
         _bar(axes, node, fleets)
@@ -156,4 +156,4 @@ def _bar(axes: Axes, node: Node, fleets: Mapping[str, int]) -> None:
 
 
 def _colour(fleet: str, fleets: Mapping[str, int]) -> str:
-    return GREY if fleet == NOBODY else COLOURS[fleets[fleet] % len(COLOURS)]
+    return COLOURS[fleets[fleet] % len(COLOURS)] if fleet in fleets else GREY

@@ -105,11 +105,12 @@ def _of_policy(one: Found) -> Iterator[str]:
 
 def baseline_line(one: Found) -> str:
     alone, of = one.baseline, one.summary
-    said = f"baseline {alone.fleet} alone: {alone.replicas} replicas, always on,"
+    many = "1 replica" if alone.replicas == 1 else f"{alone.replicas:,} replicas"
+    said = f"baseline: {alone.fleet} alone, always on, {many}"
     if alone.reached:
-        return f"{said} are the fewest that are in SLO as often ({percent(alone.attained)})"
+        return f"{said}, the fewest that are in SLO as often ({percent(alone.attained)})"
     return (
-        f"{said} are in SLO {percent(alone.attained)}; no number reaches the policy's "
+        f"{said}, in SLO {percent(alone.attained)}; no number reaches the policy's "
         f"{percent(of.attained)}, so the saving compares unequal service"
     )
 
@@ -189,7 +190,17 @@ def budget_rows(of: Summary) -> list[tuple[str, ...]]:
     ]
 
 
-RIVALS = ("rival", "total $", "in SLO", "TTFT p95", "e2e p95", "quality", "small", "how it chooses")
+RIVALS = (
+    "rival",
+    "total $",
+    "in SLO",
+    "served",
+    "TTFT p95",
+    "e2e p95",
+    "quality",
+    "small",
+    "how it chooses",
+)
 
 
 def rival_row(rival: Rival) -> tuple[str, ...]:
@@ -197,6 +208,7 @@ def rival_row(rival: Rival) -> tuple[str, ...]:
         rival.name,
         usd(rival.money.total),
         percent(rival.attained),
+        f"{rival.served:,}",
         ms(rival.ttft_ms.p95),
         ms(rival.e2e_ms.p95),
         number(rival.answers.quality),

@@ -69,10 +69,11 @@ class Row:
 def headline(found: Comparison) -> str:
     """Return what the change costs, and whether the trace can tell it from nothing."""
     change = found.usd_change
+    if change is None:
+        stays = "; every request goes where it went, as fast" if found.same else ""
+        return f"what it costs can't be told: a price is unknown{stays}"
     if found.same:
         return "no difference: every request goes where it went, as fast, at the same cost"
-    if change is None:
-        return "what it costs can't be told: a price is unknown"
     amount = f"{signed(change)}{_percent(found)}"
     if found.spread is None:
         return f"{amount}; the trace is too short for an interval"

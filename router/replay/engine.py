@@ -33,6 +33,7 @@ class Engine:
     def __init__(self, world: World, trace: Trace, settings: Settings) -> None:
         n = len(trace)
         self.world, self.trace, self.settings = world, trace, settings
+        self.counted = trace.tokens_in if trace.counted is None else trace.counted
         self.clock = Clock(trace.start_s)
         self.fleets = [Fleet(place, on) for place, on in enumerate(world.fleets)]
         self.cases = [choosers(world, kind, self.fleets) for kind in trace.kinds]
@@ -228,7 +229,7 @@ class Engine:
         self.rule[i], self.fleet[i], self.out[i] = rule, fleet.place, out
         fleet.taken()
         service, place, due = fleet.service, fleet.place, self.due
-        service.start(i, now_s, tokens_in, each, n)
+        service.start(i, now_s, self.counted[i], each, n)
         due[place] = service.next_s
         late_s = min(now_s + ttft_s, trace.at_s[i] + deadline_s)
         timers = self._timers.get(ttft_s)
@@ -263,7 +264,7 @@ class Engine:
             if self.books is not None:
                 self.books.settle(i, 0)
             return
-        tokens_in = self.trace.tokens_in[i]
+        tokens_in = self.counted[i]
         total = tokens_in * card.nano_per_mtok_in + tokens_out * card.nano_per_mtok_out
         nano = -(-total // PER_MTOK)
         if self.books is not None:

@@ -3,17 +3,18 @@
 from collections.abc import Callable
 
 MOST = 1024  # replicas; more of the baseline's machines than any region has
+PATIENCE = 3
 
 
 def fewest(attained: Callable[[int], float], wanted: float, most: int = MOST) -> tuple[int, bool]:
     """Return the fewest replicas (from 1) with which `attained` is at least `wanted`, and True.
 
     False: no number does; then the fewest of those tried that attain the most. `attained` is taken
-    to never fall; a doubling that gains nothing twice in a row ends the search.
+    to never fall; `PATIENCE` doublings in a row that gain nothing end the search.
     """
     low, high, flat = 0, 1, 0
     best = attained(1)
-    while best < wanted and high < most and flat < 2:  # noqa: PLR2004  (once may be a plateau)
+    while best < wanted and high < most and flat < PATIENCE:
         low, high = high, min(2 * high, most)
         found = attained(high)
         flat = flat + 1 if found <= best else 0

@@ -8,9 +8,9 @@ length is reached, round the end to the start (the circular block bootstrap: Pol
 
 A block has BLOCK_LOOKS minutes at least: a started machine runs for ten by default, and blocks
 that are shorter than what hangs together make the interval too small. Few blocks do so too, hence
-Student's t for as many as there are, and n / (n - block). With both, simulated series of 57 to
-1,000 minutes (independent, autocorrelated by 0.5, skewed, runs of ten) were covered in 91 to 98 of
-100 cases, without in 74 to 94; autocorrelated by 0.8, in 88 to 92.
+Student's t for as many as there are, and n / (n - block). In simulations (400 each) of 57 to 1,000
+minutes, independent, autocorrelated by 0.5, skewed or runs of ten, it held the true difference in
+92 to 97 of 100 cases; autocorrelated by 0.8, in 90 to 93; of 30 minutes, in 82 (runs of ten) to 98.
 """
 
 from collections.abc import Sequence

@@ -53,7 +53,8 @@ def markdown(report: Report) -> str:
 
 def escaped(text: str) -> str:
     """Return a text that Markdown and HTML show as it is, on one line."""
-    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = " ".join(text.split()).replace(" -> ", " → ")
+    plain = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _PINGS.sub(r"\1<!-- -->", _SPECIAL.sub(r"\\\1", plain))
 
 
@@ -76,8 +77,9 @@ def _cells(row: Row) -> Sequence[str]:
     return row.name, row.old, row.new, row.change
 
 
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(head) - 1)]
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]], *, texts: int = 1) -> str:
+    """Return a table whose first columns are texts, the others figures."""
+    rule = ["---"] * texts + ["---:"] * (len(head) - texts)
     written = [" | ".join(map(escaped, cells)) for cells in (head, *lines)]
     written.insert(1, " | ".join(rule))
     return "\n".join(f"| {line} |" for line in written)
@@ -105,7 +107,8 @@ def _moves(moved: Sequence[Moved], requests: int) -> str:
     more = f"\n\n{rest:,} more rows, {of:,} requests." if rest else ""
     share = f"{total / requests:.1%}"
     return _details(
-        f"Requests that move: {total:,} of {requests:,} ({share})", _table(head, lines) + more
+        f"Requests that move: {total:,} of {requests:,} ({share})",
+        _table(head, lines, texts=4) + more,
     )
 
 

@@ -234,7 +234,7 @@ def _count_row(name: str, old: int, new: int) -> Row:
 def _changed(text: str, old: float, new: float) -> str:
     if old == new:
         return "none"
-    ratio = new / old - 1 if old else float("inf")
+    ratio = new / old - 1 if old > 0 else float("inf")
     return f"{text} ({ratio:+.1%})" if isfinite(ratio) else text
 
 

@@ -1,11 +1,19 @@
 """The report: what stands in the headline, and what a pull request shows."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from diff_support import compared, kind, run, trace
+import yaml
+from diff_support import NAMES, compared, kind, run, trace
 
+from backends import files
+from policies.parse import parse
+from router.cli.policy.diff import command as diff
+from router.compare.condition import parse as condition_of
 from router.compare.markdown import MOST_ROWS, escaped, markdown
+from router.compare.metrics import METRICS
 from router.compare.report import Named, Report, extrapolated, headline, rows
 from router.compare.words import Said
 
@@ -118,3 +126,43 @@ def test_what_was_drawn_and_what_the_interval_covers_stand_in_the_report():
     assert "- 60% are simple" in text
     assert "it doesn't cover prices" in text
     assert "was drawn 2 times: seed 1 +" in text
+
+
+# -- the documentation -----------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+def test_the_example_in_the_documentation_is_of_the_policies_as_they_are():
+    page = (DOCS / "policy-diff-example.md").read_text("utf-8")
+    for path in ("default.yaml", "examples/lowest-cost.yaml"):
+        source = files.packaged("policies", *path.split("/"))
+        found = parse(source.text, source.name, NAMES)
+        assert f"{found.name} ({found.hash[:8]})" in page
+
+
+def test_the_documentation_lists_every_metric_of_a_condition():
+    page = (DOCS / "policy-diff.md").read_text("utf-8")
+    table = page.split("| metric | what it is |")[1].split("\n\n")[0]
+    first = " ".join(row.split("|")[1] for row in table.splitlines()[2:])
+    assert set(re.findall(r"`(\w+)`", first)) == METRICS.keys()
+
+
+def test_the_conditions_in_the_documentation_can_be_read():
+    page = (DOCS / "policy-diff.md").read_text("utf-8")
+    rows = page.split("| value | means | example |")[1].split("\n\n")[0].splitlines()[2:]
+    examples = [text for row in rows for text in re.findall(r"`([^`]+)`", row.split("|")[3])]
+    assert len(examples) >= 8
+    for text in (*examples, *re.findall(r"--fail-if '([^']+ [^']+)'", page)):
+        if "METRIC" not in text:
+            condition_of(text)
+
+
+def test_the_workflow_in_the_documentation_is_yaml_and_runs_this_command():
+    page = (DOCS / "policy-diff.md").read_text("utf-8")
+    workflow = yaml.safe_load(page.split("```yml")[1].split("```")[0])
+    (command,) = [
+        step["run"] for step in workflow["jobs"]["diff"]["steps"] if "diff" in step.get("run", "")
+    ]
+    known = {option for each in diff.params for option in each.opts}
+    assert set(re.findall(r"--[a-z-]+", command)) <= known

@@ -1,5 +1,7 @@
 """What a replay gives: a row for each request, a line for each fleet, all in columns."""
 
+from __future__ import annotations  # `array[int]` is no value before Python 3.12
+
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field

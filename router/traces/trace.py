@@ -5,6 +5,8 @@ what a router would have known (``expected`` tokens, never the real ones); the r
 the time and the cost of serving.
 """
 
+from __future__ import annotations  # `array[int]` is no value before Python 3.12
+
 from array import array
 from dataclasses import dataclass
 from typing import Final
@@ -21,7 +23,8 @@ class Trace:
     and `tokens_out` mean nothing: each request has its own.
 
     `start_s`: since 1970, of `at_s` 0. `acceptable`: whether the small model's answer would do, 1
-    or 0, -1 unknown; no decision sees it. `assumptions`: what was made up, in words for a report.
+    or 0, -1 unknown; no decision sees it. `assumptions`: what was made up, in words for a report;
+    `warnings`: what a reader of the report should know of the trace itself.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Trace:
     kind: array[int]  # "l", a place in `kinds`
     kinds: tuple[Facts, ...]
     assumptions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.at_s)

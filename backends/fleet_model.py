@@ -147,6 +147,14 @@ class FleetModel:
             marks,
         )
 
+    def row(self, in_flight: int, replicas: int, committed: float) -> Row | None:
+        """Return what this load makes of the fleet; None: it has no profile."""
+        key = (in_flight, replicas, committed)
+        row = self.rows.get(key)
+        if row is None and self.fleet.profile is not None:
+            row = self._row(self.fleet.profile, *key)
+        return row
+
     def usd_per_mtok(self, streams: float) -> tuple[float, float] | None:
         """Return USD per 1M tokens in and out of a replica with so many streams; None: unknown."""
         if self.fleet.profile is None or self.usd_per_hour is None:

@@ -13,8 +13,8 @@ SERVED, REFUSED, TIMED_OUT = 0, 1, 2  # of `Replayed.outcome`
 class Settings:
     """What a replay assumes beside the catalogue; every one of these stands in its report.
 
-    `queue`: how many may wait in the router's line. `spot_interruptions_per_hour`: of one Spot
-    replica. `budgets`: whether the policy's budgets bind.
+    `queue`, `queue_s`: how many may wait in the router's line, and how long each.
+    `spot_interruptions_per_hour`: of one Spot replica. `budgets`: whether the policy's bind.
     """
 
     seed: int = 0
@@ -22,6 +22,7 @@ class Settings:
     spot_interruptions_per_hour: float = 0.05
     look_s: float = 60.0  # how often scaling looks, and fleets are written down
     budgets: bool = True
+    queue_s: float = 5.0  # as `sluice serve --queue-s`
 
 
 @dataclass(slots=True)

@@ -1,0 +1,331 @@
+"""The events of a replay: arrivals, ends, places in line, time-outs, looks."""
+
+from __future__ import annotations  # `array[int]` is no value before Python 3.12
+
+import math
+from array import array
+from collections import Counter, deque
+from dataclasses import replace
+from heapq import heappop, heappush
+from typing import Final
+
+from backends.cost import NANO, PER_MTOK
+from backends.load import Load
+from policies.model import Facts
+from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
+from router.refusals import no_candidate
+from router.replay.bill import HOUR_S, Meter
+from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as
+from router.replay.fleet import Fleet
+from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, Replayed, Settings
+from router.replay.queue import URGENCY, Queue, Waiter
+from router.traces.trace import Trace
+from router.world import World
+
+PENDING: Final = -1
+NEVER: Final = math.inf
+LOOK, LATE, UNPLACED = range(3)  # on the agenda
+
+
+class Engine:
+    """One replay under way. Seconds are since the trace's start."""
+
+    def __init__(self, world: World, trace: Trace, settings: Settings) -> None:
+        n = len(trace)
+        self.world, self.trace, self.settings = world, trace, settings
+        self.clock = Clock(trace.start_s)
+        self.fleets = [Fleet(place, on) for place, on in enumerate(world.fleets)]
+        self.meters = [Meter(on, trace.start_s) for on in world.fleets]
+        self.cases = [choosers(world, kind, self.fleets) for kind in trace.kinds]
+        self.place_of = {fleet.on.fleet.id: fleet.place for fleet in self.fleets}
+        self.rule_of = {rule.id: place for place, rule in enumerate(world.policy.rules)}
+        self.line = Queue(settings.queue)
+        self.numbered = 0
+        self.refusals: Counter[str] = Counter()
+        self.relaxed = 0
+        self.usd_router = 0.0
+        self.now_s = 0.0
+        self.pending = 0
+        self._serial = 0
+        self._agenda: list[tuple[float, int, int, int]] = []
+        self._timers: dict[float, deque[tuple[float, int]]] = {}
+        self._lined: dict[int, Waiter] = {}
+        self.fleet = array("h", [-1]) * n
+        self.rule = array("h", [-1]) * n
+        self.outcome = array("b", [PENDING]) * n
+        self.ttft_ms = array("f", [math.nan]) * n
+        self.e2e_ms = array("f", [math.nan]) * n
+        self.nano = array("q", [-1]) * n
+        self.out = array("l", [0]) * n  # tokens of all choices that are made
+        self.allocated = [0] * len(self.fleets)
+        self.limits = [
+            (
+                rule.settings.max_output_tokens,
+                rule.settings.limits.ttft_timeout_ms / 1000,
+                rule.settings.limits.deadline_ms / 1000,
+            )
+            for rule in world.policy.rules
+        ]
+        # When the next stream of each fleet ends, then the next time-out, then the agenda's next.
+        self.due = [NEVER] * (len(self.fleets) + 2)
+        for fleet, meter in zip(self.fleets, self.meters, strict=True):
+            meter.pay(fleet.replicas, 0.0)
+
+    def run(self) -> None:
+        """Play the whole trace, until nobody is served or waits any more."""
+        at_s, due = self.trace.at_s, self.due
+        self._at(self.settings.look_s, LOOK)
+        for i in range(len(at_s)):
+            now_s = at_s[i]
+            while (next_s := min(due)) <= now_s:
+                self._happens(next_s)
+            self.now_s = now_s
+            self._arrives(i, now_s)
+        while self.pending:
+            self._happens(min(due))
+        self._write_down(max(self.now_s, 1e-9))
+
+    def _happens(self, next_s: float) -> None:
+        """Let happen what comes next."""
+        self.now_s = max(self.now_s, next_s)
+        place = self.due.index(next_s)
+        if place < len(self.fleets):
+            self._ends(self.fleets[place])
+        elif place == len(self.fleets):
+            self._timers_ring(self.now_s)
+        else:
+            self._agenda_next()
+
+    def _arrives(self, i: int, now_s: float) -> None:
+        trace = self.trace
+        self.pending += 1
+        cases = self.cases[trace.kind[i]]
+        seen: Seen | None = None
+        for place, varying, pick in cases:
+            if varying:
+                if seen is None:
+                    seen = Seen()
+                    seen.at = self.clock.at(now_s)
+                    seen.complexity, seen.tokens_in = trace.complexity[i], trace.tokens_in[i]
+                facts = seen_as(seen)
+                if not all(matches(facts) for matches in varying):
+                    continue
+            if pick is not None:
+                chosen = pick(
+                    trace.tokens_in[i], trace.expected[i], trace.complexity[i], trace.p_small[i]
+                )
+                if chosen != UNSURE:
+                    self._sends(i, self.fleets[chosen], place, now_s)
+                    return
+            break
+        self._decided(i, now_s, None)
+
+    def _decided(self, i: int, now_s: float, waiter: Waiter | None) -> None:
+        """Let the router decide, and do as it says."""
+        facts = self.trace.facts(i)
+        decision = decide(self.world, facts, [fleet.load() for fleet in self.fleets])
+        rule = decision.verdict.rule
+        self.rule[i] = -1 if rule is None else self.rule_of[rule.id]
+        if not decision.plan.attempts:
+            self._waits(i, now_s, facts, decision, waiter)
+            return
+        if decision.verdict.relaxed:
+            self.relaxed += 1
+        fleet = self.fleets[self.place_of[decision.plan.attempts[0].candidate.fleet]]
+        self._sends(i, fleet, self.rule[i], now_s)
+
+    def _waits(
+        self, i: int, now_s: float, facts: Facts, decision: Decision, waiter: Waiter | None
+    ) -> None:
+        """Let the request wait for a place, where another's end can mend what is in its way."""
+        full = {r.candidate.fleet for r in decision.verdict.refused if r.code == "at_limit"}
+        hoped = decision
+        if full:
+            loads = [_with_a_place(fleet.load()) for fleet in self.fleets]
+            hoped = decide(self.world, facts, loads)
+        if not hoped.plan.attempts:
+            self._refused(i, str(no_candidate(hoped, None).code))
+            return
+        fleets = frozenset(c.fleet for c in hoped.verdict.ranked if c.fleet in full)
+        if waiter is None:
+            self.numbered += 1
+            waiter = Waiter(URGENCY[facts.service_class], self.numbered, fleets, i, now_s)
+            wait_s = min(self.settings.queue_s, hoped.plan.limits.deadline_ms / 1000)
+            self._at(now_s + wait_s, UNPLACED, i)
+        last = self.line.join(waiter._replace(fleets=fleets))
+        self._lined[i] = waiter._replace(fleets=fleets)
+        if last is not None:
+            self._lined.pop(last.i)
+            self._refused(last.i, "overloaded")
+
+    def _refused(self, i: int, code: str) -> None:
+        self.outcome[i] = REFUSED
+        self.refusals[code] += 1
+        self.pending -= 1
+
+    def _sends(self, i: int, fleet: Fleet, rule: int, now_s: float) -> None:
+        """Send the request to this fleet, where it takes as long as its real lengths take."""
+        trace = self.trace
+        kind = trace.kinds[trace.kind[i]]
+        tokens_in, n = trace.tokens_in[i], kind.n
+        most, ttft_s, deadline_s = self.limits[rule]
+        if kind.max_tokens is not None:
+            most = kind.max_tokens
+        else:  # as router.decide.output_limit
+            context = fleet.on.fleet.context_tokens
+            most = max(1, min(most, context - int(tokens_in * COUNT_SLACK) - TEMPLATE_SLACK))
+        out = trace.tokens_out[i]
+        each = out if n == 1 else -(-out // n)
+        if each > most:
+            each, out = most, most * n
+        self.rule[i], self.fleet[i], self.out[i] = rule, fleet.place, out
+        fleet.taken()
+        service, place, due = fleet.service, fleet.place, self.due
+        service.start(i, now_s, tokens_in, each, n)
+        due[place] = service.next_s
+        late_s = min(now_s + ttft_s, trace.at_s[i] + deadline_s)
+        timers = self._timers.get(ttft_s)
+        if timers is None:
+            timers = self._timers[ttft_s] = deque()
+        timers.append((late_s, i))
+        due[-2] = min(due[-2], late_s)
+
+    def _ends(self, fleet: Fleet) -> None:
+        """Let the next stream of the fleet end; its place goes to whoever's turn it is."""
+        service = fleet.service
+        end_s = service.next_s
+        i, first_s = service.end()
+        self.due[fleet.place] = service.next_s
+        came_s = self.trace.at_s[i]
+        e2e_ms = (end_s - came_s) * 1000
+        self.ttft_ms[i], self.e2e_ms[i] = (first_s - came_s) * 1000, e2e_ms
+        self.outcome[i] = SERVED
+        self._charges(i, fleet, self.out[i], e2e_ms)
+        fleet.answered()
+        self.pending -= 1
+        if self._lined:
+            self._freed(fleet, end_s)
+
+    def _charges(self, i: int, fleet: Fleet, tokens_out: int, e2e_ms: float) -> None:
+        run, card = fleet.run, fleet.on.card
+        run.requests += 1
+        router = self.world.catalogue.router
+        if router.lines:
+            self.usd_router += router.usd(e2e_ms)
+        if card is None:
+            return
+        tokens_in = self.trace.tokens_in[i]
+        total = tokens_in * card.nano_per_mtok_in + tokens_out * card.nano_per_mtok_out
+        nano = self.nano[i] = -(-total // PER_MTOK)
+        self.allocated[fleet.place] += nano
+
+    def _freed(self, fleet: Fleet, now_s: float) -> None:
+        """Call those whose turn it is, as many as there are places; each is decided anew."""
+        name = fleet.on.fleet.id
+        while not fleet.closed and (one := self.line.first(name)) is not None:
+            self.line.leave(one)
+            del self._lined[one.i]
+            self._decided(one.i, now_s, one)
+
+    def _looks(self) -> None:
+        """Give every free place out, so that nobody who comes now takes it from who waits."""
+        for fleet in self.fleets:
+            if self._lined:
+                self._freed(fleet, self.now_s)
+
+    def _timers_ring(self, now_s: float) -> None:
+        """End what has no first token in time; what has one may run to its deadline."""
+        for timers in self._timers.values():
+            while timers and (self.outcome[timers[0][1]] != PENDING or timers[0][0] <= now_s):
+                _, i = timers.popleft()
+                if self.outcome[i] != PENDING:
+                    continue
+                ends_s = self.trace.at_s[i] + self.limits[self.rule[i]][2]
+                if ends_s > now_s and self.fleets[self.fleet[i]].service.has_begun(i, now_s):
+                    self._at(ends_s, LATE, i)
+                else:
+                    self._gives_up(i, now_s)
+        self.due[-2] = min((each[0][0] for each in self._timers.values() if each), default=NEVER)
+
+    def _gives_up(self, i: int, now_s: float) -> None:
+        """The request is out of time: it is charged for its prompt and for what was made."""
+        fleet = self.fleets[self.fleet[i]]
+        n = self.trace.kinds[self.trace.kind[i]].n
+        made = min(int(fleet.service.leave(i, now_s)) * n, self.out[i])
+        self.due[fleet.place] = fleet.service.next_s
+        self.outcome[i] = TIMED_OUT
+        self._charges(i, fleet, made, (now_s - self.trace.at_s[i]) * 1000)
+        fleet.left(now_s)
+        self.pending -= 1
+        if self._lined:
+            self._freed(fleet, now_s)
+
+    def _at(self, when_s: float, what: int, which: int = 0) -> None:
+        self._serial += 1
+        heappush(self._agenda, (when_s, self._serial, what, which))
+        self.due[-1] = self._agenda[0][0]
+
+    def _agenda_next(self) -> None:
+        when_s, _, what, which = heappop(self._agenda)
+        self.due[-1] = self._agenda[0][0] if self._agenda else NEVER
+        if what == LOOK:
+            self._write_down(when_s)
+            self._at(when_s + self.settings.look_s, LOOK)
+        elif what == LATE:
+            if self.outcome[which] == PENDING:
+                self._gives_up(which, when_s)
+        elif which in self._lined:
+            self.line.leave(self._lined.pop(which))
+            self._refused(which, "overloaded")
+
+    def _write_down(self, now_s: float) -> None:
+        """Write down how every fleet stands."""
+        for fleet, meter in zip(self.fleets, self.meters, strict=True):
+            nano, run = meter.until(now_s), fleet.run
+            fleet.service.advance(now_s)
+            run.replicas.append(fleet.replicas)
+            run.paid.append(fleet.replicas)
+            run.in_flight.append(fleet.in_flight)
+            run.usd.append(math.nan if nano is None else nano / NANO)
+
+    def replayed(self) -> Replayed:
+        """Return what became of all, once it is over."""
+        policy = self.world.policy
+        for fleet, meter in zip(self.fleets, self.meters, strict=True):
+            self._closes(fleet, meter)
+        return Replayed(
+            policy.name,
+            policy.hash,
+            self.trace.name,
+            tuple(fleet.run for fleet in self.fleets),
+            self.fleet,
+            self.rule,
+            self.outcome,
+            self.ttft_ms,
+            self.e2e_ms,
+            self.nano,
+            self.usd_router,
+            self.relaxed,
+            dict(sorted(self.refusals.items())),
+            {},
+            self.trace.assumptions,
+            self.now_s,
+        )
+
+    def _closes(self, fleet: Fleet, meter: Meter) -> None:
+        """Close the fleet's bill, in whole nano-USD until here."""
+        run, on = fleet.run, fleet.on
+        run.usd_allocated = self.allocated[fleet.place] / NANO
+        hourly = on.usd_per_hour
+        if meter.nano is None or hourly is None:
+            run.usd_bill = run.usd_busy = None
+            return
+        busy = round(hourly / HOUR_S * fleet.service.busy_s / fleet.capacity() * NANO)
+        run.usd_bill, run.usd_busy = meter.nano / NANO, busy / NANO
+
+
+def _with_a_place(load: Load) -> Load:
+    """Return a full fleet's load as if one request had ended (router.admission)."""
+    if load.limit is None:
+        return load
+    return replace(load, in_flight=min(load.in_flight, load.limit - 1))

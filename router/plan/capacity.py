@@ -38,9 +38,7 @@ class Mode:
     replicas_busy: tuple[float, ...]
 
 
-def modes(
-    on: FleetModel, classes: Sequence[RequestClass], slo: Slo, most: int
-) -> tuple[Mode, ...]:
+def modes(on: FleetModel, classes: Sequence[RequestClass], slo: Slo, most: int) -> tuple[Mode, ...]:
     """Return the ways to run this fleet, the fullest first; none: it can't hold the SLO at all."""
     able = {i: n for i, c in enumerate(classes) if (n := in_flight(on, c, slo, 1))}
     found: list[Mode] = []

@@ -34,8 +34,9 @@ class RequestClass:
     long_in: int
     long_out: int
     requests: int
-    shortest_in: int = 0
     longest_in: int = 0
+    tier: str = ""
+    service_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Sort:
     rule: int
     name: str
     fleets: frozenset[str]
+    tier: str = ""
+    service_class: str = ""
 
 
 SortOf = Callable[[int], Sort]
@@ -125,8 +128,9 @@ def _classes(
                 int(quantile(ins, LONG)),
                 int(quantile(outs, LONG)),
                 len(ins),
-                ins[0],
                 ins[-1],
+                sort.tier,
+                sort.service_class,
             )
         )
     return tuple(found)

@@ -36,7 +36,7 @@ def planned_fleets(
             rows.append(_asleep(row))
     used = {row["model"] for row in rows}
     models = [model for model in compiled["models"] if model["id"] in used]
-    return {**compiled, "models": models, "fleets": rows}
+    return {"version": compiled["version"], "models": models, "fleets": rows}
 
 
 def _row(row: Mapping[str, Any], unit: Unit, purchase: Purchase) -> dict[str, Any]:

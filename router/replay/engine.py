@@ -18,13 +18,14 @@ from router.replay.bill import HOUR_S, Meter
 from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as
 from router.replay.fleet import Fleet
 from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, Replayed, Settings
+from router.replay.shadow_prices import ShadowPrices
 from router.replay.queue import URGENCY, Queue, Waiter
 from router.traces.trace import Trace
 from router.world import World
 
 PENDING: Final = -1
 NEVER: Final = math.inf
-LOOK, LATE, UNPLACED = range(3)  # on the agenda
+LOOK, LATE, UNPLACED, PRICES = range(4)  # on the agenda
 
 
 class Engine:
@@ -70,6 +71,8 @@ class Engine:
         self.due = [NEVER] * (len(self.fleets) + 2)
         for fleet, meter in zip(self.fleets, self.meters, strict=True):
             meter.pay(fleet.replicas, 0.0)
+        if settings.shadow_prices is not None:
+            self._reprices(settings.shadow_prices, 0.0)
 
     def run(self) -> None:
         """Play the whole trace, until nobody is served or waits any more."""
@@ -271,12 +274,23 @@ class Engine:
         if what == LOOK:
             self._write_down(when_s)
             self._at(when_s + self.settings.look_s, LOOK)
+        elif what == PRICES:
+            assert self.settings.shadow_prices is not None
+            self._reprices(self.settings.shadow_prices, when_s)
         elif what == LATE:
             if self.outcome[which] == PENDING:
                 self._gives_up(which, when_s)
         elif which in self._lined:
             self.line.leave(self._lined.pop(which))
             self._refused(which, "overloaded")
+
+    def _reprices(self, prices: ShadowPrices, now_s: float) -> None:
+        """Let this hour's shadow prices decide, until the next hour's do."""
+        start_s = self.trace.start_s
+        self.world = prices.applied(self.world, prices.hour(start_s, now_s))
+        for fleet, on in zip(self.fleets, self.world.fleets, strict=True):
+            fleet.repriced(on)
+        self._at(prices.next_s(start_s, now_s), PRICES)
 
     def _write_down(self, now_s: float) -> None:
         """Write down how every fleet stands."""

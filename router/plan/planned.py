@@ -136,9 +136,7 @@ def _rules_of(rule: dict[str, Any], routes: Mapping[Where, frozenset[str]]) -> l
     if not routes:
         return [rule]
     usual = Counter(routes.values()).most_common(1)[0][0]
-    found = [
-        _narrowed(rule, where, fleets) for where, fleets in routes.items() if fleets != usual
-    ]
+    found = [_narrowed(rule, where, fleets) for where, fleets in routes.items() if fleets != usual]
     everyone = frozenset().union(*routes.values())
     return [*found, {**rule, "use": [sorted(usual), *_others(usual, everyone)]}]
 
@@ -164,4 +162,3 @@ def _narrowed(rule: Mapping[str, Any], where: Where, fleets: frozenset[str]) -> 
 def _others(usual: frozenset[str], everyone: frozenset[str]) -> list[list[str]]:
     rest = sorted(everyone - usual)
     return [rest] if rest else []
-

@@ -13,7 +13,7 @@ NAMES = ("ttft_p95", "e2e_p95")
 _TIME = re.compile(r"([0-9]*\.?[0-9]+)(ms|s|m)")
 
 
-class BadSlo(ValueError):
+class BadSlo(ValueError):  # noqa: N818  (it reads as what was given)
     """Not an SLO; the message says what would be."""
 
 

@@ -69,7 +69,9 @@ def _hopeless(
             continue
         fleet = min(times, key=lambda f: times[f]) if times else None
         best = None if fleet is None else times[fleet]
-        found.append(Lack(limit, requests.id, _told(limit, wanted, requests, idle), wanted, best, fleet))
+        found.append(
+            Lack(limit, requests.id, _told(limit, wanted, requests, idle), wanted, best, fleet)
+        )
     if not found:  # each limit is met by somebody, but nobody meets both
         said = f"no fleet meets both limits for requests `{requests.id}`, even idle"
         found.append(Lack("ttft_p95", requests.id, said))

@@ -18,8 +18,8 @@ from router.replay.bill import HOUR_S, Meter
 from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as
 from router.replay.fleet import Fleet
 from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, Replayed, Settings
-from router.replay.shadow_prices import ShadowPrices
 from router.replay.queue import URGENCY, Queue, Waiter
+from router.replay.shadow_prices import ShadowPrices
 from router.traces.trace import Trace
 from router.world import World
 

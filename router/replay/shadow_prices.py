@@ -43,7 +43,6 @@ class ShadowPrices:
             for on in world.fleets
         )
         rows = tuple(
-            (on, known, grade)
-            for on, (_, known, grade) in zip(fleets, world.rows, strict=True)
+            (on, known, grade) for on, (_, known, grade) in zip(fleets, world.rows, strict=True)
         )
         return replace(world, fleets=fleets, rows=rows)

@@ -191,6 +191,6 @@ def _pools(problem: Problem, built: Built) -> None:
                 covers[column] = 1.0
                 taken.setdefault(pool, {})[column] = unit.plan_usd
             program.row({**covers, machines: -1.0}, high=0.0)
-        for pool in problem.market.pools:
-            if pool.id in taken:
-                program.row(taken[pool.id], high=pool.usd_per_hour)
+        for existing in problem.market.pools:
+            if existing.id in taken:
+                program.row(taken[existing.id], high=existing.usd_per_hour)

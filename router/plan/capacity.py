@@ -115,7 +115,7 @@ def _mode(
     slo: Slo,
     most: int,
 ) -> Mode:
-    streams = max(1.0, min(on.capacity, min(in_flight(on, c, slo, 1) for c in bound)))
+    streams = max(1.0, min(on.capacity, *(in_flight(on, c, slo, 1) for c in bound)))
     carried = []
     for n in range(1, most + 1):
         full = min(in_flight(on, c, slo, n) for c in bound)

@@ -24,7 +24,7 @@ class Highs:
     """Solves with HiGHS."""
 
     def solve(self, program: Program, limits: Limits) -> Solution:
-        model = highspy.Highs()
+        model = highspy.Highs()  # type: ignore[no-untyped-call]  # it has no types
         for name, value in SETTINGS.items():
             model.setOptionValue(name, value)
         model.setOptionValue("mip_rel_gap", limits.gap)

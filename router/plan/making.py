@@ -15,7 +15,7 @@ from router.world import World
 
 @dataclass(slots=True)
 class Maker:
-    """Makes problems of one trace. `why`: of requests that no fleet may serve, each fleet's reason."""
+    """Makes problems of one trace. `why`: where no fleet may serve, each fleet's reason."""
 
     over: World
     trace: Trace

@@ -11,11 +11,13 @@ sleeps may be worth waking. There the router's own `decide` is asked.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final, NamedTuple, cast
 
+from backends.fleet_model import Prediction
+from backends.load import Load
 from backends.quality import Curve, QualityTable, quality, rests_on_p_small
-from policies.model import Facts, Matcher, Policy, Rule
+from policies.model import Facts, Matcher, Policy, Rule, Settings
 from router.ledger.entry import stamp
 from router.replay.fleet import Fleet
 from router.world import World
@@ -24,6 +26,8 @@ UNSURE: Final = -1
 VARYING: Final = frozenset({"complexity", "tokens_in", "local_time"})  # conditions, of one kind
 Pick = Callable[[int, int, float, float], int]
 """(tokens in, expected, complexity, p_small) -> the place of the fleet, or UNSURE."""
+Hope = Callable[[int, int, float, float], frozenset[str] | None]
+"""As `Pick` -> the full fleets that it may wait for, or None: the router decides."""
 Worth = float | Curve | None
 """A candidate's quality: a number, by complexity, or None: the request's p_small."""
 
@@ -34,6 +38,7 @@ class Case(NamedTuple):
     rule: int
     varying: tuple[Matcher, ...]
     pick: Pick | None
+    hope: Hope | None
 
 
 class Seen:
@@ -41,12 +46,11 @@ class Seen:
 
     __slots__ = ("at", "complexity", "tokens_in")
 
-    def __init__(self) -> None:
-        self.at, self.complexity, self.tokens_in = "", 0.0, 0
+    def __init__(self, at: str, complexity: float, tokens_in: int) -> None:
+        self.at, self.complexity, self.tokens_in = at, complexity, tokens_in
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     fleet: Fleet
     context_tokens: int
     worth: Worth
@@ -64,7 +68,7 @@ def choosers(world: World, kind: Facts, fleets: Sequence[Fleet]) -> tuple[Case, 
             for each in rule.when
             if each.name in VARYING
         )
-        cases.append(Case(place, varying, _pick(world, rule, kind, fleets)))
+        cases.append(Case(place, varying, *_usual(world, rule, kind, fleets)))
         if not varying:
             break
     return tuple(cases)
@@ -124,9 +128,11 @@ def seen_as(seen: Seen) -> Facts:
     return cast("Facts", seen)
 
 
-def _pick(world: World, rule: Rule, kind: Facts, fleets: Sequence[Fleet]) -> Pick | None:
+def _usual(
+    world: World, rule: Rule, kind: Facts, fleets: Sequence[Fleet]
+) -> tuple[Pick, Hope] | tuple[None, None]:
     if not is_usual(rule, kind):
-        return None
+        return None, None
     groups: list[list[_Candidate]] = [[] for _ in rule.use]
     for (_, known, grade), fleet in zip(world.rows, fleets, strict=True):
         name, model, lane, region, abilities, context_tokens = known
@@ -140,10 +146,62 @@ def _pick(world: World, rule: Rule, kind: Facts, fleets: Sequence[Fleet]) -> Pic
         ):
             continue
         worth = _worth(world, kind, world.grades[grade])
-        if isinstance(worth, float) and worth < rule.settings.quality_floor:
-            continue
         groups[group].append(_Candidate(fleet, context_tokens, worth))
-    return _picking(world, rule, kind, [group for group in groups if group])
+    floor = rule.settings.quality_floor
+    good = [[c for c in group if _may_do(c.worth, floor)] for group in groups]
+    every = [candidate for group in groups for candidate in group]
+    return _picking(world, rule, kind, good), _hoping(rule, kind, every)
+
+
+def _may_do(worth: Worth, floor: float) -> bool:
+    return not isinstance(worth, float) or worth >= floor
+
+
+def _hoping(rule: Rule, kind: Facts, candidates: Sequence[_Candidate]) -> Hope:
+    """Return what a request waits for whom only full fleets could serve (router.admission.hope)."""
+    settings, n = rule.settings, kind.n
+    limit = settings.max_output_tokens if kind.max_tokens is None else kind.max_tokens
+
+    def hope(
+        tokens_in: int, expected: int, complexity: float, p_small: float
+    ) -> frozenset[str] | None:
+        tokens_out = min(expected, limit)
+        tokens = tokens_in + (tokens_out if kind.max_tokens is None else kind.max_tokens)
+        found = []
+        for fleet, context_tokens, worth in candidates:
+            if tokens > context_tokens:
+                continue
+            if not fleet.closed:
+                return None  # it may serve once a limit gives way
+            if fleet.state == "ready":
+                value = p_small if worth is None else worth
+                value = value if isinstance(value, float) else value.at(complexity)
+                seen = fleet.on.predict(tokens_in, tokens_out, n, with_a_place(fleet.load()))
+                if value >= settings.quality_floor and _meets(settings, seen):
+                    found.append(fleet.on.fleet.id)
+        return frozenset(found) or None
+
+    return hope
+
+
+def _meets(settings: Settings, seen: Prediction) -> bool:
+    """Return whether a prediction meets the policy's own soft limits."""
+    for most_ms, p95_ms in (
+        (settings.slo.ttft_p95_ms, seen.ttft_p95_ms),
+        (settings.slo.e2e_p95_ms, seen.e2e_p95_ms),
+    ):
+        if most_ms is None:
+            continue
+        if settings.strict if p95_ms is None else p95_ms > most_ms:
+            return False
+    return not settings.strict or None not in (seen.usd_marginal, seen.usd_average)
+
+
+def with_a_place(load: Load) -> Load:
+    """Return a full fleet's load as if one request had ended (router.admission)."""
+    if load.limit is None:
+        return load
+    return replace(load, in_flight=min(load.in_flight, load.limit - 1))
 
 
 def _worth(world: World, kind: Facts, grade: tuple[QualityTable | None, bool]) -> Worth:
@@ -175,18 +233,18 @@ def _picking(  # noqa: C901, PLR0915  (one function on purpose: it runs for ever
     by_second = bool(router.lines)
     most_s, each_s = router.usd_per_request, router.usd_per_second
     unknown = math.inf
-    table = [[(c.fleet, c.context_tokens, c.worth) for c in group] for group in groups]
+    idle = Load(replicas=1)
 
     def pick(tokens_in: int, expected: int, complexity: float, p_small: float) -> int:  # noqa: C901, PLR0912, PLR0915
         tokens_out = min(limit, expected)
         tokens = tokens_in + (tokens_out if own_limit is None else own_limit)
         out_total = tokens_out * n
-        sleepers = False
-        for group in table:
+        missed = False  # somebody who sleeps would have served
+        for group in groups:
             best, best_worth, best_average, best_marginal = UNSURE, unknown, unknown, 0.0
+            asleep, asleep_worth, asleep_average = UNSURE, unknown, unknown
             for fleet, context_tokens, worth in group:
-                if fleet.closed:
-                    sleepers = sleepers or fleet.asleep
+                if fleet.closed and not fleet.cold:
                     continue
                 if tokens > context_tokens:
                     continue
@@ -195,9 +253,11 @@ def _picking(  # noqa: C901, PLR0915  (one function on purpose: it runs for ever
                         continue
                 elif worth.__class__ is not float and worth.at(complexity) < floor:  # type: ignore[union-attr]
                     continue
-                rows = fleet.rows
-                in_flight = fleet.in_flight
-                row = rows[in_flight] if in_flight < len(rows) else fleet.costs()
+                if fleet.cold:
+                    row = fleet.awake
+                else:
+                    rows, in_flight = fleet.rows, fleet.in_flight
+                    row = rows[in_flight] if in_flight < len(rows) else fleet.costs()
                 if row is None:
                     # Without a profile or its prompt's time, or with ratios of lengths.
                     (
@@ -209,7 +269,9 @@ def _picking(  # noqa: C901, PLR0915  (one function on purpose: it runs for ever
                         marginal,
                         average,
                         _,
-                    ) = fleet.on.predict(tokens_in, tokens_out, n, fleet.load())
+                    ) = fleet.on.predict(
+                        tokens_in, tokens_out, n, idle if fleet.cold else fleet.load()
+                    )
                     if p95_ms is None:
                         if blind_ttft:
                             continue
@@ -265,14 +327,21 @@ def _picking(  # noqa: C901, PLR0915  (one function on purpose: it runs for ever
                     value = unknown if p50_ms is None else p50_ms
                 else:
                     value = unknown if e2e_ms is None else e2e_ms
+                known = unknown if average is None else average
+                if fleet.cold:
+                    if asleep == UNSURE or (value, known) < (asleep_worth, asleep_average):
+                        asleep, asleep_worth, asleep_average = fleet.place, value, known
+                    continue
                 if best != UNSURE and value > best_worth:
                     continue
-                known = unknown if average is None else average
                 if best == UNSURE or value < best_worth or known < best_average:
                     best, best_worth, best_average = fleet.place, value, known
                     best_marginal = unknown if marginal is None else marginal
+            if asleep != UNSURE:
+                ours, theirs = (best_worth, best_average, best), (asleep_worth, asleep_average)
+                missed = missed or best == UNSURE or (*theirs, asleep) < ours
             if best != UNSURE:
-                return UNSURE if sleepers and best_marginal != 0 else best
+                return UNSURE if missed and best_marginal != 0 else best
         return UNSURE
 
     return pick

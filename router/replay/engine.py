@@ -5,27 +5,27 @@ from __future__ import annotations  # `array[int]` is no value before Python 3.1
 import math
 from array import array
 from collections import Counter, deque
-from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Final
 
 from backends.cost import NANO, PER_MTOK
-from backends.load import Load
 from policies.model import Facts
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
 from router.refusals import no_candidate
-from router.replay.bill import HOUR_S, Meter
-from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as
+from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as, with_a_place
 from router.replay.fleet import Fleet
+from router.replay.machines import Machines
 from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, Replayed, Settings
 from router.replay.queue import URGENCY, Queue, Waiter
 from router.replay.shadow_prices import ShadowPrices
 from router.traces.trace import Trace
+from router.wake_worth import if_awake, sleeper
 from router.world import World
 
 PENDING: Final = -1
 NEVER: Final = math.inf
-LOOK, LATE, UNPLACED, PRICES = range(4)  # on the agenda
+LOOK, LATE, UNPLACED = "look", "late", "unplaced"  # on the agenda, beside the machines' own
+PRICES = "prices"
 
 
 class Engine:
@@ -36,7 +36,6 @@ class Engine:
         self.world, self.trace, self.settings = world, trace, settings
         self.clock = Clock(trace.start_s)
         self.fleets = [Fleet(place, on) for place, on in enumerate(world.fleets)]
-        self.meters = [Meter(on, trace.start_s) for on in world.fleets]
         self.cases = [choosers(world, kind, self.fleets) for kind in trace.kinds]
         self.place_of = {fleet.on.fleet.id: fleet.place for fleet in self.fleets}
         self.rule_of = {rule.id: place for place, rule in enumerate(world.policy.rules)}
@@ -48,7 +47,7 @@ class Engine:
         self.now_s = 0.0
         self.pending = 0
         self._serial = 0
-        self._agenda: list[tuple[float, int, int, int]] = []
+        self._agenda: list[tuple[float, int, str, int]] = []
         self._timers: dict[float, deque[tuple[float, int]]] = {}
         self._lined: dict[int, Waiter] = {}
         self.fleet = array("h", [-1]) * n
@@ -69,8 +68,7 @@ class Engine:
         ]
         # When the next stream of each fleet ends, then the next time-out, then the agenda's next.
         self.due = [NEVER] * (len(self.fleets) + 2)
-        for fleet, meter in zip(self.fleets, self.meters, strict=True):
-            meter.pay(fleet.replicas, 0.0)
+        self.machines = Machines(self.fleets, settings, trace.start_s, self._at)
         if settings.shadow_prices is not None:
             self._reprices(settings.shadow_prices, 0.0)
 
@@ -83,10 +81,11 @@ class Engine:
             while (next_s := min(due)) <= now_s:
                 self._happens(next_s)
             self.now_s = now_s
-            self._arrives(i, now_s)
+            self.pending += 1
+            self._decides(i, now_s)
         while self.pending:
             self._happens(min(due))
-        self._write_down(max(self.now_s, 1e-9))
+        self.machines.write_down(self.now_s)
 
     def _happens(self, next_s: float) -> None:
         """Let happen what comes next."""
@@ -99,29 +98,34 @@ class Engine:
         else:
             self._agenda_next()
 
-    def _arrives(self, i: int, now_s: float) -> None:
+    def _decides(self, i: int, now_s: float, waiter: Waiter | None = None) -> None:
+        """Find out who serves the request: fast where nothing is unusual about it."""
         trace = self.trace
-        self.pending += 1
-        cases = self.cases[trace.kind[i]]
         seen: Seen | None = None
-        for place, varying, pick in cases:
+        for place, varying, pick, hope in self.cases[trace.kind[i]]:
             if varying:
                 if seen is None:
-                    seen = Seen()
-                    seen.at = self.clock.at(now_s)
-                    seen.complexity, seen.tokens_in = trace.complexity[i], trace.tokens_in[i]
+                    seen = Seen(
+                        self.clock.at(trace.at_s[i]), trace.complexity[i], trace.tokens_in[i]
+                    )
                 facts = seen_as(seen)
                 if not all(matches(facts) for matches in varying):
                     continue
-            if pick is not None:
-                chosen = pick(
-                    trace.tokens_in[i], trace.expected[i], trace.complexity[i], trace.p_small[i]
-                )
-                if chosen != UNSURE:
-                    self._sends(i, self.fleets[chosen], place, now_s)
-                    return
-            break
-        self._decided(i, now_s, None)
+            if pick is None or hope is None:
+                break
+            tokens = trace.tokens_in[i], trace.expected[i], trace.complexity[i], trace.p_small[i]
+            chosen = pick(*tokens)
+            if chosen != UNSURE:
+                self._sends(i, self.fleets[chosen], place, now_s)
+                return
+            fleets = hope(*tokens)
+            if fleets is None:
+                break
+            self.rule[i] = place
+            deadline_s = self.limits[place][2]
+            self._joins(i, now_s, fleets, trace.kinds[trace.kind[i]], deadline_s, waiter)
+            return
+        self._decided(i, now_s, waiter)
 
     def _decided(self, i: int, now_s: float, waiter: Waiter | None) -> None:
         """Let the router decide, and do as it says."""
@@ -132,10 +136,18 @@ class Engine:
         if not decision.plan.attempts:
             self._waits(i, now_s, facts, decision, waiter)
             return
+        self._misses(decision, now_s)
         if decision.verdict.relaxed:
             self.relaxed += 1
         fleet = self.fleets[self.place_of[decision.plan.attempts[0].candidate.fleet]]
         self._sends(i, fleet, self.rule[i], now_s)
+
+    def _misses(self, decision: Decision, now_s: float) -> None:
+        """Wake who sleeps and would have served, where that is worth it."""
+        awake = if_awake(self.world, decision)
+        missed = None if awake is None else sleeper(decision, awake)
+        if missed is not None:
+            self.machines.missed(missed, self.place_of[missed.candidate.fleet], now_s)
 
     def _waits(
         self, i: int, now_s: float, facts: Facts, decision: Decision, waiter: Waiter | None
@@ -144,27 +156,42 @@ class Engine:
         full = {r.candidate.fleet for r in decision.verdict.refused if r.code == "at_limit"}
         hoped = decision
         if full:
-            loads = [_with_a_place(fleet.load()) for fleet in self.fleets]
+            loads = [with_a_place(fleet.load()) for fleet in self.fleets]
             hoped = decide(self.world, facts, loads)
         if not hoped.plan.attempts:
             self._refused(i, str(no_candidate(hoped, None).code))
             return
         fleets = frozenset(c.fleet for c in hoped.verdict.ranked if c.fleet in full)
+        self._joins(i, now_s, fleets, facts, hoped.plan.limits.deadline_ms / 1000, waiter)
+
+    def _joins(
+        self,
+        i: int,
+        now_s: float,
+        fleets: frozenset[str],
+        facts: Facts,
+        deadline_s: float,
+        waiter: Waiter | None,
+    ) -> None:
+        """Let the request stand in line for these fleets; who comes beyond its end is refused."""
         if waiter is None:
             self.numbered += 1
-            waiter = Waiter(URGENCY[facts.service_class], self.numbered, fleets, i, now_s)
-            wait_s = min(self.settings.queue_s, hoped.plan.limits.deadline_ms / 1000)
-            self._at(now_s + wait_s, UNPLACED, i)
-        last = self.line.join(waiter._replace(fleets=fleets))
-        self._lined[i] = waiter._replace(fleets=fleets)
+            waiter = Waiter(URGENCY[facts.service_class], self.numbered, fleets, i)
+            self._at(now_s + min(self.settings.queue_s, deadline_s), UNPLACED, i)
+        one = Waiter(waiter.urgency, waiter.number, fleets, i)
+        self._lined[i] = one
+        last = self.line.join(one)
         if last is not None:
-            self._lined.pop(last.i)
+            del self._lined[last.i]
             self._refused(last.i, "overloaded")
 
     def _refused(self, i: int, code: str) -> None:
         self.outcome[i] = REFUSED
         self.refusals[code] += 1
         self.pending -= 1
+        if any(fleet.cold for fleet in self.fleets):
+            loads = [fleet.load() for fleet in self.fleets]
+            self._misses(decide(self.world, self.trace.facts(i), loads), self.now_s)
 
     def _sends(self, i: int, fleet: Fleet, rule: int, now_s: float) -> None:
         """Send the request to this fleet, where it takes as long as its real lengths take."""
@@ -228,13 +255,20 @@ class Engine:
         while not fleet.closed and (one := self.line.first(name)) is not None:
             self.line.leave(one)
             del self._lined[one.i]
-            self._decided(one.i, now_s, one)
+            self._decides(one.i, now_s, one)
 
-    def _looks(self) -> None:
-        """Give every free place out, so that nobody who comes now takes it from who waits."""
+    def _resized(self, now_s: float) -> None:
+        """Fleets may be of another size: streams end at other times, and places may be free."""
+        for fleet in self.fleets:
+            service = fleet.service
+            if fleet.lost and service.running + service.queued:
+                fleet.lost = False
+                for i in service.here():
+                    self._gives_up(i, now_s)
+            self.due[fleet.place] = service.next_s
         for fleet in self.fleets:
             if self._lined:
-                self._freed(fleet, self.now_s)
+                self._freed(fleet, now_s)
 
     def _timers_ring(self, now_s: float) -> None:
         """End what has no first token in time; what has one may run to its deadline."""
@@ -263,7 +297,7 @@ class Engine:
         if self._lined:
             self._freed(fleet, now_s)
 
-    def _at(self, when_s: float, what: int, which: int = 0) -> None:
+    def _at(self, when_s: float, what: str, which: int = 0) -> None:
         self._serial += 1
         heappush(self._agenda, (when_s, self._serial, what, which))
         self.due[-1] = self._agenda[0][0]
@@ -272,17 +306,23 @@ class Engine:
         when_s, _, what, which = heappop(self._agenda)
         self.due[-1] = self._agenda[0][0] if self._agenda else NEVER
         if what == LOOK:
-            self._write_down(when_s)
+            self.machines.look(self.settings.look_s, when_s)
+            self.machines.write_down(when_s)
             self._at(when_s + self.settings.look_s, LOOK)
-        elif what == PRICES:
-            assert self.settings.shadow_prices is not None
-            self._reprices(self.settings.shadow_prices, when_s)
+            self._resized(when_s)
         elif what == LATE:
             if self.outcome[which] == PENDING:
                 self._gives_up(which, when_s)
-        elif which in self._lined:
-            self.line.leave(self._lined.pop(which))
-            self._refused(which, "overloaded")
+        elif what == UNPLACED:
+            if which in self._lined:
+                self.line.leave(self._lined.pop(which))
+                self._refused(which, "overloaded")
+        elif what == PRICES:
+            assert self.settings.shadow_prices is not None
+            self._reprices(self.settings.shadow_prices, when_s)
+        else:
+            self.machines.happens(what, which, when_s)
+            self._resized(when_s)
 
     def _reprices(self, prices: ShadowPrices, now_s: float) -> None:
         """Let this hour's shadow prices decide, until the next hour's do."""
@@ -292,21 +332,12 @@ class Engine:
             fleet.repriced(on)
         self._at(prices.next_s(start_s, now_s), PRICES)
 
-    def _write_down(self, now_s: float) -> None:
-        """Write down how every fleet stands."""
-        for fleet, meter in zip(self.fleets, self.meters, strict=True):
-            nano, run = meter.until(now_s), fleet.run
-            fleet.service.advance(now_s)
-            run.replicas.append(fleet.replicas)
-            run.paid.append(fleet.replicas)
-            run.in_flight.append(fleet.in_flight)
-            run.usd.append(math.nan if nano is None else nano / NANO)
-
     def replayed(self) -> Replayed:
         """Return what became of all, once it is over."""
         policy = self.world.policy
-        for fleet, meter in zip(self.fleets, self.meters, strict=True):
-            self._closes(fleet, meter)
+        for fleet in self.fleets:
+            fleet.run.usd_allocated = self.allocated[fleet.place] / NANO
+        self.machines.close(self.now_s)
         return Replayed(
             policy.name,
             policy.hash,
@@ -325,21 +356,3 @@ class Engine:
             self.trace.assumptions,
             self.now_s,
         )
-
-    def _closes(self, fleet: Fleet, meter: Meter) -> None:
-        """Close the fleet's bill, in whole nano-USD until here."""
-        run, on = fleet.run, fleet.on
-        run.usd_allocated = self.allocated[fleet.place] / NANO
-        hourly = on.usd_per_hour
-        if meter.nano is None or hourly is None:
-            run.usd_bill = run.usd_busy = None
-            return
-        busy = round(hourly / HOUR_S * fleet.service.busy_s / fleet.capacity() * NANO)
-        run.usd_bill, run.usd_busy = meter.nano / NANO, busy / NANO
-
-
-def _with_a_place(load: Load) -> Load:
-    """Return a full fleet's load as if one request had ended (router.admission)."""
-    if load.limit is None:
-        return load
-    return replace(load, in_flight=min(load.in_flight, load.limit - 1))

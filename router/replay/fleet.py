@@ -62,6 +62,8 @@ def first_replicas(on: FleetModel) -> int:
 class Fleet:
     """`replicas` are ready; `closed`: no request may be sent there now; `place`: the catalogue's.
 
+    `cold`: nothing runs, and a request may wake it.
+
     `rows`: of the present replicas what each number of requests in flight makes of it, as far as
     it was looked up.
     """
@@ -70,12 +72,14 @@ class Fleet:
         "_committed",
         "_load",
         "_of",
-        "asleep",
+        "awake",
         "closed",
+        "cold",
         "committed",
         "in_flight",
         "limit",
         "limiter",
+        "lost",
         "on",
         "place",
         "replicas",
@@ -94,7 +98,11 @@ class Fleet:
         self._committed = min(
             float(usual), fleet.tariff.committed(usual, fleet.replicas.min) + on.covered
         )
+        # What it would be asleep, as one idle replica (router.wake_worth).
+        awake = on.row(0, 1, 0)
+        self.awake = None if awake is None else _costs(awake)
         self.in_flight = 0
+        self.lost = False  # its last machine is gone, with what ran there
         self.limiter = Limiter()
         self._of: dict[int, list[Costs | None]] = {}
         self.run = FleetRun(fleet.id, array("d"), array("d"), array("d"), array("d"))
@@ -119,12 +127,12 @@ class Fleet:
         self.on = on
         self._of.clear()
         self.rows = self._of.setdefault(self.replicas, [])
-        self._load = None
+        self.changed()
 
     def changed(self) -> None:
         """Take note that requests, limit or replicas are others."""
         self._load: Load | None = None
-        self.asleep = self.state in ("cold", "waking")
+        self.cold = self.state == "cold"
         self.closed = self.state != "ready" or self.in_flight >= self.limit
 
     def load(self) -> Load:

@@ -8,13 +8,12 @@ URGENCY: Final = {name: urgency for urgency, name in enumerate(CLASSES)}
 
 
 class Waiter(NamedTuple):
-    """A request in line; `came_s`: when it joined first, which its wait is counted from."""
+    """Request `i` of the trace in line; `number`: its place among all who ever joined."""
 
     urgency: int
     number: int
     fleets: frozenset[str]
     i: int
-    came_s: float
 
 
 Queue = Line[Waiter]

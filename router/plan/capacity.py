@@ -10,6 +10,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from backends import cost
 from backends.fleet_model import FleetModel
@@ -64,11 +65,14 @@ def in_flight(on: FleetModel, requests: RequestClass, slo: Slo, replicas: int) -
         seen = on.predict(requests.long_in, requests.long_out, 1, load)
         return slo.met(seen.ttft_p95_ms, seen.e2e_p95_ms)
 
+    if requests.late:
+        return most
     if not holds(1):
         return 0
     return _last(holds, 1, most)
 
 
+@lru_cache(maxsize=4096)
 def mean_in_flight(most: int, places: float) -> float:
     """Return the mean in flight of random arrivals of which 5 % find more than `most` there."""
     if most <= places:

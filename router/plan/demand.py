@@ -23,7 +23,8 @@ LONG: Final = 0.95  # a class meets its limits at this quantile of its lengths
 @dataclass(frozen=True, slots=True)
 class RequestClass:
     """Requests that the same fleets may serve. Means are what work is counted by, `long_in` and
-    `long_out` (p95) what times are.
+    `long_out` (p95) what times are. `late`: no fleet is fast enough, and they are few: they are
+    served without a limit of time.
     """
 
     id: str
@@ -37,6 +38,7 @@ class RequestClass:
     longest_in: int = 0
     tier: str = ""
     service_class: str = ""
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from backends.fleet_model import FleetModel
 from router.plan.demand import Demand, demand
 from router.plan.offers import Market
 from router.plan.problem import Problem, problem
-from router.plan.serving import Sorter, served_by, sorter
+from router.plan.serving import sorter
 from router.plan.values import Terms
 from router.traces.trace import Trace
 from router.world import World
@@ -49,23 +49,19 @@ class Maker:
         """Return what the trace asks for; `busy` None: as if every minute were like the mean."""
         key = (floor, busy)
         if key not in self._counted:
-            self._counted[key] = self._count(floor, busy)
+            known = next((d for (other, _), d in self._counted.items() if other == floor), None)
+            if busy is None and known is not None:
+                self._counted[key] = steady(known)
+            else:
+                self._counted[key] = self._count(floor, busy)
         return self._counted[key]
 
     def _count(self, floor: float | None, busy: float | None) -> Demand:
-        sort: Sorter = sorter(self.over, self.trace, floor)
         fleets = frozenset(fleet for unit in self.market.units for fleet in unit.fleets)
-        found = demand(
-            self.trace, lambda i: served_by(sort(i), fleets), 0.5 if busy is None else busy
-        )
+        sort = sorter(self.over, self.trace, floor, fleets)
+        found = demand(self.trace, sort, 0.5 if busy is None else busy)
         self.why.update(sort.why)
-        if busy is not None:
-            return found
-        steady = tuple(
-            replace(hour, rates=tuple(rate / hour.peak for rate in hour.rates), peak=1.0)
-            for hour in found.hours
-        )
-        return replace(found, hours=steady)
+        return found if busy is not None else steady(found)
 
     def floors(self, floor: float | None) -> tuple[float, ...]:
         """Return the quality floors in force, each once."""
@@ -74,3 +70,12 @@ class Maker:
         rules = {c.rule for c in self.demand(None, None).classes if c.rule >= 0}
         own = {self.over.policy.rules[rule].settings.quality_floor for rule in rules}
         return tuple(sorted(own))
+
+
+def steady(demand: Demand) -> Demand:
+    """Return the traffic as if every minute of an hour were like its mean."""
+    hours = tuple(
+        replace(hour, rates=tuple(rate / hour.peak for rate in hour.rates), peak=1.0)
+        for hour in demand.hours
+    )
+    return replace(demand, hours=hours)

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from backends.fleet_model import FleetModel
-from router.plan.capacity import Mode, modes
+from router.plan.capacity import Mode, idle_ms, modes
 from router.plan.demand import Demand, Hour, RequestClass, merged
 from router.plan.offers import Market, Unit
 from router.plan.slo import Slo
+
+LATE_SHARE = 0.025  # half of the requests that may be late at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ def problem(
     interruptions: float = 0.05,
 ) -> Problem:
     """Work out what every fleet of the market carries of this traffic at this SLO."""
+    demand = _with_late(demand, market, models, slo)
     levels, level_of = merged(demand)
     ways: dict[str, tuple[Mode, ...]] = {}
     for unit in market.units:
@@ -58,6 +61,29 @@ def problem(
         fill,
         interruptions,
     )
+
+
+def _with_late(
+    demand: Demand, market: Market, models: Mapping[str, FleetModel], slo: Slo
+) -> Demand:
+    """Mark the classes that no fleet is fast enough for, where all of them together are few."""
+    fleets = {fleet for unit in market.units for fleet in unit.fleets}
+    late = {
+        place
+        for place, requests in enumerate(demand.classes)
+        if fleets & requests.fleets and not _in_time(requests, models, slo, fleets)
+    }
+    few = LATE_SHARE * sum(requests.requests for requests in demand.classes)
+    if sum(demand.classes[place].requests for place in late) > few:
+        return demand
+    classes = tuple(replace(c, late=i in late) for i, c in enumerate(demand.classes))
+    return replace(demand, classes=classes)
+
+
+def _in_time(
+    requests: RequestClass, models: Mapping[str, FleetModel], slo: Slo, fleets: set[str]
+) -> bool:
+    return any(slo.met(*idle_ms(models[fleet], requests)) for fleet in fleets & requests.fleets)
 
 
 def _served(demand: Demand, fleet: str) -> list[RequestClass]:

@@ -72,6 +72,7 @@ def as_json(found: Reported) -> dict[str, Any]:
         ],
         "left_out": [{"fleet": f, "reason": why} for f, why in problem.market.left_out],
         "requests_not_planned": found.unplanned,
+        "requests_late": sum(c.requests for c in problem.classes if c.late),
         "assumptions": list(found.assumptions),
     }
 

@@ -1,8 +1,7 @@
 """Which fleets may serve which request: the router's own decision, times aside. Pure."""
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from backends.load import Load
@@ -14,8 +13,8 @@ from router.plan.demand import Sort
 from router.traces.trace import Trace
 from router.world import World, world
 
-STEP: Final = 32  # tokens; requests this near in length, and within a hundredth else, are alike
-NOBODY: Final[frozenset[str]] = frozenset()
+STEPS: Final = 100  # of complexity, where a model's quality is a curve over it
+QUARTER_S: Final = 900  # no time zone's offset is finer
 
 
 def without_times(policy: Policy, floor: float | None) -> Policy:
@@ -45,36 +44,52 @@ def _timeless(settings: Mapping[str, Any], floor: float | None) -> dict[str, Any
     }
 
 
-@dataclass(slots=True)
+class Steps:
+    """Where a number passes from one side of a limit to the other: equal steps, equal answers."""
+
+    __slots__ = ("_limits",)
+
+    def __init__(self, limits: Iterable[float]) -> None:
+        self._limits = sorted(set(limits))
+
+    def of(self, value: float) -> int:
+        """Return its step; a number that is a limit has one of its own."""
+        return bisect_left(self._limits, value) + bisect_right(self._limits, value)
+
+
 class Sorter:
-    """Sorts a trace's requests by who may serve them. `why`: of sorts that nobody may serve, the
-    reasons by fleet, of one such request.
+    """Sorts a trace's requests by who of `fleets` may serve them: each different case is decided
+    once. `why`: of sorts that nobody may serve, the reasons by fleet, of one such request.
     """
 
-    over: World
-    trace: Trace
-    known: dict[tuple[int, ...], Sort] = field(default_factory=dict)
-    why: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    relaxed: int = 0
-    _by_clock: bool = False
-
-    def __post_init__(self) -> None:
-        rules = self.over.policy.rules
-        self._by_clock = any(c.name == "local_time" for rule in rules for c in rule.when)
+    def __init__(self, over: World, trace: Trace, fleets: frozenset[str]) -> None:
+        self.over, self.trace, self.fleets = over, trace, fleets
+        self.why: dict[str, Mapping[str, str]] = {}
+        self._known: dict[tuple[int, ...], Sort] = {}
+        policy = over.policy
+        self._lengths = Steps(_bounds(policy, "tokens_in"))
+        self._complexity = Steps(_bounds(policy, "complexity"))
+        self._floors = Steps(rule.settings.quality_floor for rule in policy.rules)
+        self._contexts = Steps(on.fleet.context_tokens for on in over.fleets)
+        self._most = max((rule.settings.max_output_tokens for rule in policy.rules), default=0)
+        self._curves = any(table is not None and table.curves for table, _ in over.grades)
+        self._by_clock = any(c.name == "local_time" for rule in policy.rules for c in rule.when)
 
     def __call__(self, i: int) -> Sort:
         trace = self.trace
+        tokens_in, complexity = trace.tokens_in[i], trace.complexity[i]
         key = (
             trace.kind[i],
-            trace.tokens_in[i] // STEP,
-            trace.expected[i] // STEP,
-            round(trace.complexity[i] * 100),
-            round(trace.p_small[i] * 100),
-            int(trace.at_s[i] // 900) if self._by_clock else 0,
+            self._lengths.of(tokens_in),
+            self._contexts.of(tokens_in + min(self._most, trace.expected[i])),
+            self._complexity.of(complexity),
+            round(complexity * STEPS) if self._curves else 0,
+            self._floors.of(trace.p_small[i]),
+            int((trace.start_s + trace.at_s[i]) // QUARTER_S) if self._by_clock else 0,
         )
-        sort = self.known.get(key)
+        sort = self._known.get(key)
         if sort is None:
-            sort = self.known[key] = self._sort(trace.facts(i))
+            sort = self._known[key] = self._sort(trace.facts(i))
         return sort
 
     def _sort(self, facts: Facts) -> Sort:
@@ -89,19 +104,17 @@ class Sorter:
         if not sure:
             reasons = {r.candidate.fleet: f"{r.code}: {r.detail}" for r in verdict.refused}
             self.why.setdefault(name, reasons)
-        fleets = frozenset(c.fleet for c in sure)
+        fleets = frozenset(c.fleet for c in sure) & self.fleets
         return Sort(rule, name, fleets, facts.tier, facts.service_class)
 
 
-def sorter(over: World, trace: Trace, floor: float | None = None) -> Sorter:
-    return Sorter(world(without_times(over.policy, floor), over.catalogue), trace)
+def sorter(over: World, trace: Trace, floor: float | None, fleets: frozenset[str]) -> Sorter:
+    """Return what sorts this trace's requests under this world's policy, its times aside."""
+    return Sorter(world(without_times(over.policy, floor), over.catalogue), trace, fleets)
 
 
-def reasons_by_code(why: Mapping[str, str]) -> Mapping[str, int]:
-    """Return how many fleets are out for which reason."""
-    return Counter(reason.partition(":")[0] for reason in why.values())
-
-
-def served_by(sort: Sort, fleets: frozenset[str]) -> Sort:
-    """Return the sort with those fleets of it alone that can be planned."""
-    return replace(sort, fleets=sort.fleets & fleets)
+def _bounds(policy: Policy, name: str) -> Iterator[float]:
+    for rule in policy.rules:
+        for condition in rule.when:
+            if condition.name == name and isinstance(condition.wanted, Mapping):
+                yield from condition.wanted.values()

@@ -174,6 +174,13 @@ def _prices(found: Reported) -> str:
 
 def _left_out(found: Reported) -> list[str]:
     lines = [f"left out: {f}: {why}" for f, why in found.plan.problem.market.left_out]
+    late = [c for c in found.plan.problem.classes if c.late]
+    if late:
+        requests, least = sum(c.requests for c in late), min(c.tokens_in for c in late)
+        lines.append(
+            f"late: {requests:,} requests ({requests / found.requests:.2%}), of {least:,.0f} tokens in "
+            "and more on average, for which no fleet is fast enough: served without a limit"
+        )
     if found.unplanned:
         lines.append(f"{found.unplanned:,} requests match no rule")
     return [*lines, ""] if lines else []

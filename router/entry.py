@@ -106,6 +106,8 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         bool(counts),
         settings.frozen,
         settings.memory_gb,
+        settings.candidate,
+        deployed=feed_source is not None,
     )
     if feed_source is None:
         world, polled = sources.load(), Polled()

@@ -86,6 +86,7 @@ class Canaries:
     tell: Tell
     now: Callable[[], float]
     _stopped: dict[str, str] = field(default_factory=dict)
+    _over: set[str] = field(default_factory=set)
     _key: str = ""
     _before: deque[tuple[float, Sums, Sums]] = field(default_factory=deque)
 
@@ -99,11 +100,16 @@ class Canaries:
         trial, beside = generation.world.trial, generation.canary
         if trial is None:
             return generation, None
-        if beside is None:
-            self._adopted(trial)
+        if beside is None:  # what was written is read: should it be removed, it begins anew
+            self._stopped.pop(trial.key, None)
+            self._over.add(trial.key)
             return generation, None
         if trial.key in self._stopped:
             return generation, None
+        if trial.key in self._over:
+            self._over.discard(trial.key)
+            self.counts.forget(trial.key)
+            self._key = ""
         asked = generation.world.policy.canary
         assert asked is not None
         is_canary = drawn(request_id, "canary") < asked.share
@@ -134,14 +140,6 @@ class Canaries:
                 for name, s in arms.items()}  # fmt: skip
         return {"name": policy.name, "hash": policy.hash, "share": asked.share,
                 "stopped": stopped, **said}  # fmt: skip
-
-    def _adopted(self, trial: Trial) -> None:
-        """Forget a canary whose end is read from where it was written: should that be removed, it
-        begins anew.
-        """
-        if self._stopped.pop(trial.key, None) is not None:
-            self.counts.forget(trial.key)
-            self._key = ""
 
     def _objection(self, arm: Arm) -> str | None:
         asked = arm.stable.policy.canary

@@ -1,9 +1,19 @@
 """What a candidate would have decided of a request, from the same facts at the same loads. Pure."""
 
+from typing import Final
+
 from backends.cost import NANO
 from router.decide import Attempt, Decision, decide
 from router.receipt import Json
 from router.world import World
+
+OUTCOMES: Final = (
+    "same",
+    "other_fleet",
+    "only_in_force_serves",
+    "only_candidate_serves",
+    "both_refuse",
+)
 
 
 def compared(candidate: World, decision: Decision) -> Json:
@@ -29,10 +39,12 @@ def _first(decision: Decision) -> Attempt | None:
 
 
 def _outcome(ours: Attempt | None, theirs: Attempt | None) -> str:
-    if ours is None or theirs is None:
-        refused = {(True, True): "both_refuse", (True, False): "only_candidate_serves"}
-        return refused.get((ours is None, theirs is None), "only_in_force_serves")
-    return "same" if ours.candidate.fleet == theirs.candidate.fleet else "other_fleet"
+    same, other, only_ours, only_theirs, none = OUTCOMES
+    if ours is None:
+        return none if theirs is None else only_theirs
+    if theirs is None:
+        return only_ours
+    return same if ours.candidate.fleet == theirs.candidate.fleet else other
 
 
 def _usd(attempt: Attempt | None) -> float | None:

@@ -19,7 +19,7 @@ from router.appconfig_control import (
     Refused,
     Unknown,
 )
-from router.appconfig_place import SCHEME, Place, place_of
+from router.appconfig_place import Place, place_of
 from router.cli import options
 from router.cli.errors import FAILED, INVALID, REFUSED, Ends
 
@@ -40,8 +40,10 @@ class Rollout:
 
 def to(command: Command) -> Command:
     def known(_context: click.Context, _parameter: click.Parameter, text: str | None) -> object:
-        if text is None or not text.startswith(SCHEME):
-            return None if text is None else Path(text)
+        if text is None:
+            return None
+        if ":" not in text.partition("/")[0]:  # a folder of such a name is `./a:b`
+            return Path(text)
         try:
             return place_of(text)
         except ValueError as exc:

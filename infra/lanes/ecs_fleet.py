@@ -1,6 +1,5 @@
 """A fleet on ECS: its service, how the balancer finds it, how it follows the load."""
 
-import math
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from aws_cdk import aws_route53 as route53
 from aws_cdk import aws_route53_targets as targets
 from constructs import Construct
 
+from backends import scaling as numbers
 from infra.lanes import ecs_boot
 from infra.lanes.ecs_shared import Shared
 from infra.lanes.ecs_task import NAME, Task, going_s
@@ -25,7 +25,6 @@ from router.deploy.lane import Lane
 from router.deploy.stage import Stage
 
 SCALABLE: Final = "ecs:service:DesiredCount"
-COOLDOWN_S: Final = 300  # where the catalogue says none
 HANDOVER_S: Final = 900  # until a block's machines answer, where the catalogue doesn't say
 
 
@@ -172,13 +171,12 @@ class Fleet(Construct):
         # target raises it to the least (Application Auto Scaling API, RegisterScalableTarget).
         target = self._scalable("Scaling", service, name, replicas.min, replicas.max)
         if replicas.max > replicas.min:
-            wake, run = lane.fleet.wake_seconds, lane.fleet.min_run_seconds
             target.scale_to_track_metric(
                 "InUse",
                 custom_metric=in_use(self._stage, lane.fleet.id),
-                target_value=100 * replicas.scale_out_at,
-                scale_out_cooldown=Duration.seconds(math.ceil(wake or COOLDOWN_S)),
-                scale_in_cooldown=Duration.seconds(math.ceil(run or COOLDOWN_S)),
+                target_value=numbers.target_percent(replicas),
+                scale_out_cooldown=Duration.seconds(numbers.out_cooldown_s(lane.fleet)),
+                scale_in_cooldown=Duration.seconds(numbers.in_cooldown_s(lane.fleet)),
             )
         if block is not None:
             # Where the block has its replicas, they are none of the others'; both overlap by the

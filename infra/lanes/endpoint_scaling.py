@@ -13,12 +13,13 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from backends.scaling import LOOK_S, target_streams
 from router import lane_names
 from router.deploy.lane import Lane
 from router.deploy.stage import Stage
 
 REFUSED: Final = "NoCapacityInvocationFailures"
-LOOK_EVERY_S: Final = 60  # the guide has 30, whose alarm costs three times as much
+LOOK_EVERY_S: Final = LOOK_S  # the guide has 30, whose alarm costs three times as much
 # As SageMaker's guide has it (Scale an endpoint to zero instances).
 STEP_COOLDOWN_S: Final = 60
 SERVICE_ROLE: Final = (
@@ -50,7 +51,7 @@ def scale(scope: Construct, *, stage: Stage, lane: Lane, scaled: Construct) -> N
     by = scaling.PredefinedMetric
     target.scale_to_track_metric(
         "Concurrent",
-        target_value=round(bounds.concurrency_each * bounds.scale_out_at, 3),
+        target_value=round(target_streams(bounds), 3),
         predefined_metric=by.SAGEMAKER_VARIANT_CONCURRENT_REQUESTS_PER_MODEL_HIGH_RESOLUTION
         if component is None
         else by.SAGEMAKER_INFERENCE_COMPONENT_CONCURRENT_REQUESTS_PER_COPY_HIGH_RESOLUTION,

@@ -36,3 +36,17 @@ P_SMALL: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
 
 COPIES: Final = frozenset(("translation", "rewriting"))  # give back about what they are given
 THINKING_TOKENS: Final = (200, 2_000)  # before the answer, where thinking is on: at complexity 0, 1
+
+
+def level(task: str, complexity: float) -> float:
+    """Return p_small of a task at this complexity, before anything is learnt of the request."""
+    easy, hard = P_SMALL[task]
+    return easy + (hard - easy) * _hardness(complexity)
+
+
+def _hardness(complexity: float) -> float:
+    """Return how far p_small has fallen: with complexity, then to its end, and no further."""
+    begins, ends = FALLS
+    if complexity <= begins:
+        return complexity
+    return min(1.0, begins + (complexity - begins) * (1 - begins) / (ends - begins))

@@ -9,7 +9,7 @@ from math import exp, log, sqrt
 from typing import Final
 
 from router.classify.artefact import WORD_UNIT, Artefact
-from router.classify.assumed import COPIES, FALLS, GAIN_SAYS, P_SMALL, THINKING_TOKENS
+from router.classify.assumed import COPIES, GAIN_SAYS, THINKING_TOKENS, level
 from router.classify.judgement import Judgement
 from router.classify.signals import gain_signals_of, signals_of, task_signals_of
 from router.features import Features, Reading
@@ -92,22 +92,13 @@ def _p_small(
     artefact: Artefact, task: str, complexity: float, gain_signals: Mapping[str, float]
 ) -> float:
     """Return the assumed level of the task at this complexity, moved by the learnt gain."""
-    easy, hard = P_SMALL[task]
-    level = easy + (hard - easy) * _hardness(complexity)
+    assumed = level(task, complexity)
     gain = -artefact.gain_mean
     for name, weight in artefact.gain.items():
         value = gain_signals.get(name)
         if value is not None:
             gain += weight * value
-    return _probability(log(level / (1 - level)) - GAIN_SAYS * gain)
-
-
-def _hardness(complexity: float) -> float:
-    """Return how far p_small has fallen: with complexity, then to its end, and no further."""
-    begins, ends = FALLS
-    if complexity <= begins:
-        return complexity
-    return min(1.0, begins + (complexity - begins) * (1 - begins) / (ends - begins))
+    return _probability(log(assumed / (1 - assumed)) - GAIN_SAYS * gain)
 
 
 def _tokens_out(

@@ -11,6 +11,7 @@ from typing import Final
 from backends.aws_prices import AwsPrice
 from backends.fleet_model import prepare
 from backends.profiles import Profile
+from backends.scaling import QUARTER_S
 from backends.tariff import BOUGHT_AHEAD, Tariff, Tranche
 from router.deploy import disks
 from router.deploy.kubernetes import common
@@ -19,9 +20,6 @@ from router.deploy.shape import MONTH_HOURS
 from router.deploy.stage import Stage
 
 BLOCK: Final = "capacity_block"
-# Scaling in waits for 15 minutes below the target: ECS Developer Guide, cluster auto scaling;
-# Application Auto Scaling User Guide, How target tracking works (read 2026-11-21).
-QUARTER_S: Final = 900
 PerMtok = tuple[float, float]
 """USD per 1M tokens in, and out."""
 

@@ -1,8 +1,12 @@
 """What a replay gives: a row for each request, a line for each fleet, all in columns."""
 
+from __future__ import annotations  # `array[int]` is no value before Python 3.12
+
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from router.replay.shadow_prices import ShadowPrices
 
 SERVED, REFUSED, TIMED_OUT = 0, 1, 2  # of `Replayed.outcome`
 
@@ -11,8 +15,8 @@ SERVED, REFUSED, TIMED_OUT = 0, 1, 2  # of `Replayed.outcome`
 class Settings:
     """What a replay assumes beside the catalogue; every one of these stands in its report.
 
-    `queue`: how many may wait in the router's line. `spot_interruptions_per_hour`: of one Spot
-    replica. `budgets`: whether the policy's budgets bind.
+    `queue`, `queue_s`: how many may wait in the router's line, and how long each.
+    `spot_interruptions_per_hour`: of one Spot replica. `budgets`: whether the policy's bind.
     """
 
     seed: int = 0
@@ -20,6 +24,8 @@ class Settings:
     spot_interruptions_per_hour: float = 0.05
     look_s: float = 60.0  # how often scaling looks, and fleets are written down
     budgets: bool = True
+    queue_s: float = 5.0  # as `sluice serve --queue-s`
+    shadow_prices: ShadowPrices | None = None  # instead of the curve over utilisation
 
 
 @dataclass(slots=True)

@@ -5,6 +5,8 @@ what a router would have known (``expected`` tokens, never the real ones); the r
 the time and the cost of serving.
 """
 
+from __future__ import annotations  # `array[int]` is no value before Python 3.12
+
 from array import array
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +14,7 @@ from typing import Final
 from policies.model import Facts
 from router.ledger.entry import stamp
 
-UNKNOWN: Final = -1  # of `acceptable`
+UNKNOWN: Final = -1  # of `acceptable`, of `bound`
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class Trace:
     and `tokens_out` mean nothing: each request has its own.
 
     `start_s`: since 1970, of `at_s` 0. `acceptable`: whether the small model's answer would do, 1
-    or 0, -1 unknown; no decision sees it. `assumptions`: what was made up, in words for a report.
+    or 0, -1 unknown; no decision sees it. `assumptions`: what was made up, in words for a report;
+    `warnings`: what a reader of the report should know of the trace itself.
     """
 
     name: str
@@ -36,6 +39,10 @@ class Trace:
     kind: array[int]  # "l", a place in `kinds`
     kinds: tuple[Facts, ...]
     assumptions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    bound: array[int] | None = None  # "l", `Facts.tokens_in_bound`, -1 unknown; None: the kind's
+    counted: array[int] | None = None  # "l", prompt tokens as fleets counted; None: `tokens_in`
+    mixed: bool = False  # the facts are drawn from a mix
 
     def __len__(self) -> int:
         return len(self.at_s)
@@ -48,6 +55,9 @@ class Trace:
     def facts(self, i: int) -> Facts:
         """Return what a router would have known of the request at place `i`."""
         kind = self.kinds[self.kind[i]]
+        bound = kind.tokens_in_bound
+        if self.bound is not None:
+            bound = None if self.bound[i] == UNKNOWN else self.bound[i]
         return Facts(
             stamp(self.start_s + self.at_s[i]),
             kind.tenant,
@@ -61,7 +71,7 @@ class Trace:
             kind.language,
             self.tokens_in[i],
             self.expected[i],
-            kind.tokens_in_bound,
+            bound,
             kind.max_tokens,
             kind.n,
             kind.needs,

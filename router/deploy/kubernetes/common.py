@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from backends.scaling import MIN_RUN_S, WAKE_S
 from router import lane_names
 from router.deploy.lane import Lane
 
@@ -59,7 +60,3 @@ def wake_seconds(lane: Lane) -> int:
 
 def min_run_seconds(lane: Lane) -> int:
     return lane.fleet.min_run_seconds or MIN_RUN_S
-
-
-WAKE_S: Final = 900  # a fleet that never sleeps may leave it out; its first start takes as long
-MIN_RUN_S: Final = 600

@@ -9,6 +9,7 @@ crossed as on ECS; far above it the growth takes a second look.
 from collections.abc import Iterator
 from typing import Final
 
+from backends.scaling import POLL_S, target_streams
 from router import lane_names
 from router.deploy.engine_start import starting_s
 from router.deploy.kubernetes.common import (
@@ -30,7 +31,6 @@ REQUESTS: Final = {
     "cuda": ("vllm:num_requests_running", "vllm:num_requests_waiting"),
     "neuron": ("vllm:num_requests_running", "vllm:num_requests_waiting"),
 }
-POLL_S: Final = 15
 LONGEST_WINDOW_S: Final = 3600  # autoscaling/v2 takes no more
 API: Final = "keda.sh/v1alpha1"
 
@@ -77,8 +77,7 @@ def cooldown_s(lane: Lane) -> int:
 
 def threshold(lane: Lane) -> str:
     """Return the requests of a pod above which one more is wanted."""
-    replicas = lane.fleet.replicas
-    return f"{replicas.concurrency_each * replicas.scale_out_at:g}"
+    return f"{target_streams(lane.fleet.replicas):g}"
 
 
 def _busy(lane: Lane) -> Iterator[Object]:

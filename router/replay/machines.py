@@ -1,0 +1,178 @@
+"""The machines of all fleets while a replay goes on: started, ready, interrupted, let go, paid."""
+
+from __future__ import annotations  # `array[int]` is no value before Python 3.12
+
+import math
+from collections.abc import Callable, Sequence
+
+from backends.cost import NANO
+from backends.scaling import scaling_of
+from router.replay.bill import HOUR_S, Meter
+from router.replay.draws import Draws
+from router.replay.fleet import Fleet, first_replicas
+from router.replay.outcome import Settings
+from router.replay.size import NOTICE_S, Block, Size, block_of, on_spot
+from router.siblings import Missed
+from router.wake_worth import Sleeper
+
+READY, GONE, BLOCK = "ready", "gone", "block"
+Later = Callable[[float, str, int], None]
+"""(when, what, the place of the fleet): lets `Machines.happens` be called then."""
+
+
+class Machines:
+    """`start_s`: of the trace, since 1970; all other times are seconds since then. `allocated`: of
+    each fleet what its requests were charged so far, in nano-USD.
+    """
+
+    def __init__(
+        self,
+        fleets: Sequence[Fleet],
+        settings: Settings,
+        start_s: float,
+        allocated: Sequence[int],
+        later: Later,
+    ) -> None:
+        self._fleets, self._settings, self._later = fleets, settings, later
+        self._start_s, self._allocated = start_s, allocated
+        self.sizes: list[Size] = []
+        self._blocks: list[Block | None] = []
+        self._meters = [Meter(fleet.on, start_s) for fleet in fleets]
+        self._draws = [Draws(settings.seed, fleet.on.fleet.id) for fleet in fleets]
+        self._busy_s = [0.0] * len(fleets)
+        self._missed = Missed()
+        self._doomed: list[list[list[int]]] = [[] for _ in fleets]
+        for fleet in fleets:
+            standing = first_replicas(fleet.on)
+            given = fleet.on.fleet
+            least = given.replicas.min if given.wake_seconds is not None else standing
+            scaling = scaling_of(given, least)
+            self.sizes.append(Size(scaling, standing))
+            self._blocks.append(block_of(given.tariff, scaling, start_s))
+            self._settle(fleet, 0.0)
+        for fleet, block in zip(fleets, self._blocks, strict=True):
+            if block is not None:
+                self._block(fleet, block, 0.0)
+
+    def look(self, over_s: float, now_s: float) -> None:
+        """Let every fleet follow its load, and Spot take what it takes."""
+        for fleet, size in zip(self._fleets, self.sizes, strict=True):
+            place = fleet.place
+            fleet.service.advance(now_s)
+            used = (fleet.service.busy_s - self._busy_s[place]) / over_s + fleet.service.queued
+            self._busy_s[place] = fleet.service.busy_s
+            change = size.look(used, over_s, now_s)
+            if change > 0:
+                self._start(fleet, change, now_s)
+            elif change < 0:
+                size.went(-change)
+                self._settle(fleet, now_s)
+            self._spot(fleet, over_s, now_s)
+
+    def happens(self, what: str, place: int, now_s: float) -> Sequence[int]:
+        """Do what was to be done now; return the requests that it ends, if they still run."""
+        fleet, size, block = self._fleets[place], self.sizes[place], self._blocks[place]
+        if what == READY:
+            size.is_ready(now_s)
+        elif what == GONE:
+            size.draining -= 1
+            self._settle(fleet, now_s)
+            return self._doomed[place].pop(0)
+        elif block is not None:
+            self._block(fleet, block, now_s)
+            return ()
+        self._settle(fleet, now_s)
+        return ()
+
+    def missed(self, sleeper: Sleeper, place: int, now_s: float) -> None:
+        """Take note of a request that a sleeping fleet would have served; wake it if worth it."""
+        given = self._fleets[place].on.fleet
+        wake_s, run_s = given.wake_seconds or 0, given.min_run_seconds or 0
+        asked = self._missed.missed(
+            given.id,
+            now_s,
+            wake_s,
+            asleep=sleeper.candidate.state == "cold",
+            beyond=sleeper.beyond,
+            window_s=max(1, wake_s + run_s),
+        )
+        if asked and self.sizes[place].paid == 0:
+            self._start(self._fleets[place], 1, now_s)
+
+    def write_down(self, now_s: float) -> None:
+        """Write down how every fleet stands."""
+        for fleet, size, meter in zip(self._fleets, self.sizes, self._meters, strict=True):
+            nano, run = self._bill(fleet, meter, now_s), fleet.run
+            run.replicas.append(size.ready)
+            run.paid.append(size.paid)
+            run.in_flight.append(fleet.in_flight)
+            run.usd.append(math.nan if nano is None else nano / NANO)
+
+    def close(self, now_s: float) -> None:
+        """Close every fleet's bill: busy is the share of the machines' time that streams held."""
+        for fleet, meter in zip(self._fleets, self._meters, strict=True):
+            nano, hourly, run = self._bill(fleet, meter, now_s), fleet.on.usd_per_hour, fleet.run
+            busy = nano
+            if hourly is not None:
+                fleet.service.advance(now_s)
+                busy = round(hourly / HOUR_S * fleet.service.busy_s / fleet.capacity() * NANO)
+            run.usd_allocated = self._allocated[fleet.place] / NANO
+            known = nano is not None and busy is not None
+            run.usd_bill = nano / NANO if known and nano is not None else None
+            run.usd_busy = busy / NANO if known and busy is not None else None
+
+    def _bill(self, fleet: Fleet, meter: Meter, now_s: float) -> int | None:
+        """Return the bill so far. One without a price by the hour costs what it charges."""
+        nano = meter.until(now_s)
+        return self._allocated[fleet.place] if by_token(fleet) else nano
+
+    def _start(self, fleet: Fleet, replicas: int, now_s: float) -> None:
+        size = self.sizes[fleet.place]
+        size.began(replicas)
+        fleet.run.starts += replicas
+        for _ in range(replicas):
+            self._later(now_s + size.scaling.wake_s, READY, fleet.place)
+        self._settle(fleet, now_s)
+
+    def _settle(self, fleet: Fleet, now_s: float) -> None:
+        """Let the fleet be as large as it is now, and its bill go by that."""
+        size = self.sizes[fleet.place]
+        self._meters[fleet.place].pay(size.paid, now_s)
+        if size.ready != fleet.replicas or size.none != fleet.state:
+            fleet.resize(size.ready, now_s, size.none)
+
+    def _spot(self, fleet: Fleet, over_s: float, now_s: float) -> None:
+        """Interrupt whom the draw hits: two minutes' notice, in which it takes nothing new."""
+        each_hour, size = self._settings.spot_interruptions_per_hour, self.sizes[fleet.place]
+        spot = on_spot(fleet.on.fleet.tariff, size.ready, self._start_s + now_s)
+        if not spot or not each_hour:
+            return
+        chance, draws = 1 - math.exp(-each_hour * over_s / HOUR_S), self._draws[fleet.place]
+        hit = sum(draws.next() < chance for _ in range(spot))
+        for _ in range(min(hit, size.standing)):
+            # Its share of the streams is lost with it, unless they end within the notice.
+            self._doomed[fleet.place].append(fleet.service.here()[:: size.ready])
+            size.went(1)
+            size.draining += 1
+            fleet.run.interruptions += 1
+            self._later(now_s + NOTICE_S, GONE, fleet.place)
+            self._start(fleet, 1, now_s)
+
+    def _block(self, fleet: Fleet, block: Block, now_s: float) -> None:
+        """Let the block's machines be there from their first answer until they are let go."""
+        size, most = self.sizes[fleet.place], self.sizes[fleet.place].scaling.most
+        there = block.ready_s <= now_s < block.let_go_s
+        size.block = block.machines if there else 0
+        beyond = size.standing + size.block - most
+        if beyond > 0:
+            size.went(min(beyond, size.standing))
+        self._settle(fleet, now_s)
+        moments = (block.from_s, block.ready_s, block.let_go_s, block.until_s)
+        later = [moment for moment in moments if moment > now_s]
+        if later:
+            self._later(min(later), BLOCK, fleet.place)
+
+
+def by_token(fleet: Fleet) -> bool:
+    """Return whether the fleet has no price by the hour, and one for each token."""
+    return fleet.on.usd_per_hour is None and fleet.on.card is not None

@@ -77,6 +77,14 @@ def test_the_table_has_old_new_and_the_change_and_unknown_is_a_word():
     assert table["refused"] == ("0", "1", "+1")
 
 
+def test_the_table_tells_what_is_more_with_a_plus():
+    found = of(hour(1.0), hour(1.1))
+    assert {row.name: row.change for row in rows(found)}["bill"] == "+$6.00 (+10.0%)"
+    assert {row.name: row.change for row in rows(of(hour(1.1), hour(1.0)))}["bill"] == (
+        "-$6.00 (-9.1%)"
+    )
+
+
 # -- Markdown --------------------------------------------------------------------------------------
 
 

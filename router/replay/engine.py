@@ -12,6 +12,7 @@ from backends.cost import PER_MTOK
 from policies.model import Facts
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
 from router.refusals import no_candidate
+from router.replay.assumed import assumptions
 from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as, with_a_place
 from router.replay.draws import Draws
 from router.replay.fleet import Fleet
@@ -412,6 +413,6 @@ class Engine:
             self.relaxed,
             dict(sorted(self.refusals.items())),
             {} if self.books is None else self.books.spent(),
-            self.trace.assumptions,
+            (*self.trace.assumptions, *assumptions(self.world, self.settings)),
             self.now_s,
         )

@@ -13,6 +13,7 @@ MOST_TOKENS: Final = 100_000_000  # of one request: beyond every context; a typi
 MOST_REQUESTS: Final = 50_000_000  # some 3 GB
 T = TypeVar("T", int, float)
 
+LATEST_S: Final = 7_258_118_400.0  # the year 2200
 GAP_S: Final = 60.0
 GAP_TIMES: Final = 20.0  # a Poisson stream of a million requests has no gap of 20 mean ones
 UNDATED_S: Final = 1_767_571_200.0  # 2026-01-05 00:00 UTC, a Monday
@@ -54,7 +55,7 @@ def arrivals(name: str, read: Columns, assumptions: tuple[str, ...] = ()) -> Arr
     at_s = taken(read.at_s, order)
     tokens_in, tokens_out = taken(read.tokens_in, order), taken(read.tokens_out, order)
     start_s = at_s[0]
-    warnings = (*disorder, *gaps(at_s), *_zeros(tokens_in, tokens_out))
+    warnings = (*disorder, *gaps(at_s), *zeros(tokens_in, tokens_out))
     since = array("d", (at - start_s for at in at_s))
     return Arrivals(name, start_s, since, tokens_in, tokens_out, assumptions, warnings)
 
@@ -105,7 +106,8 @@ def gaps(at_s: Sequence[float]) -> tuple[str, ...]:
     return (f"{told} {longest_s:,.0f} s from {stamp(begins_s)}; fleets stand idle there",)
 
 
-def _zeros(tokens_in: array[int], tokens_out: array[int]) -> tuple[str, ...]:
+def zeros(tokens_in: array[int], tokens_out: array[int]) -> tuple[str, ...]:
+    """Return a warning of each kind of length that is 0 somewhere."""
     counted = ("prompt tokens", tokens_in.count(0)), ("output tokens", tokens_out.count(0))
     return tuple(
         f"requests with 0 {what}: {count:,}; they are kept as they are"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
-from router.traces.arrivals import MOST_REQUESTS, MOST_TOKENS, Columns, columns
+from router.traces.arrivals import LATEST_S, MOST_REQUESTS, MOST_TOKENS, Columns, columns
 from router.traces.files import invalid
 
 HEADER: Final = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
@@ -56,10 +56,12 @@ def _beyond(most: int) -> str:
 def _minute_s(where: str, minute: bytes, zone: bytes | None) -> float:
     text = minute.decode()
     try:
-        at = datetime.fromisoformat(text).replace(tzinfo=_zone(zone))
+        at_s = datetime.fromisoformat(text).replace(tzinfo=_zone(zone)).timestamp()
     except ValueError:
         raise invalid(where, f"`{text}` is no time: {DUE}") from None
-    return at.timestamp()
+    if not 0 <= at_s < LATEST_S:
+        raise invalid(where, f"`{text}` is no time of a trace: from 1970 to 2199 is valid")
+    return at_s
 
 
 def _zone(zone: bytes | None) -> timezone:

@@ -69,6 +69,7 @@ def dressed(arrivals: Arrivals, mix: Mix, seed: int) -> Trace:
         ),
         assumptions=arrivals.assumptions + mix.assumptions(seed),
         warnings=arrivals.warnings,
+        mixed=True,
     )
 
 

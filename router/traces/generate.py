@@ -10,7 +10,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Final
 
-from router.traces.arrivals import MOST_REQUESTS, UNDATED_S, Arrivals
+from router.traces.arrivals import LATEST_S, MOST_REQUESTS, UNDATED_S, Arrivals
 from router.traces.files import invalid
 from router.traces.lengths import length
 
@@ -138,8 +138,8 @@ def _start_s(text: str, given: str) -> float:
         start_s = (start if start.tzinfo else start.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         start_s = -1.0
-    if start_s < 0:
-        told = f"`start` must be a time from 1970 on, like 2026-01-05T08:00:00Z, not `{given}`"
+    if not 0 <= start_s < LATEST_S:
+        told = f"`start` must be a time from 1970 to 2199, like 2026-01-05T08:00:00Z, not `{given}`"
         raise invalid(text, told)
     return start_s
 

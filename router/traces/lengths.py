@@ -38,7 +38,7 @@ def length(text: str) -> Callable[[Random], int]:
     most = [MOST_SIGMA if what == "SIGMA" else MOST_TOKENS for what in form.split(":")]
     for figure, top in zip(figures, most, strict=True):
         if not 0 < figure <= top:
-            raise ValueError(f"`{text}`: {figure:g} must be above 0, at most {top:,g}")
+            raise ValueError(f"`{text}`: {figure:g} must be above 0, at most {top:,.0f}")
     if name == "uniform" and figures[0] > figures[1]:
         raise ValueError(f"`{text}`: the least is above the most")
     draw = make(*figures)

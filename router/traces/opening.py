@@ -1,10 +1,14 @@
 """Opens what a command is given as TRACE: a file, a folder of receipts, or `gen:...`."""
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from router.traces import azure
-from router.traces.arrivals import Arrivals, arrivals
+import orjson
+
+from router.traces import azure, mooncake, receipts
+from router.traces.arrivals import arrivals
 from router.traces.dress import dressed
 from router.traces.files import invalid, lines
 from router.traces.generate import PREFIX, generated
@@ -12,29 +16,69 @@ from router.traces.mix import Mix
 from router.traces.trace import Trace
 
 KNOWN: Final = (
-    "known: Azure's CSV with TIMESTAMP,ContextTokens,GeneratedTokens; Mooncake's JSON lines with "
-    "timestamp, input_length, output_length; Sluice's receipts; each plain or gzip"
+    "known: Azure's CSV with the header TIMESTAMP,ContextTokens,GeneratedTokens; Mooncake's JSON "
+    "lines with timestamp, input_length, output_length; Sluice's receipts; each plain or gzip"
 )
+ENDS: Final = (".jsonl", ".jsonl.gz")  # of files of receipts
 
 
 def open_trace(text: str, mix: Mix | None = None, seed: int = 0) -> Trace:
-    """Return the trace of a path or of `gen:KIND?name=value&...`; raise yamlfile.Invalid."""
+    """Return the trace of a path or of `gen:KIND?name=value&...`; raise yamlfile.Invalid.
+
+    A path is a file, or a folder of receipts, such as a router's state. `mix`: of traces without
+    texts; receipts say themselves who asked what (`Trace.mixed` tells).
+    """
     mix = mix or Mix()
     if text.startswith(PREFIX):
         return dressed(generated(text, seed), mix, seed)
-    return dressed(_read(Path(text), text), mix, seed)
-
-
-def _read(path: Path, name: str) -> Arrivals:
+    path = Path(text)
     if path.is_dir():
-        raise invalid(name, "a folder: give the file of a trace")
-    found = lines(path, name)
+        return _folder(path, seed)
+    found = lines(path, text)
     number, first = next(((n, line) for n, line in found if line.strip()), (1, b""))
     if not first:
-        raise invalid(name, f"the file is empty ({KNOWN})")
+        raise invalid(text, f"the file is empty ({KNOWN})")
     if azure.is_header(first):
-        read = azure.read(name, found)
+        read, assumed = azure.read(text, found), ()
         if not read.at_s:
-            raise invalid(f"{name}:{number}", "the header alone: no request follows")
-        return arrivals(path.name, read)
-    raise invalid(f"{name}:{number}", f"this is no trace ({KNOWN})")
+            raise invalid(f"{text}:{number}", "the header alone: no request follows")
+        return dressed(arrivals(path.name, read, assumed), mix, seed)
+    again = chain([(number, first)], found)
+    value = _json(first)
+    if receipts.is_first(value):
+        return _receipts(path.name, [(text, again)], seed)
+    if mooncake.is_first(value):
+        read = mooncake.read(text, again)
+        return dressed(arrivals(path.name, read, mooncake.ASSUMED), mix, seed)
+    raise invalid(f"{text}:{number}", f"this is no trace ({KNOWN})")
+
+
+def _json(line: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(line)
+    except ValueError:  # the first of a file of receipts may be cut off
+        return {"facts": None} if line.startswith(receipts.TORN) else {}
+    return value if isinstance(value, dict) else {}
+
+
+def _folder(path: Path, seed: int) -> Trace:
+    """Return the receipts of a router's state, or of its folder of them."""
+    folder = path / "receipts" if (path / "receipts").is_dir() else path
+    files = sorted(file for file in folder.iterdir() if file.name.endswith(ENDS))
+    if not files:
+        told = "a folder without receipts: give a file, a router's state, or its `receipts`"
+        raise invalid(str(path), told)
+    days = {file.name.removesuffix(".gz") for file in files}
+    for day in sorted(days):
+        if folder / day in files and folder / f"{day}.gz" in files:
+            raise invalid(str(folder / day), f"the day is there twice: delete it or `{day}.gz`")
+    return _receipts(path.name, [(str(file), lines(file, str(file))) for file in files], seed)
+
+
+def _receipts(name: str, files: list[tuple[str, Iterator[tuple[int, bytes]]]], seed: int) -> Trace:
+    found = receipts.Found()
+    for file, each in files:
+        receipts.read(found, file, each)
+    if not found.at_s:
+        raise invalid(files[0][0], "no receipt of a caller's request is in it")
+    return receipts.trace(name, found, seed)

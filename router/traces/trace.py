@@ -14,7 +14,7 @@ from typing import Final
 from policies.model import Facts
 from router.ledger.entry import stamp
 
-UNKNOWN: Final = -1  # of `acceptable`
+UNKNOWN: Final = -1  # of `acceptable`, of `bound`
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,9 @@ class Trace:
     kinds: tuple[Facts, ...]
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    bound: array[int] | None = None  # "l", `Facts.tokens_in_bound`, -1 unknown; None: the kind's
+    counted: array[int] | None = None  # "l", prompt tokens as fleets counted; None: `tokens_in`
+    mixed: bool = False  # the facts are drawn from a mix
 
     def __len__(self) -> int:
         return len(self.at_s)
@@ -52,6 +55,9 @@ class Trace:
     def facts(self, i: int) -> Facts:
         """Return what a router would have known of the request at place `i`."""
         kind = self.kinds[self.kind[i]]
+        bound = kind.tokens_in_bound
+        if self.bound is not None:
+            bound = None if self.bound[i] == UNKNOWN else self.bound[i]
         return Facts(
             stamp(self.start_s + self.at_s[i]),
             kind.tenant,
@@ -65,7 +71,7 @@ class Trace:
             kind.language,
             self.tokens_in[i],
             self.expected[i],
-            kind.tokens_in_bound,
+            bound,
             kind.max_tokens,
             kind.n,
             kind.needs,

@@ -63,8 +63,3 @@ def point_json(point: Point) -> dict[str, Any]:
         "slo_attainment": share(point.attained),
         "small_share": share(point.small_share),
     }
-
-
-def stated(trace: Trace) -> bool:
-    """Tell whether the trace says itself how hard its requests are."""
-    return not trace.assumptions

@@ -8,23 +8,28 @@ from collections import Counter, deque
 from heapq import heappop, heappush
 from typing import Final
 
-from backends.cost import NANO, PER_MTOK
+from backends.cost import PER_MTOK
 from policies.model import Facts
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
 from router.refusals import no_candidate
+from router.replay.assumed import assumptions
 from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as, with_a_place
+from router.replay.draws import Draws
 from router.replay.fleet import Fleet
 from router.replay.machines import Machines
 from router.replay.money import Books
 from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, Replayed, Settings
 from router.replay.queue import URGENCY, Queue, Waiter
-from router.traces.trace import Trace
+from router.replay.shadow_prices import ShadowPrices
+from router.traces.trace import UNKNOWN, Trace
 from router.wake_worth import if_awake, sleeper
 from router.world import World
 
 PENDING: Final = -1
+NOBODY: Final = -1
 NEVER: Final = math.inf
-LOOK, LATE, UNPLACED = "look", "late", "unplaced"  # on the agenda, beside the machines' own
+# On the agenda, beside the machines' own.
+LOOK, LATE, SILENT, UNPLACED, PRICES = "look", "late", "silent", "unplaced", "prices"
 
 
 class Engine:
@@ -52,6 +57,10 @@ class Engine:
         self._agenda: list[tuple[float, int, str, int]] = []
         self._timers: dict[float, deque[tuple[float, int]]] = {}
         self._lined: dict[int, Waiter] = {}
+        # Of a cascade: who is asked where the answer isn't kept, and what was charged before.
+        self._follows: dict[int, int] = {}
+        self._before: dict[int, int] = {}
+        self._draws = Draws(settings.seed, "cascades")
         self.fleet = array("h", [-1]) * n
         self.rule = array("h", [-1]) * n
         self.outcome = array("b", [PENDING]) * n
@@ -70,7 +79,9 @@ class Engine:
         ]
         # When the next stream of each fleet ends, then the next time-out, then the agenda's next.
         self.due = [NEVER] * (len(self.fleets) + 2)
-        self.machines = Machines(self.fleets, settings, trace.start_s, self._at)
+        self.machines = Machines(self.fleets, settings, trace.start_s, self.allocated, self._at)
+        if settings.shadow_prices is not None:
+            self._reprices(settings.shadow_prices, 0.0)
 
     def run(self) -> None:
         """Play the whole trace, until nobody is served or waits any more."""
@@ -157,14 +168,16 @@ class Engine:
         self._misses(decision, now_s)
         if decision.verdict.relaxed:
             self.relaxed += 1
-        fleet = self.fleets[self.place_of[decision.plan.attempts[0].candidate.fleet]]
-        self._sends(i, fleet, self.rule[i], now_s)
+        places = [self.place_of[each.candidate.fleet] for each in decision.plan.attempts]
+        if decision.plan.attempts[0].accept_if:
+            self._follows[i] = places[1] if len(places) > 1 else NOBODY
+        self._sends(i, self.fleets[places[0]], self.rule[i], now_s)
 
     def _misses(self, decision: Decision, now_s: float) -> None:
         """Wake who sleeps and would have served, where that is worth it."""
         awake = if_awake(self.world, decision)
         missed = None if awake is None else sleeper(decision, awake)
-        if missed is not None:
+        if missed is not None and missed.candidate.state == "cold":
             self.machines.missed(missed, self.place_of[missed.candidate.fleet], now_s)
 
     def _waits(
@@ -204,7 +217,7 @@ class Engine:
             self._refused(last.i, "overloaded")
 
     def _refused(self, i: int, code: str) -> None:
-        self.outcome[i] = REFUSED
+        self.outcome[i], self.fleet[i] = REFUSED, NOBODY
         self.refusals[code] += 1
         self.pending -= 1
         if any(fleet.cold for fleet in self.fleets):
@@ -235,6 +248,9 @@ class Engine:
         timers = self._timers.get(ttft_s)
         if timers is None:
             timers = self._timers[ttft_s] = deque()
+        if timers and late_s < timers[-1][0]:  # by its deadline, after a wait
+            self._at(late_s, SILENT, i)
+            return
         timers.append((late_s, i))
         due[-2] = min(due[-2], late_s)
 
@@ -246,6 +262,10 @@ class Engine:
         self.due[fleet.place] = service.next_s
         came_s = self.trace.at_s[i]
         e2e_ms = (end_s - came_s) * 1000
+        if i in self._follows:
+            if self._is_not_kept(i, fleet, end_s):
+                return
+            first_s = end_s  # it was held until it was tested
         self.ttft_ms[i], self.e2e_ms[i] = (first_s - came_s) * 1000, e2e_ms
         self.outcome[i] = SERVED
         self._charges(i, fleet, self.out[i], e2e_ms)
@@ -254,6 +274,30 @@ class Engine:
         if self._lined:
             self._freed(fleet, end_s)
 
+    def _is_not_kept(self, i: int, fleet: Fleet, now_s: float) -> bool:
+        """Send a tested answer's request on, if the answer isn't good enough; it is charged too."""
+        after, acceptable = self._follows.pop(i), self.trace.acceptable[i]
+        draw = self._draws.next()
+        kept = acceptable == 1 or (acceptable == UNKNOWN and draw < self.trace.p_small[i])
+        if kept:
+            return False
+        if after == NOBODY:
+            self._charges(i, fleet, self.out[i], (now_s - self.trace.at_s[i]) * 1000)
+            fleet.answered()
+            self._refused(i, "upstream_failed")
+        else:
+            card, run = fleet.on.card, fleet.run
+            run.requests += 1
+            if card is not None:
+                nano = card.charge_nano(self.counted[i], 0, self.out[i])
+                self._before[i] = nano
+                self.allocated[fleet.place] += nano
+            fleet.answered()
+            self._sends(i, self.fleets[after], self.rule[i], now_s)
+        if self._lined:
+            self._freed(fleet, now_s)
+        return True
+
     def _charges(self, i: int, fleet: Fleet, tokens_out: int, e2e_ms: float) -> None:
         run, card = fleet.run, fleet.on.card
         run.requests += 1
@@ -261,16 +305,19 @@ class Engine:
         if router.lines:
             self.usd_router += router.usd(e2e_ms)
         if card is None:
-            if self.books is not None:
-                self.books.settle(i, 0)
+            self._settled(i, self._before.pop(i, 0))
             return
         tokens_in = self.counted[i]
         total = tokens_in * card.nano_per_mtok_in + tokens_out * card.nano_per_mtok_out
         nano = -(-total // PER_MTOK)
-        if self.books is not None:
-            nano = self.books.settle(i, nano)
+        before = self._before.pop(i, 0) if self._before else 0
+        if before or self.books is not None:
+            nano = self._settled(i, nano + before)
         self.nano[i] = nano
-        self.allocated[fleet.place] += nano
+        self.allocated[fleet.place] += nano - before
+
+    def _settled(self, i: int, nano: int) -> int:
+        return nano if self.books is None else self.books.settle(i, nano)
 
     def _freed(self, fleet: Fleet, now_s: float) -> None:
         """Call those whose turn it is, as many as there are places; each is decided anew."""
@@ -283,12 +330,7 @@ class Engine:
     def _resized(self, now_s: float) -> None:
         """Fleets may be of another size: streams end at other times, and places may be free."""
         for fleet in self.fleets:
-            service = fleet.service
-            if fleet.lost and service.running + service.queued:
-                fleet.lost = False
-                for i in service.here():
-                    self._gives_up(i, now_s)
-            self.due[fleet.place] = service.next_s
+            self.due[fleet.place] = fleet.service.next_s
         for fleet in self.fleets:
             if self._lined:
                 self._freed(fleet, now_s)
@@ -298,14 +340,18 @@ class Engine:
         for timers in self._timers.values():
             while timers and (self.outcome[timers[0][1]] != PENDING or timers[0][0] <= now_s):
                 _, i = timers.popleft()
-                if self.outcome[i] != PENDING:
-                    continue
-                ends_s = self.trace.at_s[i] + self.limits[self.rule[i]][2]
-                if ends_s > now_s and self.fleets[self.fleet[i]].service.has_begun(i, now_s):
-                    self._at(ends_s, LATE, i)
-                else:
-                    self._gives_up(i, now_s)
+                self._is_silent(i, now_s)
         self.due[-2] = min((each[0][0] for each in self._timers.values() if each), default=NEVER)
+
+    def _is_silent(self, i: int, now_s: float) -> None:
+        """Give a request up that has no first token by now; another one may run to its deadline."""
+        if self.outcome[i] != PENDING:
+            return
+        ends_s = self.trace.at_s[i] + self.limits[self.rule[i]][2]
+        if ends_s > now_s and self.fleets[self.fleet[i]].service.has_begun(i, now_s):
+            self._at(ends_s, LATE, i)
+        else:
+            self._gives_up(i, now_s)
 
     def _gives_up(self, i: int, now_s: float) -> None:
         """The request is out of time: it is charged for its prompt and for what was made."""
@@ -336,19 +382,32 @@ class Engine:
         elif what == LATE:
             if self.outcome[which] == PENDING:
                 self._gives_up(which, when_s)
+        elif what == SILENT:
+            self._is_silent(which, when_s)
         elif what == UNPLACED:
             if which in self._lined:
                 self.line.leave(self._lined.pop(which))
                 self._refused(which, "overloaded")
+        elif what == PRICES:
+            assert self.settings.shadow_prices is not None
+            self._reprices(self.settings.shadow_prices, when_s)
         else:
-            self.machines.happens(what, which, when_s)
+            for i in self.machines.happens(what, which, when_s):
+                if self.outcome[i] == PENDING and self.fleet[i] == which:
+                    self._gives_up(i, when_s)
             self._resized(when_s)
+
+    def _reprices(self, prices: ShadowPrices, now_s: float) -> None:
+        """Let this hour's shadow prices decide, until the next hour's do."""
+        start_s = self.trace.start_s
+        self.world = prices.applied(self.world, prices.hour(start_s, now_s))
+        for fleet, on in zip(self.fleets, self.world.fleets, strict=True):
+            fleet.repriced(on)
+        self._at(prices.next_s(start_s, now_s), PRICES)
 
     def replayed(self) -> Replayed:
         """Return what became of all, once it is over."""
         policy = self.world.policy
-        for fleet in self.fleets:
-            fleet.run.usd_allocated = self.allocated[fleet.place] / NANO
         self.machines.close(self.now_s)
         return Replayed(
             policy.name,
@@ -365,6 +424,6 @@ class Engine:
             self.relaxed,
             dict(sorted(self.refusals.items())),
             {} if self.books is None else self.books.spent(),
-            self.trace.assumptions,
+            (*self.trace.assumptions, *assumptions(self.world, self.settings)),
             self.now_s,
         )

@@ -49,7 +49,7 @@ def rivals(
     def row(name: str, about: str, found: Replayed) -> Rival:
         return _row(name, about, at, trace, (policys, found))
 
-    said = f"{baseline.fleet} alone, always on: replicas {baseline.replicas}"
+    said = f"{baseline.fleet} alone, always on, of the size of the baseline ({baseline.replicas})"
     rows = [row("always-large", said, baseline.run)]
     if not small or not large:
         return rows

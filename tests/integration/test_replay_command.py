@@ -1,6 +1,7 @@
 """`sluice replay` as people call it."""
 
 import gzip
+import os
 import re
 import subprocess
 import sys
@@ -9,14 +10,22 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
+from backends import files
+from backends.load import Load
+from policies.model import Facts
+from policies.parse import parse
 from router.cli.main import cli
+from router.decide import decide
+from router.receipt import Outcome, receipt
+from router.sources import names_of
+from router.world import world
 
 TRACE = "gen:poisson?rate=2&seconds=60"
 FLEETS = """
 version: 1
 models:
-  - {id: qwen3-0.6b, context_tokens: 32768, abilities: [json], languages: [en, zh], quality: qwen3-0.6b}
-  - {id: llama-4-scout, context_tokens: 131072, abilities: [json], languages: [en, zh], quality: llama-4-scout}
+  - {id: qwen3-0.6b, context_tokens: 32768, languages: [en, zh], quality: qwen3-0.6b}
+  - {id: llama-4-scout, context_tokens: 131072, languages: [en, zh], quality: llama-4-scout}
 fleets:
   - id: c8g
     model: qwen3-0.6b
@@ -164,14 +173,13 @@ def azure(folder):
 
 @pytest.fixture(scope="module")
 def report(folder, azure):
-    """The page, and what two runs in processes of their own print."""
-    pages, printed = [folder / "one.html", folder / "two.html"], []
-    for page in pages:
-        args = [sys.executable, "-m", "router.cli", "replay", str(azure), "--html", str(page)]
-        args += ["--fleets", f"{folder}/fleets.yaml", "--policy", f"{folder}/a.yaml", "--json"]
-        done = subprocess.run(args, capture_output=True, check=True, timeout=120)
-        printed.append(done.stdout)
-    return pages, printed
+    """Two pages and what was printed: of this process, and of one of its own."""
+    pages = [folder / "one.html", folder / "two.html"]
+    here = called(folder, "--html", pages[0], "--json", trace=str(azure))
+    args = [sys.executable, "-m", "router.cli", "replay", str(azure), "--html", str(pages[1])]
+    args += ["--fleets", f"{folder}/fleets.yaml", "--policy", f"{folder}/a.yaml", "--json"]
+    done = subprocess.run(args, capture_output=True, check=True, timeout=300)
+    return pages, [here.stdout_bytes, done.stdout]
 
 
 def test_the_same_input_gives_the_same_bytes(report):
@@ -253,12 +261,69 @@ def test_a_trace_that_is_not_there_is_refused(folder):
     assert "none.csv" in found.output
 
 
-def test_without_matplotlib_the_page_is_refused_before_the_work(folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "router.cli.replay.page", raising=False)
-    monkeypatch.delitem(sys.modules, "router.cli.replay.charts", raising=False)
-    monkeypatch.delitem(sys.modules, "router.cli.fleet.pictures", raising=False)
-    found = called(folder, "--html", folder / "report.html")
-    assert found.exit_code == 2
-    assert "sluice[plot]" in found.output
-    assert "cpu-first:" not in found.output
+def test_without_matplotlib_the_page_is_refused_before_the_work(folder):
+    (folder / "matplotlib").mkdir()
+    (folder / "matplotlib" / "__init__.py").write_text("raise ImportError('no matplotlib')")
+    args = [sys.executable, "-m", "router.cli", "replay", TRACE, "--html", f"{folder}/never.html"]
+    env = {**os.environ, "PYTHONPATH": str(folder)}
+    ran = subprocess.run(args, capture_output=True, text=True, env=env, check=False, timeout=120)
+    assert ran.returncode == 2
+    assert "pip install matplotlib" in ran.stderr
+    assert "requests" not in ran.stderr
+
+
+# -- our own receipts ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def receipts(folder):
+    """Receipts of a Chinese and an English team, a second apart."""
+    catalogue = files.catalogue(folder / "fleets.yaml")
+    policy = parse((folder / "a.yaml").read_text("utf-8"), "a.yaml", names_of(catalogue))
+    now = world(policy, catalogue)
+    idle = [Load(committed=fleet.replicas.min) for fleet in catalogue.fleets]
+    written = []
+    for second in range(20):
+        facts = Facts(
+            at=f"2026-01-05T12:00:{second:02d}.000Z",
+            tenant="shop",
+            team="搜索团队" if second % 2 else "search",
+            key="0123abcd",
+            tags={},
+            task="classification",
+            tier="simple" if second % 4 else "heavy",
+            complexity=0.1,
+            p_small=0.95,
+            language="zh-Hans",
+            tokens_in=40,
+            tokens_out=4,
+            tokens_in_bound=300,
+        )
+        charge = {"tokens_in": 51, "tokens_out": 9}
+        outcome = Outcome(charge=charge)
+        written.append(receipt(f"req_{second}", now, decide(now, facts, idle), outcome))
+    path = folder / "day.jsonl"
+    path.write_bytes(b"".join(line + b"\n" for line in written))
+    return path
+
+
+def test_receipts_have_real_shares_and_no_curve(folder, receipts):
+    told = orjson.loads(called(folder, "--json", trace=str(receipts)).stdout)
+    assert told["saving_by_simple_share"] == []
+    by_rule = {row["rule"]: row["requests"] for row in told["by_rule"]}
+    assert by_rule == {"simple": 15, "rest": 5}
+    values = {row["value"] for row in told["budgets"]}
+    assert values == {"team=搜索团队", "team=search"}
+
+
+def test_a_simple_share_for_receipts_is_refused(folder, receipts):
+    found = called(folder, "--simple-share", "0.3", trace=str(receipts))
+    assert found.exit_code == 3
+    assert "without `--simple-share`" in found.output
+
+
+def test_chinese_names_are_texts_of_the_pictures(folder, receipts):
+    page = folder / "zh.html"
+    found = called(folder, "--html", page, trace=str(receipts))
+    assert found.exit_code == 0, found.output
+    assert re.search(r"<text[^>]*>[^<]*搜索团队", page.read_text("utf-8"))

@@ -232,28 +232,32 @@ def emulated_run(folder: Path, asked: Sequence[Asked]) -> Run:
     return Run(predicted(state, fleets, policy), measured(state, seen))
 
 
-def engine_run(folder: Path, url: str, asked: Sequence[Asked]) -> Run:
-    """Measure the llama-server at `url`, then send it the load; return as `emulated_run`."""
+def engine_run(folder: Path, url: str, asked: Sequence[Asked], requests: int = 6) -> Run:
+    """Measure the llama-server at `url` with so many requests a load, send it the load, and
+    measure it again.
+    """
     state, fleets, policy = folder / "state", folder / "fleets.yaml", folder / "policy.yaml"
     state.mkdir(parents=True)
     policy.write_text(ENGINE_POLICY)
     fleets.write_text(ENGINE.format(url=url, profile=""))
-    before = profiled(state, fleets, state / "profiles" / "here.yaml")
+    before = profiled(state, fleets, state / "profiles" / "here.yaml", requests)
     fleets.write_text(ENGINE.format(url=url, profile="profile: here/qwen3-tiny,"))
     with router(state, fleets, policy) as served:
         seen = sent(served, asked)
     said = predicted(state, fleets, policy)
-    after = profiled(state, fleets, folder / "after.yaml")
+    after = profiled(state, fleets, folder / "after.yaml", requests)
     drift = statistics.median(late / early for early, late in zip(before, after, strict=True))
     return Run(said, measured(state, seen), drift)
 
 
-def profiled(state: Path, fleets: Path, out: Path) -> list[float]:
+def profiled(state: Path, fleets: Path, out: Path, requests: int) -> list[float]:
     """Measure fleet `large` into this profile file; return the median time of each load, in ms."""
+    command: tuple[object, ...]
     command = ("fleet", "measure", "--fleet", "large", "--fleets", fleets, "--state", state)
+    command += ("--requests", requests, "--out", out)
     out.parent.mkdir(exist_ok=True)
     subprocess.run(  # noqa: S603  (ours)
-        [sys.executable, "-m", "router.cli", *map(str, command), "--out", out, *MEASURED_AT],
+        [sys.executable, "-m", "router.cli", *map(str, command), *MEASURED_AT],
         check=True,
         capture_output=True,
     )

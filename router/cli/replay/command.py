@@ -142,7 +142,7 @@ def command(
         old = None if against is None else _worlds(fleets, state, router_on, (against,))
         read = partial(_read, trace, seed)
         opened = read(simple_share)
-        open_at = _without_texts(opened, read, simple_share)
+    open_at = read if opened.mixed else None  # None: the trace says itself what is simple
     _check_share(opened, open_at)
     progress = Progress()
     run = partial(replay, settings=settings)
@@ -216,13 +216,6 @@ def _worlds(
 
 def _read(trace: str, seed: int, simple_share: float) -> Trace:
     return open_trace(trace, Mix(simple=simple_share), seed)
-
-
-def _without_texts(opened: Trace, read: Traces, simple_share: float) -> Traces | None:
-    """Return how the trace is made for a simple share; None: it says itself what is simple."""
-    other = read(0.0 if simple_share > 0 else 1.0)
-    same = other.complexity == opened.complexity and other.p_small == opened.p_small
-    return None if same else read
 
 
 def _check_share(opened: Trace, open_at: Traces | None) -> None:

@@ -17,7 +17,7 @@ from router.traces.trace import Trace
 STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, "Noto Sans", "Noto Sans CJK SC", "PingFang SC",
-  "Microsoft YaHei", sans-serif; color: #1c1c1c; background: #fff; max-width: 1080px;
+  "Microsoft YaHei", sans-serif; color: #1c1c1c; background: #fff; max-width: 1180px;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { margin-top: 2.4rem; border-top: 1px solid #ddd;
   padding-top: 1rem; } h3 { margin: 1.4rem 0 .4rem; font-size: 1.05rem; }
@@ -27,7 +27,7 @@ figcaption { color: #555; font-size: .9rem; }
   font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #e4e4e4; text-align: right;
   vertical-align: top; white-space: nowrap; }
-th.l, td.l { text-align: left; white-space: normal; } th { color: #444; }
+th.l, td.l { text-align: left; } td.l:last-child { white-space: normal; } th { color: #444; }
 .warning { background: #fff4e0; border-left: 4px solid #e69f00; padding: .5rem .8rem;
   margin: .5rem 0; }
 code { font-size: .92em; } footer { color: #555; font-size: .9rem; margin-top: 2.5rem; }

@@ -2,6 +2,7 @@
 
 import json
 from array import array
+from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib import resources
 
@@ -20,8 +21,10 @@ START_S = 1_795_255_200.0  # 2026-11-21T10:00:00Z
 STEADY = """
 version: 1
 profiles:
-  - {{id: box/steady, model: m, instance: box, source: a test, mark: stated, tokens_in: 1, ttft_ms: 0.001,
-     points: [{{concurrency: 1, tok_s: 100, itl_ms: 10}}, {{concurrency: {c}, tok_s: {tok_s}, itl_ms: 10}}]}}
+  - {{id: box/steady, model: m, instance: box, source: a test, mark: stated,
+     tokens_in: 1, ttft_ms: 0.001,
+     points: [{{concurrency: 1, tok_s: 100, itl_ms: 10}},
+              {{concurrency: {c}, tok_s: {tok_s}, itl_ms: 10}}]}}
 """
 ODD = """
 version: 1
@@ -29,9 +32,12 @@ profiles:
   - {id: box/blind, model: m, instance: box, source: a test, mark: stated,
      points: [{concurrency: 1, tok_s: 50}, {concurrency: 8, tok_s: 200}]}
   - {id: box/mixed, model: m, instance: box, source: a test, mark: measured,
-     points: [{concurrency: 4, mix_tok_s: 40, tokens_in: 200, tokens_out: 100, itl_ms: 20, ttft_ms: {p50: 300, p95: 500}},
-              {concurrency: 4, mix_tok_s: 25, tokens_in: 800, tokens_out: 100, itl_ms: 21, ttft_ms: {p50: 900, p95: 1500}},
-              {concurrency: 4, mix_tok_s: 31, tokens_in: 400, tokens_out: 300, itl_ms: 22, ttft_ms: {p50: 600, p95: 800}}]}
+     points: [{concurrency: 4, mix_tok_s: 40, tokens_in: 200,
+               tokens_out: 100, itl_ms: 20, ttft_ms: {p50: 300, p95: 500}},
+              {concurrency: 4, mix_tok_s: 25, tokens_in: 800,
+               tokens_out: 100, itl_ms: 21, ttft_ms: {p50: 900, p95: 1500}},
+              {concurrency: 4, mix_tok_s: 31, tokens_in: 400,
+               tokens_out: 300, itl_ms: 22, ttft_ms: {p50: 600, p95: 800}}]}
 """
 URL = "http://127.0.0.1:9/v1"
 
@@ -102,8 +108,10 @@ name: in-order
 baseline: big@p5
 defaults: {minimize: marginal_cost, quality_floor: 0.85, relax: [slo.ttft, slo.e2e, quality_floor]}
 rules:
-  - {id: short, when: {tokens_in: {below: 300}, tier: simple}, use: {in_order: [cpu, accelerator]}, quality_floor: 0}
-  - {id: night, when: {local_time: {from: "22:00", to: "06:00", tz: Asia/Shanghai}}, use: accelerator}
+  - {id: short, when: {tokens_in: {below: 300}, tier: simple},
+     use: {in_order: [cpu, accelerator]}, quality_floor: 0}
+  - {id: night, when: {local_time: {from: "22:00", to: "06:00", tz: Asia/Shanghai}},
+     use: accelerator}
   - {id: all, use: {in_order: [[a, mixed], [cpu, accelerator]]}}
 """,
     """
@@ -198,3 +206,12 @@ _COLUMNS = {
     "acceptable": "b",
     "kind": "l",
 }
+
+
+def frozen(found):
+    """Return all of a replay as bytes, so that equal is equal for what is no number too."""
+    if isinstance(found, array):
+        return found.tobytes()
+    if is_dataclass(found):
+        return repr([frozen(getattr(found, each.name)) for each in fields(found)]).encode()
+    return repr([frozen(each) for each in found] if isinstance(found, tuple) else found).encode()

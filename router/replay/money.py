@@ -24,8 +24,8 @@ Spent = dict[tuple[str, str, str], tuple[int, float | None]]
 
 
 class Account:
-    """One scope: `avail` + reserved + `spent` = its limit. `short_s`: when it first had not enough,
-    in seconds since the trace's start.
+    """One scope: `avail` + reserved + `spent` = its limit. `short_s`: when a request was first
+    refused or downgraded for it, in seconds since the trace's start.
     """
 
     __slots__ = ("avail", "floor", "scope", "short_s", "spent")
@@ -79,9 +79,10 @@ class Books:
         least = least_hard_nano(scopes)
         if worst_nano(decision) is None and least is not None:
             decision = decided(within(decision.facts, least))
+        answer: Refused | Downgrade | None = None
         for _ in range(ROUNDS):
             if not decision.plan.attempts:
-                return None
+                break
             nano = worst_nano(decision) or 0
             standing = [(account.avail, account.floor) for account in accounts]
             answer = judged(scopes, standing, nano, frozenset(decision.facts.downgraded))
@@ -90,8 +91,11 @@ class Books:
                     account.avail -= nano
                 self._held[i] = nano, accounts
                 return decision
-            self._told_short(answer, now_s)
+            if isinstance(answer, Downgrade):
+                self._falls_short(answer.scope, now_s)
             decision = decided(_poorer(decision.facts, answer))
+        if answer is not None:
+            self._falls_short(answer.scope, now_s)
         return None
 
     def settle(self, i: int, nano: int) -> int:
@@ -114,8 +118,8 @@ class Books:
             for name, account in sorted(self._accounts.items())
         }
 
-    def _told_short(self, answer: Refused | Downgrade, now_s: float) -> None:
-        scope = answer.scope
+    def _falls_short(self, scope: Scope, now_s: float) -> None:
+        """Note when a scope first had a request refused or downgraded."""
         account = self._accounts[scope.budget, scope.value, scope.period]
         if account.short_s is None:
             account.short_s = now_s

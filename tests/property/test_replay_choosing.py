@@ -5,10 +5,10 @@ from importlib import resources
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from replay_worlds import POLICIES, START_S, kind, world_of
 
 from backends import files
 from policies.parse import parse
-from replay_worlds import POLICIES, START_S, kind, world_of
 from router.budgets import worst_nano
 from router.decide import decide
 from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as

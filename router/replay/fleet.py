@@ -120,6 +120,13 @@ class Fleet:
         self.service.resize(replicas, now_s)
         self.changed()
 
+    def repriced(self, on: FleetModel) -> None:
+        """Go on with the same fleet at another marginal cost."""
+        self.on = on
+        self._of.clear()
+        self.rows = self._of.setdefault(self.replicas, [])
+        self.changed()
+
     def changed(self) -> None:
         """Take note that requests, limit or replicas are others."""
         self._load: Load | None = None

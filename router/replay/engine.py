@@ -289,7 +289,7 @@ class Engine:
             card, run = fleet.on.card, fleet.run
             run.requests += 1
             if card is not None:
-                nano = card.charge_nano(self.trace.tokens_in[i], 0, self.out[i])
+                nano = card.charge_nano(self.counted[i], 0, self.out[i])
                 self._before[i] = nano
                 self.allocated[fleet.place] += nano
             fleet.answered()

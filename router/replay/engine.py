@@ -12,6 +12,7 @@ from backends.cost import PER_MTOK
 from policies.model import Facts
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
 from router.refusals import no_candidate
+from router.replay.assumed import assumptions
 from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as, with_a_place
 from router.replay.draws import Draws
 from router.replay.fleet import Fleet
@@ -330,12 +331,7 @@ class Engine:
     def _resized(self, now_s: float) -> None:
         """Fleets may be of another size: streams end at other times, and places may be free."""
         for fleet in self.fleets:
-            service = fleet.service
-            if fleet.lost and service.running + service.queued:
-                fleet.lost = False
-                for i in service.here():
-                    self._gives_up(i, now_s)
-            self.due[fleet.place] = service.next_s
+            self.due[fleet.place] = fleet.service.next_s
         for fleet in self.fleets:
             if self._lined:
                 self._freed(fleet, now_s)
@@ -394,7 +390,9 @@ class Engine:
                 self.line.leave(self._lined.pop(which))
                 self._refused(which, "overloaded")
         else:
-            self.machines.happens(what, which, when_s)
+            for i in self.machines.happens(what, which, when_s):
+                if self.outcome[i] == PENDING and self.fleet[i] == which:
+                    self._gives_up(i, when_s)
             self._resized(when_s)
 
     def replayed(self) -> Replayed:
@@ -416,6 +414,6 @@ class Engine:
             self.relaxed,
             dict(sorted(self.refusals.items())),
             {} if self.books is None else self.books.spent(),
-            self.trace.assumptions,
+            (*self.trace.assumptions, *assumptions(self.world, self.settings)),
             self.now_s,
         )

@@ -79,7 +79,6 @@ class Fleet:
         "in_flight",
         "limit",
         "limiter",
-        "lost",
         "on",
         "place",
         "replicas",
@@ -102,7 +101,6 @@ class Fleet:
         awake = on.row(0, 1, 0)
         self.awake = None if awake is None else _costs(awake)
         self.in_flight = 0
-        self.lost = False  # its last machine is gone, with what ran there
         self.limiter = Limiter()
         self._of: dict[int, list[Costs | None]] = {}
         self.run = FleetRun(fleet.id, array("d"), array("d"), array("d"), array("d"))

@@ -41,6 +41,7 @@ class Machines:
         self._draws = [Draws(settings.seed, fleet.on.fleet.id) for fleet in fleets]
         self._busy_s = [0.0] * len(fleets)
         self._missed = Missed()
+        self._doomed: list[list[list[int]]] = [[] for _ in fleets]
         for fleet in fleets:
             standing = first_replicas(fleet.on)
             given = fleet.on.fleet
@@ -68,18 +69,20 @@ class Machines:
                 self._settle(fleet, now_s)
             self._spot(fleet, over_s, now_s)
 
-    def happens(self, what: str, place: int, now_s: float) -> None:
-        """Do what was to be done now."""
+    def happens(self, what: str, place: int, now_s: float) -> Sequence[int]:
+        """Do what was to be done now; return the requests that it ends, if they still run."""
         fleet, size, block = self._fleets[place], self.sizes[place], self._blocks[place]
         if what == READY:
             size.is_ready(now_s)
         elif what == GONE:
             size.draining -= 1
-            fleet.lost = size.ready + size.draining == 0
+            self._settle(fleet, now_s)
+            return self._doomed[place].pop(0)
         elif block is not None:
             self._block(fleet, block, now_s)
-            return
+            return ()
         self._settle(fleet, now_s)
+        return ()
 
     def missed(self, sleeper: Sleeper, place: int, now_s: float) -> None:
         """Take note of a request that a sleeping fleet would have served; wake it if worth it."""
@@ -147,6 +150,8 @@ class Machines:
         chance, draws = 1 - math.exp(-each_hour * over_s / HOUR_S), self._draws[fleet.place]
         hit = sum(draws.next() < chance for _ in range(spot))
         for _ in range(min(hit, size.standing)):
+            # Its share of the streams is lost with it, unless they end within the notice.
+            self._doomed[fleet.place].append(fleet.service.here()[:: size.ready])
             size.went(1)
             size.draining += 1
             fleet.run.interruptions += 1

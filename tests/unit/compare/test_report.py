@@ -168,7 +168,7 @@ def test_the_conditions_in_the_documentation_can_be_read():
 
 def test_the_workflow_in_the_documentation_is_yaml_and_runs_this_command():
     page = (DOCS / "policy-diff.md").read_text("utf-8")
-    workflow = yaml.safe_load(page.split("```yml")[1].split("```")[0])
+    workflow = yaml.safe_load(page.split("```text")[1].split("```")[0])
     (command,) = [
         step["run"] for step in workflow["jobs"]["diff"]["steps"] if "diff" in step.get("run", "")
     ]

@@ -12,6 +12,7 @@ from backends.cost import PER_MTOK
 from policies.model import Facts
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
 from router.refusals import no_candidate
+from router.replay.assumed import assumptions
 from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as, with_a_place
 from router.replay.draws import Draws
 from router.replay.fleet import Fleet
@@ -288,7 +289,7 @@ class Engine:
             card, run = fleet.on.card, fleet.run
             run.requests += 1
             if card is not None:
-                nano = card.charge_nano(self.trace.tokens_in[i], 0, self.out[i])
+                nano = card.charge_nano(self.counted[i], 0, self.out[i])
                 self._before[i] = nano
                 self.allocated[fleet.place] += nano
             fleet.answered()
@@ -423,6 +424,6 @@ class Engine:
             self.relaxed,
             dict(sorted(self.refusals.items())),
             {} if self.books is None else self.books.spent(),
-            self.trace.assumptions,
+            (*self.trace.assumptions, *assumptions(self.world, self.settings)),
             self.now_s,
         )

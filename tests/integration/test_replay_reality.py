@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def emulated(folder):
     """A load of which the cheap fleet can't take all, over two emulated fleets."""
-    return reality.emulated_run(folder, prompts(rate=5, seconds=6, seed=1))
+    return reality.emulated_run(folder, prompts(rate=5, seconds=5, seed=1))
 
 
 def errors(run):
@@ -64,8 +64,8 @@ def test_the_receipts_are_a_trace_of_as_many_requests_with_their_own_facts(emula
 
 @pytest.mark.engine
 def test_a_real_engine_answers_about_as_fast_as_its_measured_profile_predicts(tmp_path, tiny):
-    asked = prompts(1, 7, 2, reality.CHARS, reality.TOKENS_OUT)
-    run = reality.engine_run(tmp_path, tiny, asked, requests=4)
+    asked = prompts(1, 6, 2, reality.CHARS, reality.TOKENS_OUT)
+    run = reality.engine_run(tmp_path, tiny, asked, requests=3)
     found = errors(run)
     assert found["requests answered"] == 0
     assert abs(found["usd charged"]) < 0.05

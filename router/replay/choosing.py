@@ -1,6 +1,6 @@
 """Whom a request goes to, found in a few microseconds where nothing is unusual about it.
 
-`choosers` gives of each kind of request what the policy's rules ask of one: the conditions that
+`Choosers` gives of each kind of request what the policy's rules ask of one: the conditions that
 depend on the kind alone are decided once, and so is everything about a fleet that does not depend
 on its load. What is left is arithmetic, in the order of `FleetModel.predict` and of
 `policies.evaluate`, so that it is the same to the last bit. A property test holds it against
@@ -18,7 +18,7 @@ from backends.fleet_model import Prediction
 from backends.load import Load
 from backends.quality import Curve, QualityTable, quality, rests_on_p_small
 from policies.evaluate import OBJECTIVES
-from policies.model import Candidate, Facts, Matcher, Policy, Rule, Settings
+from policies.model import Candidate, Facts, Matcher, Rule, Settings
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK
 from router.ledger.entry import stamp
 from router.replay.fleet import Fleet
@@ -61,31 +61,65 @@ class _Candidate(NamedTuple):
     worth: Worth
 
 
-def choosers(world: World, kind: Facts, fleets: Sequence[Fleet]) -> tuple[Case, ...]:
-    """Return the rules that requests of this kind may match, in order."""
-    cases = []
-    for place, rule in enumerate(world.policy.rules):
-        fixed = [each for each in rule.when if each.name not in VARYING]
-        if not all(each.matches(kind) for each in fixed):
-            continue
-        varying = tuple(
-            _by_minute(each.matches) if each.name == "local_time" else each.matches
-            for each in rule.when
-            if each.name in VARYING
+class Choosers:
+    """Finds the cases of a kind; kinds that no rule tells apart share them, however many tenants
+    there are.
+    """
+
+    def __init__(self, world: World, fleets: Sequence[Fleet]) -> None:
+        self._world, self._fleets = world, fleets
+        self._found: dict[tuple[object, ...], tuple[Case, ...]] = {}
+        self._varying = [
+            tuple(
+                _by_minute(each.matches) if each.name == "local_time" else each.matches
+                for each in rule.when
+                if each.name in VARYING
+            )
+            for rule in world.policy.rules
+        ]
+
+    def of(self, kind: Facts) -> tuple[Case, ...]:
+        """Return the rules that requests of this kind may match, in order."""
+        places = self._may_match(kind)
+        key = (
+            *(places, kind.task, kind.needs, kind.lanes, kind.models),
+            *(kind.n, kind.max_tokens, kind.tokens_in_bound, _asks_nothing(kind)),
         )
-        cases.append(Case(place, varying, *_usual(world, rule, kind, fleets)))
-        if not varying:
-            break
-    return tuple(cases)
+        found = self._found.get(key)
+        if found is None:
+            world, rules = self._world, self._world.policy.rules
+            found = self._found[key] = tuple(
+                Case(
+                    place,
+                    self._varying[place],
+                    *_usual(world, rules[place], kind, self._fleets),
+                )
+                for place in places
+            )
+        return found
 
-
-def reads_time(policy: Policy) -> bool:
-    """Return whether any rule looks at the clock."""
-    return any(each.name == "local_time" for rule in policy.rules for each in rule.when)
+    def _may_match(self, kind: Facts) -> tuple[int, ...]:
+        places = []
+        for place, rule in enumerate(self._world.policy.rules):
+            if all(each.matches(kind) for each in rule.when if each.name not in VARYING):
+                places.append(place)
+                if not self._varying[place]:
+                    break
+        return tuple(places)
 
 
 def is_usual(rule: Rule, kind: Facts) -> bool:
-    """Return whether `_pick` knows all that the rule and the request ask for."""
+    """Return whether `_picking` knows all that the rule and the request ask for."""
+    return (
+        _asks_nothing(kind)
+        and not rule.accept_if
+        and rule.settings.confidence is None
+        and rule.settings.minimize != "best"
+    )
+
+
+def _asks_nothing(kind: Facts) -> bool:
+    """Return whether the caller leaves the choice to the policy."""
     return (
         kind.requested_model == "auto"
         and kind.max_usd is None
@@ -93,9 +127,6 @@ def is_usual(rule: Rule, kind: Facts) -> bool:
         and not kind.downgraded
         and kind.spread is None
         and "vision" not in kind.needs
-        and not rule.accept_if
-        and rule.settings.confidence is None
-        and rule.settings.minimize != "best"
     )
 
 

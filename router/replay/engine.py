@@ -13,7 +13,7 @@ from policies.model import Facts
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
 from router.refusals import no_candidate
 from router.replay.assumed import assumptions
-from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as, with_a_place
+from router.replay.choosing import UNSURE, Case, Choosers, Clock, Seen, seen_as, with_a_place
 from router.replay.draws import Draws
 from router.replay.fleet import Fleet
 from router.replay.machines import Machines
@@ -41,7 +41,8 @@ class Engine:
         self.counted = trace.tokens_in if trace.counted is None else trace.counted
         self.clock = Clock(trace.start_s)
         self.fleets = [Fleet(place, on) for place, on in enumerate(world.fleets)]
-        self.cases = [choosers(world, kind, self.fleets) for kind in trace.kinds]
+        self.choosers = Choosers(world, self.fleets)
+        self.cases: list[tuple[Case, ...] | None] = [None] * len(trace.kinds)
         self.place_of = {fleet.on.fleet.id: fleet.place for fleet in self.fleets}
         self.rule_of = {rule.id: place for place, rule in enumerate(world.policy.rules)}
         budgets = world.policy.budgets if settings.budgets else ()
@@ -109,11 +110,17 @@ class Engine:
         else:
             self._agenda_next()
 
-    def _decides(self, i: int, now_s: float, waiter: Waiter | None = None) -> None:
+    def _decides(  # noqa: C901  (one paragraph a step: it runs for every request)
+        self, i: int, now_s: float, waiter: Waiter | None = None
+    ) -> None:
         """Find out who serves the request: fast where nothing is unusual about it."""
         trace = self.trace
         seen: Seen | None = None
-        for place, varying, pick, hope, worst in self.cases[trace.kind[i]]:
+        of = trace.kind[i]
+        cases = self.cases[of]
+        if cases is None:
+            cases = self.cases[of] = self.choosers.of(trace.kinds[of])
+        for place, varying, pick, hope, worst in cases:
             if varying:
                 if seen is None:
                     seen = Seen(

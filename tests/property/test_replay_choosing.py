@@ -11,7 +11,7 @@ from backends import files
 from policies.parse import parse
 from router.budgets import worst_nano
 from router.decide import decide
-from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as
+from router.replay.choosing import UNSURE, Choosers, Clock, Seen, seen_as
 from router.replay.fleet import Fleet
 from router.sources import names_of
 from router.traces.trace import Trace
@@ -109,7 +109,7 @@ def test_who_is_chosen_fast_is_who_the_router_chooses(which, of, request, loads,
     }
     facts = Trace("t", START_S, kinds=(of,), **columns).facts(0)
     decision = decide(found, facts, [fleet.load() for fleet in fleets])
-    case = matching(choosers(found, of, fleets), at_s, tokens_in, complexity)
+    case = matching(Choosers(found, fleets).of(of), at_s, tokens_in, complexity)
     if case is None or decision.verdict.rule is None:
         assert case is None
         assert decision.verdict.rule is None
@@ -151,5 +151,14 @@ def test_most_requests_are_chosen_fast():
     found = worlds()[-1]
     fleets = fleets_at(found, [])
     for of in (kind(), kind(tier="heavy", task="code")):
-        case = matching(choosers(found, of, fleets), 0.0, 200, 0.2)
+        case = matching(Choosers(found, fleets).of(of), 0.0, 200, 0.2)
         assert case.pick(200, 100, 0.2, 0.9) != UNSURE
+
+
+def test_tenants_that_no_rule_tells_apart_share_what_was_worked_out():
+    found = worlds()[-1]
+    asked = Choosers(found, fleets_at(found, []))
+    assert asked.of(kind(tenant="a")) is asked.of(kind(tenant="b"))
+    assert asked.of(kind(tags={"data": "private"})) is not asked.of(kind())
+    assert asked.of(kind(lanes=("cpu",))) is not asked.of(kind())
+    assert asked.of(kind(max_usd=0.1)) is not asked.of(kind())

@@ -11,7 +11,8 @@ sleeps may be worth waking. There the router's own `decide` is asked.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Final, NamedTuple, cast
 
 from backends.fleet_model import Prediction
@@ -32,6 +33,13 @@ Hope = Callable[[int, int, float, float], frozenset[str] | None]
 """As `Pick` -> the full fleets that it may wait for, or None: the router decides."""
 Worst = Callable[[int, int, float, float], int | None]
 """As `Pick` -> `router.budgets.worst_nano` of what is decided; None: the router says."""
+_ASKED: Final = attrgetter(  # what is asked for, whoever asks
+    *sorted(
+        {each.name for each in fields(Facts)}
+        - {"at", "tenant", "team", "key", "tags"}
+        - {"complexity", "p_small", "tokens_in", "tokens_out"}
+    )
+)
 Worth = float | Curve | None
 """A candidate's quality: a number, by complexity, or None: the request's p_small."""
 
@@ -61,13 +69,38 @@ class _Candidate(NamedTuple):
     worth: Worth
 
 
+def choosers_of(
+    world: World, kinds: Sequence[Facts], fleets: Sequence[Fleet]
+) -> list[tuple[Case, ...]]:
+    """Return `choosers` of each kind: one for all that differ in who asks alone.
+
+    A trace may have a million tenants; only rules read who asks.
+    """
+    known: dict[tuple[object, ...], tuple[Case, ...]] = {}
+    found = []
+    for kind in kinds:
+        key = (_matching(world.policy, kind), *_ASKED(kind))
+        cases = known.get(key)
+        if cases is None:
+            cases = known[key] = choosers(world, kind, fleets)
+        found.append(cases)
+    return found
+
+
+def _matching(policy: Policy, kind: Facts) -> tuple[int, ...]:
+    """Return the rules whose conditions of the kind alone hold."""
+    return tuple(
+        place
+        for place, rule in enumerate(policy.rules)
+        if all(each.matches(kind) for each in rule.when if each.name not in VARYING)
+    )
+
+
 def choosers(world: World, kind: Facts, fleets: Sequence[Fleet]) -> tuple[Case, ...]:
     """Return the rules that requests of this kind may match, in order."""
     cases = []
-    for place, rule in enumerate(world.policy.rules):
-        fixed = [each for each in rule.when if each.name not in VARYING]
-        if not all(each.matches(kind) for each in fixed):
-            continue
+    for place in _matching(world.policy, kind):
+        rule = world.policy.rules[place]
         varying = tuple(
             _by_minute(each.matches) if each.name == "local_time" else each.matches
             for each in rule.when

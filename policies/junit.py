@@ -15,7 +15,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Reported:
     """One test: `where` is file:line; no failures: it passed."""
 
     name: str
@@ -23,7 +23,7 @@ class Tested:
     failures: tuple[str, ...]
 
 
-def junit(suite: str, tests: Sequence[Tested]) -> str:
+def junit(suite: str, tests: Sequence[Reported]) -> str:
     """Return the XML of one suite of tests."""
     failed = sum(bool(test.failures) for test in tests)
     counts = {

@@ -11,7 +11,8 @@ from policies.model import Policy, Rule
 from policies.odd import Odd, of_rule
 from policies.regions import Box, Space, left_of, meet, space_of, within
 
-SHOWN = 3  # rules that a message names
+SHOWN = 6  # rules that a message names
+MOST_TAKERS = 40  # that are tried one by one: which of them could be left out
 
 
 def order_oddities(policy: Policy, says_relax: frozenset[int]) -> Iterator[Odd]:
@@ -38,19 +39,21 @@ def _why_unreachable(rules: Sequence[Rule], space: Space, i: int) -> str:
     if 0 in box:
         return "never reached: no request meets its conditions"
     takers = _takers(box, space.boxes[:i])
-    names = ", ".join(f"`{rules[at].id}`" for at in takers)
+    names = ", ".join(f"`{rules[at].id}`" for at in takers[:SHOWN])
+    if len(takers) > SHOWN:
+        names += f" and {len(takers) - SHOWN} more"
     if len(takers) == 1:
         return f"never reached: rule {names} above takes every request that it matches"
     return f"never reached: rules {names} above together take every request that it matches"
 
 
 def _takers(box: Box, above: Sequence[Box]) -> list[int]:
-    """Return rules above that take the whole box, and of which none is dispensable."""
+    """Return rules above that take the whole box; of a few, none that could be left out."""
     alone = next((i for i, other in enumerate(above) if within(box, other)), None)
     if alone is not None:
         return [alone]
     needed = [i for i, other in enumerate(above) if meet(box, other) is not None]
-    for i in reversed(needed):
+    for i in reversed(needed if len(needed) <= MOST_TAKERS else []):
         rest = [j for j in needed if j != i]
         if not _reachable(box, [above[j] for j in rest]):
             needed = rest

@@ -74,7 +74,9 @@ def compare(trace: Trace, old: Side, new: Side, *, seed: int, look_s: float) -> 
         for side, usd in zip((old, new), added, strict=True)
     )
     found = _spread(trace, old.run, new.run, seed, look_s)
-    assumed = dict.fromkeys((*trace.assumptions, *old.run.assumptions, *new.run.assumptions))
+    warned = [f"warning: {warning}" for warning in trace.warnings]
+    assumed = dict.fromkeys((*warned, *trace.assumptions, *old.run.assumptions))
+    assumed |= dict.fromkeys(new.run.assumptions)
     return Comparison(
         trace.name,
         len(trace),

@@ -61,6 +61,11 @@ def block_of(looks: int) -> int:
     return max(BLOCK_LOOKS, round(1.5 * sqrt(looks)))
 
 
+def widened_by(looks: int, block: int) -> float:
+    """Return the factor that makes up for how few blocks there are."""
+    return _t(looks / block - 1) / Z * sqrt(looks / (looks - block))
+
+
 def spread(
     old: Sequence[float], new: Sequence[float], seed: int, draws: int = DRAWS
 ) -> Spread | None:
@@ -69,7 +74,7 @@ def spread(
     block = block_of(looks)
     if looks < FEWEST_BLOCKS * block:
         return None
-    wide = _t(looks / block - 1) / Z * sqrt(looks / (looks - block))
+    wide = widened_by(looks, block)
     totals = _drawn(old, new, block, draws, seed)
     was, now = sum(old), sum(new)
     ratio = None

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.resources import files as resources
 from pathlib import Path
 
@@ -11,11 +12,22 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
+from backends.load import Load
+from policies.model import Facts
 from router.cli.errors import INVALID
 from router.cli.main import cli
+from router.decide import decide
+from router.receipt import Outcome, receipt
+from router.sources import Sources
 
 EXAMPLES = Path(str(resources("policies"))) / "examples"
 BALANCED, LATENCY = EXAMPLES / "balanced.yaml", EXAMPLES / "lowest-latency.yaml"
+TICKET = Facts(
+    at="", tenant="acme", team="客服", key="k", tags={}, task="classification", tier="simple",
+    complexity=0.1, p_small=0.95, language="zh-Hans", tokens_in=40, tokens_out=4,
+    tokens_in_bound=300,
+)  # fmt: skip
+CHARGE = {"tokens_in": 51, "tokens_out": 9}
 TRACE = "gen:poisson?rate=0.5&seconds=2400"
 FIGURES_ALONE = ("--no-curve", "--no-rivals", "--json")
 SHORT = "gen:poisson?rate=0.2&seconds=200"
@@ -186,6 +198,32 @@ def test_the_same_input_gives_the_same_bytes_in_another_process(tmp_path):
     )
     assert first.stdout_bytes == second.stdout
     assert reports[0].read_bytes() == reports[1].read_bytes()
+
+
+@pytest.fixture
+def receipts(tmp_path):
+    """Return a file of receipts of an idle router, one a second."""
+    world = Sources(Path("nowhere")).load()
+    idle = [Load(committed=on.fleet.replicas.min) for on in world.fleets]
+    lines = [
+        receipt("r", world, decide(world, facts, idle), Outcome(charge=CHARGE)).decode()
+        for facts in (replace(TICKET, at=f"2026-01-05T12:00:{i:02d}.000Z") for i in range(20))
+    ]
+    path = tmp_path / "receipts.jsonl"
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def test_over_receipts_it_is_their_own_teams_that_move_and_nothing_is_drawn(receipts):
+    told = json_of(BALANCED, LATENCY, "--trace", receipts)
+    assert set(told["replay"]["old"]["usd_by_team"]) == {"acme/客服"}
+    assert len(told["replay"]["seeds"]) == 1
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--simple-share", 0.5), ("--seeds", 3)])
+def test_what_is_of_a_mix_alone_is_refused_for_receipts(receipts, flag, value):
+    said = refused(BALANCED, LATENCY, "--trace", receipts, flag, value)
+    assert f"says itself who asked what: it goes without `{flag}`" in said
 
 
 # -- conditions ------------------------------------------------------------------------------------

@@ -33,11 +33,13 @@ from backends.prices import Pool, Price
 from backends.profiles import Mark, Profile
 from backends.quality import quality
 from policies.acceptance import ACCEPTANCE
-from policies.cases import read_cases, run_cases
+from policies.case_form import CASE_FILE
+from policies.cases import EXPECTATIONS, read_cases, run_cases
 from policies.compiled import settings_json
 from policies.conditions import CONDITIONS
 from policies.evaluate import CLOSED, Refused, Verdict, evaluate
 from policies.model import Facts, Limits, Settings
+from policies.odd import KINDS
 from policies.parse import parse as parse_policy
 from policies.proof import enough, z_of
 from policies.schema import schema
@@ -49,6 +51,7 @@ from router.batches.api import BATCH_FIELDS
 from router.batches.api import ROUTES as batch_routes  # noqa: N811  (two tables of this name)
 from router.batches.port import Status as BatchStatus
 from router.batches.validate import FIELDS as LINE_FIELDS
+from router.case_judge import case_judge
 from router.classify import judge_by
 from router.cli.cited import SOURCES
 from router.cli.fleet import COMMANDS as fleet_commands  # noqa: N811  (two tables of this name)
@@ -227,7 +230,7 @@ def is_refused_with_the_text_below_it(block):
 
 def passes_on_the_default_policy(block):
     world = embedded_world()
-    cases = read_cases(block.text, str(block))
+    cases = read_cases(block.text, str(block), case_judge())
     results = run_cases(
         world.policy, cases, lambda facts: estimate(world, facts, idle(world), 4096)
     )
@@ -379,6 +382,17 @@ def test_the_conditions_are_those_of_the_table():
 
 def test_the_tests_of_a_cascade_are_those_of_the_table():
     assert listed(table("policies.md", "test of `accept_if`")) == set(ACCEPTANCE)
+
+
+def test_the_warnings_of_policy_check_are_those_of_the_table():
+    assert listed(table("policies.md", "warning")) == set(KINDS)
+
+
+def test_the_keys_of_a_case_are_those_of_its_form():
+    form = CASE_FILE["properties"]["cases"]["items"]["properties"]
+    assert listed(table("policies.md", "key of a case")) == set(form)
+    assert listed(table("policies.md", "key of `expect`")) == set(EXPECTATIONS)
+    assert set(form["expect"]["properties"]) == set(EXPECTATIONS)
 
 
 def test_the_pins_and_rights_are_those_of_the_code():

@@ -11,7 +11,7 @@ import orjson
 from backends import files
 from policies.cases import CaseResult
 from policies.coverage import ALL, Coverage, coverage_of
-from policies.junit import Tested, junit
+from policies.junit import Reported, junit
 from policies.model import Policy
 from policies.parse import load
 from router.cli import options
@@ -138,12 +138,12 @@ def _run(
     return Run(policy, lines, results, coverage_of(policy, results), asked)
 
 
-def _tested(run: Run) -> list[Tested]:
+def _tested(run: Run) -> list[Reported]:
     """Return the tests of the report: the cases, and that enough rules are reached."""
-    tests = [Tested(each.case.name, each.case.where, each.failures) for each in run.results]
+    tests = [Reported(each.case.name, each.case.where, each.failures) for each in run.results]
     if run.asked:
         said = () if run.covered else (_too_few(run), *run.lacking)
-        tests.append(Tested("the cases reach enough rules", run.lines[0], said))
+        tests.append(Reported("the cases reach enough rules", run.lines[0], said))
     return tests
 
 

@@ -97,6 +97,12 @@ def test_a_budget_of_the_new_policy_alone_can_break():
     assert only.breaks
 
 
+def test_what_is_odd_about_the_trace_stands_before_what_is_assumed():
+    odd = replace(trace(1, assumptions=("60% are simple",)), warnings=("a gap of 2 h",))
+    found = compared(run([0], assumptions=("no cache",)), run([0], assumptions=("no cache",)), odd)
+    assert found.assumptions == ("warning: a gap of 2 h", "60% are simple", "no cache")
+
+
 def test_rules_that_no_request_matched_are_named_for_each_policy():
     found = compared(run([0, 0], rules=[0, 0]), run([0, 0], rules=[1, -1]))
     assert found.old.never_hit == ("rest",)

@@ -58,6 +58,16 @@ def test_a_condition_holds_or_does_not(text, expected):
     assert holds(text) is expected
 
 
+def test_low_and_high_are_the_two_ends_of_the_interval_about_the_figure():
+    noisy = ([1.0 + 0.1 * (i % 7) for i in range(60)], [0.0] * 60)
+    found = compared(OLD, run([0] * 100, bills=noisy, seconds=3600.0), trace(100))
+    at = f"+{found.usd_change:.6f}"
+    assert not holds(f"usd.low >= {at}", found)
+    assert holds(f"usd.low <= {at}", found)
+    assert holds(f"usd.high >= {at}", found)
+    assert not holds(f"usd.high <= {at}", found)
+
+
 def test_what_is_turned_round_is_judged_the_other_way():
     back = compared(DEARER, OLD, trace(100))
     assert not holds("usd > +5%", back)

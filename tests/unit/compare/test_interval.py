@@ -4,7 +4,7 @@ from math import exp, sqrt
 
 import pytest
 
-from router.compare.interval import _next, _t, block_of, settled, spread
+from router.compare.interval import _next, _t, block_of, settled, spread, widened_by
 
 
 def uniform(seed):
@@ -82,6 +82,18 @@ def test_blocks_are_ten_minutes_at_least_and_longer_in_long_traces():
 def test_students_t_is_near_the_tables():
     for degrees, t in ((2, 4.303), (4, 2.776), (10, 2.228), (100, 1.984)):
         assert _t(degrees) == pytest.approx(t, rel=0.04)
+
+
+def test_few_blocks_widen_the_interval_and_many_hardly():
+    assert widened_by(30, 10) == pytest.approx(4.303 / 1.96 * sqrt(1.5), rel=0.04)
+    assert widened_by(10_000, 10) == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_widening_is_in_the_interval():
+    flat, jump = [0.0] * 30, [0.0] * 15 + [1.0] * 15
+    found = spread(flat, jump, 1).change
+    # three blocks of ten, each from 0 to 10: nearly every draw lies from 0 to 30, before widening
+    assert found.high - 15.0 > 15.0 * 1.5
 
 
 def test_the_rounding_of_bills_is_no_difference():

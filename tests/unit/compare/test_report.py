@@ -77,6 +77,14 @@ def test_the_table_has_old_new_and_the_change_and_unknown_is_a_word():
     assert table["refused"] == ("0", "1", "+1")
 
 
+def test_the_table_tells_what_is_more_with_a_plus():
+    found = of(hour(1.0), hour(1.1))
+    assert {row.name: row.change for row in rows(found)}["bill"] == "+$6.00 (+10.0%)"
+    assert {row.name: row.change for row in rows(of(hour(1.1), hour(1.0)))}["bill"] == (
+        "-$6.00 (-9.1%)"
+    )
+
+
 # -- Markdown --------------------------------------------------------------------------------------
 
 
@@ -160,7 +168,7 @@ def test_the_conditions_in_the_documentation_can_be_read():
 
 def test_the_workflow_in_the_documentation_is_yaml_and_runs_this_command():
     page = (DOCS / "policy-diff.md").read_text("utf-8")
-    workflow = yaml.safe_load(page.split("```yml")[1].split("```")[0])
+    workflow = yaml.safe_load(page.split("```text")[1].split("```")[0])
     (command,) = [
         step["run"] for step in workflow["jobs"]["diff"]["steps"] if "diff" in step.get("run", "")
     ]

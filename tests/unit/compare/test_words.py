@@ -166,6 +166,13 @@ def test_two_rules_that_no_request_can_match_both_may_change_places():
     assert only == "rule c: moved above `a`, which changes nothing: no request can match both"
 
 
+def test_a_place_matters_where_a_request_can_match_both_as_they_are_or_as_they_were():
+    wide = C.replace("creative", "[creative, code]")
+    for old, new in (((A, C), (wide, A)), ((A, wide), (C, A))):
+        *_, last = said(rules(*old, REST), rules(*new, REST))
+        assert last.startswith("rule c: moved above `a`; a request can match both")
+
+
 def test_budgets_rate_limits_hedges_cascades_and_shadow_judging_are_told():
     old = rules("{id: rest, use: {in_order: [cpu, accelerator]}}")
     hedge = old.replace("]}}", "]}, hedge: {after: 900, spend_up_to_usd: 0.01}}")

@@ -166,3 +166,11 @@ def test_a_model_that_no_request_can_ask_for_is_told_of():
         "p.yaml:5: rule a: requested_model: no request can ask for `typo` (known: auto, auto:best,"
     )
     assert check(text, "p.yaml", NAMES).warnings == ()  # what fleets serve is not known here
+
+
+def test_of_many_rules_that_take_one_together_some_are_named():
+    teams = [when(f"team: t{i}, tokens_in: {{below: 9}}") for i in range(8)]
+    every = ", ".join(f"t{i}" for i in range(8))
+    ((kind, said),) = warned(*teams, when(f"team: [{every}], tokens_in: {{below: 9}}"))
+    assert kind == "unreachable"
+    assert "rules `r0`, `r1`, `r2`, `r3`, `r4`, `r5` and 2 more above together take" in said

@@ -1,7 +1,7 @@
 # What people type. `make up` and `make test` install what is missing by themselves.
 .DEFAULT_GOAL := help
 .PHONY: help setup up test contract matrix soak check format bench prove-ledger coverage eval train train-tiny \
-	replay-day validate-focus recipes container-steps synth deploy destroy clean
+	replay-day reality validate-focus recipes container-steps synth deploy destroy clean
 BIN := .venv/bin
 # Test files at a time: they wait more than they compute.
 JOBS := 3
@@ -64,6 +64,9 @@ train: setup ## Learn the classifier anew from our prompts and public ones: make
 
 replay-day: setup ## Send a day of traffic through decisions and ledger; print and draw its report
 	@$(BIN)/python -m tools.replay.day $(or $(DAY),$(shell mktemp -d)) $(ARGS)
+
+reality: setup ## Send a load through a real router, replay its receipts, print the differences
+	@$(BIN)/python -m tools.replay.reality $(ARGS)
 
 validate-focus: setup ## Run the public focus-validator 1.0.0 on an export of 10,000 rows
 	@$(BIN)/python tools/validate_focus.py $(FILE)

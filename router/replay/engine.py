@@ -13,7 +13,16 @@ from policies.model import Facts
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
 from router.refusals import no_candidate
 from router.replay.assumed import assumptions
-from router.replay.choosing import UNSURE, Case, Choosers, Clock, Seen, seen_as, with_a_place
+from router.replay.choosing import (
+    UNSURE,
+    Case,
+    Choosers,
+    Clock,
+    Seen,
+    Worst,
+    seen_as,
+    with_a_place,
+)
 from router.replay.draws import Draws
 from router.replay.fleet import Fleet
 from router.replay.machines import Machines
@@ -136,7 +145,7 @@ class Engine:
             if chosen != UNSURE:
                 if self.books is not None:
                     accounts = self.books.accounts(trace.kind[i], now_s)
-                    nano = worst(*tokens) if accounts else 0
+                    nano = self._most(worst, tokens) if accounts else 0
                     if nano is None or not self.books.take(i, accounts, nano):
                         break
                 self._sends(i, self.fleets[chosen], place, now_s)
@@ -149,6 +158,13 @@ class Engine:
             self._joins(i, now_s, fleets, trace.kinds[trace.kind[i]], deadline_s, waiter)
             return
         self._decided(i, now_s, waiter)
+
+    def _most(self, worst: Worst, tokens: tuple[int, int, float, float]) -> int | None:
+        """Return what the request may be charged at most, or None: the router says.
+
+        A receipt has a bound of its prompt of its own, which `worst` doesn't know.
+        """
+        return worst(*tokens) if self.trace.bound is None else None
 
     def _decided(self, i: int, now_s: float, waiter: Waiter | None) -> None:
         """Let the router decide, and do as it says."""

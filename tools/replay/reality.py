@@ -303,7 +303,7 @@ def main() -> None:
     parser.add_argument("--emulated", action="store_true", help="only the emulated fleets")
     parser.add_argument("--engine", action="store_true", help="only the real llama-server")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--rate", type=float, default=5.0, help="requests a second, emulated")
+    parser.add_argument("--rate", type=float, default=3.0, help="requests a second, emulated")
     parser.add_argument("--engine-rate", type=float, default=1.0)
     parser.add_argument("--seconds", type=float, default=30.0)
     given = parser.parse_args()

@@ -7,7 +7,7 @@ multiplications.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from backends import cost
@@ -65,7 +65,8 @@ class FleetModel:
     """A fleet with its constants. `card` None: neither a price nor a fallback is known.
 
     `usd_per_hour`: of one replica on average, at the fleet's full size (`max`). `full_in`,
-    `full_out`: USD by which the bill of a fleet without idle capacity grows, per token.
+    `full_out`: USD by which the bill of a fleet without idle capacity grows, per token; with a
+    shadow price, at every load.
     """
 
     fleet: Fleet
@@ -78,6 +79,7 @@ class FleetModel:
     full_out: float = 0.0
     covered: float = 0.0  # replicas that a savings plan pays for
     plan_usd: float | None = None
+    shadow_usd: float | None = None  # of a busy replica-second; None: the curve over utilisation
     rows: dict[tuple[int, int, float], Row] = field(default_factory=dict, repr=False, compare=False)
 
     def predict(self, tokens_in: int, tokens_out: int, n: int, load: Load) -> Prediction:
@@ -176,16 +178,21 @@ class FleetModel:
         streams = (in_flight + 1) / max(replicas, 1)
         speed = profile.speed(min(max(streams, 1.0), max(self.capacity, 1.0)))
         law = profile.surface.law
-        share = cost.marginal_share(
-            in_flight,
-            min(committed, max(replicas, 1)) * self.capacity,
-            self.fleet.replicas.scale_out_at,
-        )
+        share = 1.0
+        if self.shadow_usd is None:
+            share = cost.marginal_share(
+                in_flight,
+                min(committed, max(replicas, 1)) * self.capacity,
+                self.fleet.replicas.scale_out_at,
+            )
         average_in = average_out = marginal_in = None
         if self.card is not None:
             marginal_in = self.full_in * share
             at = self.fleet.replicas.scale_out_at
             average_in, average_out = self.full_in * at, self.full_out * at
+            if self.shadow_usd is not None:
+                average_in = self.card.nano_per_mtok_in / cost.NANO / cost.PER_MTOK
+                average_out = self.card.nano_per_mtok_out / cost.NANO / cost.PER_MTOK
         hourly = _shared(self.fleet, self._usd_per_hour(max(replicas, 1)))
         if hourly is not None:
             average_out = hourly / 3600 / speed.tok_s
@@ -266,6 +273,23 @@ def prepare(fleet: Fleet, covered: float = 0.0, plan_usd: float | None = None) -
         full_in, full_out = card.nano_per_mtok_in * full, card.nano_per_mtok_out * full
     return FleetModel(
         fleet, capacity, usd_per_hour, weight, card, marks, full_in, full_out, covered, plan_usd
+    )
+
+
+def at_shadow_price(on: FleetModel, usd_per_busy_second: float) -> FleetModel:
+    """Return the fleet with this price of a busy replica-second as its marginal cost: that times a
+    request's box seconds at capacity. A fleet without a profile or a price stays as it is.
+    """
+    profile = on.fleet.profile
+    if profile is None or on.card is None:
+        return on
+    out = usd_per_busy_second / profile.speed(on.capacity).tok_s
+    return replace(
+        on,
+        full_in=out * on.input_weight,
+        full_out=out,
+        shadow_usd=usd_per_busy_second,
+        rows={},
     )
 
 

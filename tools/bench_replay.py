@@ -146,9 +146,7 @@ def million() -> None:
 
 def peak() -> None:
     mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"a million requests: {mb:,.0f} MB, {time.process_time():,.1f} s of CPU, all told"
-    )
+    print(f"a million requests: {mb:,.0f} MB, {time.process_time():,.1f} s of CPU, all told")
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "keys": ("router.cli.keys", "Create, list, revoke and rotate API keys."),
     "ledger": ("router.cli.ledger", "Report, export and reconcile what was charged."),
     "deploy": ("router.cli.deploy", "Print what a stage on AWS would cost, before it exists."),
+    "plan": ("router.cli.plan", "Plan the cheapest fleets that hold an SLO for a trace."),
     "doctor": ("router.cli.doctor", "Check what this machine has and what the fleets answer."),
 }
 

@@ -1,1 +1,1 @@
-"""The cheapest fleets that hold an objective for a trace, as an integer program."""
+"""The cheapest fleets for a trace's traffic: an integer program, and what each limit costs."""

@@ -20,6 +20,7 @@ from router.replay.machines import Machines
 from router.replay.money import Books
 from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, Replayed, Settings
 from router.replay.queue import URGENCY, Queue, Waiter
+from router.replay.shadow_prices import ShadowPrices
 from router.traces.trace import UNKNOWN, Trace
 from router.wake_worth import if_awake, sleeper
 from router.world import World
@@ -27,12 +28,8 @@ from router.world import World
 PENDING: Final = -1
 NOBODY: Final = -1
 NEVER: Final = math.inf
-LOOK, LATE, SILENT, UNPLACED = (
-    "look",
-    "late",
-    "silent",
-    "unplaced",
-)  # on the agenda, beside the machines' own
+# On the agenda, beside the machines' own.
+LOOK, LATE, SILENT, UNPLACED, PRICES = "look", "late", "silent", "unplaced", "prices"
 
 
 class Engine:
@@ -83,6 +80,8 @@ class Engine:
         # When the next stream of each fleet ends, then the next time-out, then the agenda's next.
         self.due = [NEVER] * (len(self.fleets) + 2)
         self.machines = Machines(self.fleets, settings, trace.start_s, self.allocated, self._at)
+        if settings.shadow_prices is not None:
+            self._reprices(settings.shadow_prices, 0.0)
 
     def run(self) -> None:
         """Play the whole trace, until nobody is served or waits any more."""
@@ -290,7 +289,7 @@ class Engine:
             card, run = fleet.on.card, fleet.run
             run.requests += 1
             if card is not None:
-                nano = card.charge_nano(self.trace.tokens_in[i], 0, self.out[i])
+                nano = card.charge_nano(self.counted[i], 0, self.out[i])
                 self._before[i] = nano
                 self.allocated[fleet.place] += nano
             fleet.answered()
@@ -389,11 +388,22 @@ class Engine:
             if which in self._lined:
                 self.line.leave(self._lined.pop(which))
                 self._refused(which, "overloaded")
+        elif what == PRICES:
+            assert self.settings.shadow_prices is not None
+            self._reprices(self.settings.shadow_prices, when_s)
         else:
             for i in self.machines.happens(what, which, when_s):
                 if self.outcome[i] == PENDING and self.fleet[i] == which:
                     self._gives_up(i, when_s)
             self._resized(when_s)
+
+    def _reprices(self, prices: ShadowPrices, now_s: float) -> None:
+        """Let this hour's shadow prices decide, until the next hour's do."""
+        start_s = self.trace.start_s
+        self.world = prices.applied(self.world, prices.hour(start_s, now_s))
+        for fleet, on in zip(self.fleets, self.world.fleets, strict=True):
+            fleet.repriced(on)
+        self._at(prices.next_s(start_s, now_s), PRICES)
 
     def replayed(self) -> Replayed:
         """Return what became of all, once it is over."""

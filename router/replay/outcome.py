@@ -6,6 +6,8 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from router.replay.shadow_prices import ShadowPrices
+
 SERVED, REFUSED, TIMED_OUT = 0, 1, 2  # of `Replayed.outcome`
 
 
@@ -23,6 +25,7 @@ class Settings:
     look_s: float = 60.0  # how often scaling looks, and fleets are written down
     budgets: bool = True
     queue_s: float = 5.0  # as `sluice serve --queue-s`
+    shadow_prices: ShadowPrices | None = None  # instead of the curve over utilisation
 
 
 @dataclass(slots=True)

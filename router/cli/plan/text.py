@@ -1,0 +1,194 @@
+"""A plan as text: what to buy, where requests go, what each limit costs, what a replay says."""
+
+from collections.abc import Sequence
+
+from router.cli.table import grid
+from router.plan.report import Reported
+from router.plan.solve import Plan
+from router.plan.values import Value
+from router.plan.verify import Played
+from router.plan.why_not import Lack
+
+SHOWN = 12  # rows of a table that reads well; --json has all
+TOLD = 3
+LEFT = {"fleets", "bought", "hours", "limit", "relaxed to", "fleet", "decided by", "requests"}
+
+
+def headline(found: Reported) -> str:
+    plan = found.plan
+    return (
+        f"sluice plan {found.trace} --slo {found.slo}: ${plan.usd_per_week:,.2f} a week"
+        f" (policy {found.policy})"
+    )
+
+
+def plan(found: Reported) -> str:
+    parts = [
+        headline(found),
+        _span(found),
+        "",
+        _bought(found.plan),
+        "",
+        _routes(found.plan),
+        "",
+        _values(found.values),
+        "",
+        _verified(found),
+        "",
+        _prices(found),
+        *_left_out(found),
+        "assumed:",
+        *(f"  {said}" for said in found.assumptions),
+    ]
+    return "\n".join(parts)
+
+
+def infeasible(lacks: Sequence[Lack]) -> str:
+    """Return the worst of each limit; the same limit is often missed by many classes."""
+    lines = ["infeasible: no fleets hold this"]
+    limits = list(dict.fromkeys(lack.limit for lack in lacks))
+    for limit in limits:
+        own = sorted(
+            (lack for lack in lacks if lack.limit == limit),
+            key=lambda lack: -((lack.best or 0.0) - (lack.wanted or 0.0)),
+        )
+        told = list(dict.fromkeys(lack.said for lack in own))
+        lines += [f"  {limit}: {said}" for said in told[:TOLD]]
+        if len(told) > TOLD:
+            lines.append(f"  {limit}: and {len(told) - TOLD} more classes of requests (--json)")
+    return "\n".join(lines)
+
+
+def _span(found: Reported) -> str:
+    problem = found.plan.problem
+    hours = len(problem.level_of)
+    span = f"{found.requests:,} requests in {found.seconds / 60:,.0f} minutes"
+    if problem.per_week != 1:
+        span += f"; a week is taken for {problem.per_week:,.4g} times these {hours} hours"
+    gap = "" if found.plan.gap <= 1e-4 else f"; within {found.plan.gap:.2%} of the cheapest"  # noqa: PLR2004  (what is asked of the solver)
+    peak = max(level.peak for level in problem.levels)
+    return f"{span}; busy minutes up to {peak:.2f} times the hour's mean{gap}"
+
+
+def _bought(plan: Plan) -> str:
+    rows = []
+    of = plan.problem.level_of
+    for purchase in plan.purchases:
+        if not max(purchase.machines):
+            continue
+        unit = next(u for u in plan.problem.units if u.id == purchase.unit)
+        ahead = [f"{n} {option}" for option, n in purchase.fixed.items() if n]
+        by_hour = [sum(purchase.hourly[level].values()) for level in of]
+        if max(by_hour, default=0):
+            options = {o for level in purchase.hourly for o, n in level.items() if n}
+            ahead.append(f"{_between(by_hour)} {' + '.join(sorted(options))}")
+        rows.append((", ".join(unit.fleets), ", ".join(ahead), _between(_machines(plan, unit.id))))
+    return grid(("fleets", "bought", "machines"), rows, LEFT)
+
+
+def _machines(plan: Plan, unit: str) -> list[int]:
+    machines = plan.purchase(unit).machines
+    return [machines[level] for level in plan.problem.level_of]
+
+
+def _between(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _routes(plan: Plan) -> str:
+    """Return the busiest level's routes by fleet and rule."""
+    levels = plan.problem.levels
+    busiest = max(range(len(levels)), key=lambda level: sum(levels[level].rates))
+    rows = [
+        (
+            run.fleet,
+            f"{run.replicas}",
+            f"{sum(run.routed.values()):,.2f}",
+            f"{run.busy / run.carries:.0%}",
+            _longest(plan, list(run.routed)),
+        )
+        for run in plan.runs
+        if run.level == busiest
+    ]
+    head = ("fleet", "replicas", "requests/s", "of what it carries", "requests")
+    return f"in the busiest hour's busy minutes:\n{grid(head, rows, LEFT)}"
+
+
+def _longest(plan: Plan, places: Sequence[int]) -> str:
+    classes = [plan.problem.classes[place] for place in places]
+    tiers = " + ".join(sorted({c.tier for c in classes if c.tier}))
+    return f"{tiers}, up to {max(c.longest_in for c in classes):,} tokens in".removeprefix(", ")
+
+
+def _values(values: Sequence[Value]) -> str:
+    rows = [
+        (
+            value.limit,
+            value.relaxed,
+            "unknown" if value.usd_per_week is None else f"{value.usd_per_week:,.2f}",
+        )
+        for value in values
+    ]
+    head = ("limit", "relaxed to", "costs $ a week")
+    return f"what each limit costs, relaxed by itself:\n{grid(head, rows, LEFT)}"
+
+
+def _verified(found: Reported) -> str:
+    rows = [
+        (
+            said,
+            f"{p.attained:.2%}",
+            _ms(p.ttft_p95_ms),
+            _ms(p.e2e_p95_ms),
+            _usd(p),
+            f"{p.refused:,}",
+        )
+        for said, p in (
+            ("utilisation curve", found.played),
+            ("shadow prices", found.played_by_prices),
+        )
+        if p is not None
+    ]
+    head = ("decided by", "within SLO", "TTFT p95", "e2e p95", "$ a week", "not served")
+    fills = ", ".join(f"{each.fill:.0%}" for each in found.rounds)
+    lines = [
+        f"replayed, planned at ${found.plan.usd_per_week:,.2f} a week (fleets filled to {fills}):",
+        grid(head, rows, LEFT),
+    ]
+    curve, prices = found.played, found.played_by_prices
+    if curve and prices and curve.usd_per_week is not None and prices.usd_per_week is not None:
+        saved = curve.usd_per_week - prices.usd_per_week
+        lines.append(f"shadow prices save ${saved:,.2f} a week against the curve")
+    return "\n".join(lines)
+
+
+def _prices(found: Reported) -> str:
+    rows = [
+        (fleet, f"{min(usd):.6f}", f"{max(usd):.6f}", f"{sum(usd) / len(usd):.6f}")
+        for fleet, usd in found.prices.items()
+    ]
+    head = ("fleet", "least", "most", "mean")
+    return f"shadow prices, $ per busy replica-second over the hours:\n{grid(head, rows, LEFT)}\n"
+
+
+def _left_out(found: Reported) -> list[str]:
+    lines = [f"left out: {f}: {why}" for f, why in found.plan.problem.market.left_out]
+    late = [c for c in found.plan.problem.classes if c.late]
+    if late:
+        requests, least = sum(c.requests for c in late), min(c.tokens_in for c in late)
+        lines.append(
+            f"late: {requests:,} requests ({requests / found.requests:.2%}), of {least:,.0f} tokens "
+            "and more, for which no fleet is fast enough: served without a limit"
+        )
+    if found.unplanned:
+        lines.append(f"{found.unplanned:,} requests match no rule")
+    return [*lines, ""] if lines else []
+
+
+def _ms(ms: float | None) -> str:
+    return "unknown" if ms is None else f"{ms:,.0f} ms"
+
+
+def _usd(played: Played) -> str:
+    return "unknown" if played.usd_per_week is None else f"{played.usd_per_week:,.2f}"

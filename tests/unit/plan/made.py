@@ -1,0 +1,97 @@
+"""Small traces, catalogues and problems for the tests of plans."""
+
+from array import array
+
+from backends import files, parse
+from backends.parse import Source
+from policies.model import Facts
+from router.plan.capacity import Mode
+from router.plan.demand import Hour, RequestClass
+from router.plan.offers import Market, Offer, Unit
+from router.plan.problem import Problem
+from router.traces.trace import Trace
+
+
+def facts(tier="simple", task="classification", service_class="standard"):
+    return Facts(
+        "", "shop", None, "k", {}, task, tier, 0.0, 0.0, "en", 0, 0, service_class=service_class
+    )
+
+
+def trace(at_s, tokens=(200, 50), kinds=None, kind=None, p_small=0.95, start_s=0.0):
+    """Return a trace with arrivals at these seconds; `tokens` of all, or a list for each."""
+    n = len(at_s)
+    lengths = [tokens] * n if isinstance(tokens, tuple) else tokens
+    outs = [out for _, out in lengths]
+    return Trace(
+        "made",
+        start_s,
+        array("d", at_s),
+        array("l", [ins for ins, _ in lengths]),
+        array("l", outs),
+        array("l", outs),
+        array("d", [0.1] * n),
+        array("d", [p_small] * n),
+        array("b", [-1] * n),
+        array("l", kind or [0] * n),
+        tuple(kinds or [facts()]),
+    )
+
+
+PRICES = """
+version: 1
+currency: USD
+prices:
+  - {instance: a1, region: r1, purchase: on_demand, usd_per_hour: 10, as_of: 2026-01-01, source: s, mark: stated}
+  - {instance: a1, region: r1, purchase: reserved, usd_per_hour: 6, as_of: 2026-01-01, source: s, mark: stated}
+  - {instance: a1, region: r1, purchase: spot, usd_per_hour: 3, as_of: 2026-01-01, source: s, mark: stated}
+"""
+FLEET = """
+  - {{id: {id}, model: m, lane: big, engine: vllm, kind: openai_http, url: "http://127.0.0.1:9/v1",
+     instance: {instance}, region: r1, replicas: {{min: {least}, max: {most}, concurrency_each: 8}},
+     wake: {{seconds: 600, min_run_seconds: 600}}, profile: p5.48xlarge/llama-4-scout{more}}}
+"""
+MODELS = """
+version: 1
+models: [{id: m, context_tokens: 100000, abilities: [json], languages: [en], quality: llama-4-scout}]
+fleets:
+"""
+
+
+def fleet(name, instance="a1", least=0, most=3, more=""):
+    return FLEET.format(id=name, instance=instance, least=least, most=most, more=more)
+
+
+def catalogue(tmp_path, *rows):
+    (tmp_path / "prices.yaml").write_text(PRICES, "utf-8")
+    shelf = files.library(tmp_path)
+    return parse.catalogue(
+        Source("fleets.yaml", MODELS + "".join(rows)), shelf, files.router("local")
+    )
+
+
+def requests(name, fleets, *, tokens=(200, 50), count=100):
+    ins, outs = tokens
+    return RequestClass(name, 0, frozenset(fleets), ins, outs, ins, outs, count)
+
+
+def unit(name, usd, *, least=0, most=3, ahead=None, start_s=0.0):
+    offers = (Offer("on_demand", usd),)
+    if ahead is not None:
+        offers = (Offer("reserved", ahead), *offers)
+    return Unit(name, (name,), offers, least, most, start_s)
+
+
+def made_problem(units, classes, rates, busy_s, carried, *, fill=1.0):
+    """`rates`: of each hour, of each class; `busy_s`: of each unit and class, None: not there;
+    `carried`: of each unit for 1, 2, ... replicas.
+    """
+    modes = {}
+    for one in units:
+        able = [i for i, each in enumerate(busy_s[one.id]) if each is not None]
+        taken = tuple(busy_s[one.id][i] for i in able)
+        ways = (Mode(1.0, tuple(able), taken, tuple(carried[one.id])),) if able else ()
+        modes[one.id] = ways
+    hours = tuple(Hour(tuple(each), 1.0, 1.0, i * 3600.0) for i, each in enumerate(rates))
+    level_of = tuple(range(len(hours)))
+    return Problem(tuple(classes), hours, level_of, 1.0, Market(tuple(units), ()), modes, fill)

@@ -3,8 +3,10 @@
 import gzip
 import os
 import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import orjson
 import pytest
@@ -131,6 +133,17 @@ def test_the_delta_is_the_difference_to_the_other_policy(told):
     assert delta["moved"] > 0
 
 
+def test_every_field_is_documented(told):
+    page = (Path(__file__).parents[2] / "docs" / "replay.md").read_text("utf-8")
+    (table,) = re.findall(r"^\| field of `replay --json`.*?\n\n", page, re.MULTILINE | re.DOTALL)
+    listed = {
+        name
+        for row in table.strip().splitlines()
+        for name in re.findall("`(.*?)`", row.split("|")[1])
+    }
+    assert listed - {"policies", "replay --json"} == set(told)
+
+
 def test_what_was_assumed_is_told(told):
     said = " ".join(told["assumptions"])
     assert "60% of the requests are taken for simple" in said
@@ -209,6 +222,20 @@ def test_each_picture_has_a_title_and_ids_of_its_own(report):
 def test_texts_of_pictures_stay_texts(report):
     page = report[0][0].read_text("utf-8")
     assert re.search(r"<text[^>]*>[^<]*minutes since the trace", page)
+
+
+def test_an_interrupted_replay_writes_no_report(folder):
+    report, long = folder / "cut.html", "gen:poisson?rate=100&seconds=3600"
+    args = [sys.executable, "-m", "router.cli", "replay", long, "--html", str(report)]
+    with subprocess.Popen(
+        args, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as ran:
+        assert "requests" in ran.stderr.readline()  # at work
+        ran.send_signal(signal.SIGINT)
+        said = ran.stderr.read()
+    assert ran.returncode == 1
+    assert "Aborted" in said
+    assert not report.exists()
 
 
 # -- what is refused -------------------------------------------------------------------------------

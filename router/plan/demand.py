@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from backends.queueing import Z95
+from router.plan.slo import Slo
 from router.traces.trace import Trace
 
 HOUR_S: Final = 3600.0
@@ -24,7 +25,7 @@ LONG: Final = 0.95  # a class meets its limits at this quantile of its lengths
 class RequestClass:
     """Requests that the same fleets may serve. Means are what work is counted by, `long_in` and
     `long_out` (p95) what times are. `late`: no fleet is fast enough, and they are few: they are
-    served without a limit of time.
+    served without a limit of time. `slo` None: the plan's.
     """
 
     id: str
@@ -39,6 +40,7 @@ class RequestClass:
     tier: str = ""
     service_class: str = ""
     late: bool = False
+    slo: Slo | None = None
 
 
 @dataclass(frozen=True, slots=True)

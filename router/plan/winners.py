@@ -36,16 +36,18 @@ def template(
     models: Mapping[str, FleetModel],
     small: frozenset[str],
     lengths: tuple[int, int],
-    slo: Slo,
+    slos: tuple[Slo, Slo],
 ) -> Problem:
-    """Return the problem in which only the traffic is missing."""
+    """Return the problem in which only the traffic is missing. `slos`: of simple requests, and of
+    the others.
+    """
     every = frozenset(fleet for unit in units for fleet in unit.fleets)
     classes = tuple(
-        RequestClass(name, 0, fleets, *lengths, *lengths, 1)
-        for name, fleets in (("simple", every), ("heavy", every - small))
+        RequestClass(name, 0, fleets, *lengths, *lengths, 1, slo=slo)
+        for name, fleets, slo in (("simple", every, slos[0]), ("heavy", every - small, slos[1]))
     )
     demand = Demand(classes, (Hour((0.0, 0.0), 1.0, 1.0),), 168.0)
-    return problem(demand, Market(tuple(units), ()), models, slo)
+    return problem(demand, Market(tuple(units), ()), models, slos[1])
 
 
 def best(of: Problem, per_hour: float, simple: float, solver: Solver, limits: Limits) -> Best:

@@ -120,11 +120,14 @@ def _classes(
         lengths_in[place].append(trace.tokens_in[i])
         lengths_out[place].append(trace.tokens_out[i])
     found = []
+    named: dict[str, int] = {}
     for (sort, below), place in keys.items():
+        name = f"{sort.name}, under {below:,} tokens"
+        named[name] = named.get(name, 0) + 1  # the same, but for who may serve them
         ins, outs = sorted(lengths_in[place]), sorted(lengths_out[place])
         found.append(
             RequestClass(
-                f"{sort.name}, under {below:,} tokens",
+                name if named[name] == 1 else f"{name} ({named[name]})",
                 sort.rule,
                 sort.fleets,
                 sum(ins) / len(ins),

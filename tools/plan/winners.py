@@ -7,6 +7,7 @@ From the packaged catalogue's figures, with `min` 0 and as many machines as it t
 
 import sys
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import matplotlib as mpl
@@ -38,9 +39,9 @@ COLOURS = {  # Okabe and Ito's
     "c8g + inf2": "#1b6d54",
     "c8g + trn2": "#8C6D31",
     "c8g + p5": "#CC79A7",
-    "inf2 + trn2": "#0072B2",
-    "inf2 + p5": "#F0E442",
-    "trn2 + p5": "#bbbbbb",
+    "trn2 + inf2": "#0072B2",
+    "p5 + inf2": "#F0E442",
+    "c8g + trn2 + inf2": "#444444",
     "none": "#eeeeee",
 }
 MIXED = "#999999"
@@ -94,10 +95,11 @@ def draw(path: Path) -> None:
 
 def _panel(axes: Axes, slo: str, rows: list[list[str]]) -> None:
     for y, row in enumerate(rows):
-        for x, name in enumerate(row):
-            axes.add_patch(
-                mpl.patches.Rectangle((x, y), 1, 1, color=COLOURS.get(name, MIXED), linewidth=0)
-            )
+        at = 0
+        for name, cells_ in groupby(row):
+            width, colour = len(list(cells_)), COLOURS.get(name, MIXED)
+            axes.add_patch(mpl.patches.Rectangle((at, y), width, 1, color=colour, linewidth=0))
+            at += width
     for name, (x, y) in _middles(rows).items():
         axes.text(x, y, name, ha="center", va="center", fontsize=10, color="black")
     axes.set_xlim(0, len(PER_HOUR))
@@ -117,7 +119,7 @@ def _middles(rows: list[list[str]]) -> dict[str, tuple[float, float]]:
         for x in range(1, len(row) + 1):
             if x == len(row) or row[x] != row[start]:
                 length = x - start
-                if length > 3 and length >= found.get(row[start], (0, 0, 0))[0]:
+                if length > len(row[start]) and length >= found.get(row[start], (0, 0, 0))[0]:
                     found[row[start]] = (length, (start + x) / 2, y + 0.5)
                 start = x
     return {name: (x, y) for name, (_, x, y) in found.items()}

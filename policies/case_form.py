@@ -69,15 +69,25 @@ _EXPECT = _object(
     model=_TEXT,
     then=_TEXT_OR_NONE,
     relaxed=_list({"enum": list(SOFT)}),
+    usd_at_most=_AMOUNT,
     refused={
         "anyOf": [_TEXT, {"type": "object", "additionalProperties": _TEXT, "minProperties": 1}],
         "description": "a code (nobody serves), or lanes or fleets with the code of each",
     },
 )
+# What is asked is never repeated in a message: `writeOnly` says so to yamlfile.
+_PROMPT: Schema = {**_TEXT, "writeOnly": True}
+_MESSAGES: Schema = {
+    **_list({"type": "object", "writeOnly": True}),
+    "minItems": 1,
+    "writeOnly": True,
+}
 _CASE = {
     **_object(
         name=_TEXT,
         facts=_FACTS,
+        prompt=_PROMPT,
+        messages=_MESSAGES,
         given={"type": "object", "additionalProperties": _GIVEN},
         expect={**_EXPECT, "minProperties": 1},
     ),

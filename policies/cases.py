@@ -1,20 +1,22 @@
 """Case files: what a policy is expected to decide, in its writer's words (`policies/tests/`).
 
-A case names some facts of a request (the rest are those of a short, plain one), may set what the
-policy is told of a lane or a fleet (`given`), and says what it expects. The candidates come from
-the caller, so that one file runs against stand-ins and against a real catalogue.
+A case names some facts of a request (the rest are those of a short, plain one), or what is asked
+(`prompt`, `messages`), of which a judge says the facts; those that are written stand above what is
+judged. It may set what the policy is told of a lane or a fleet (`given`), and says what it expects.
+The candidates come from the caller, so that one file runs against stand-ins and against a real
+catalogue; so does the judge. What is asked stands in no message and in no result.
 
 * yamlfile.Invalid   the case file is at fault: every problem, with its file:line
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import yamlfile
 from policies.case_form import CASE_FILE
-from policies.evaluate import Verdict, evaluate
+from policies.evaluate import Verdict, evaluate, matching
 from policies.model import Candidate, Facts, Policy
 from yamlfile import Document, Fault
 
@@ -34,6 +36,25 @@ BY_TIER: Mapping[str, Mapping[str, float]] = {
     "simple": {"complexity": 0.2, "p_small": 0.95},
     "heavy": {"complexity": 0.8, "p_small": 0.3},
 }
+
+
+Written = Mapping[str, Any]
+Judge = Callable[[Sequence[Mapping[str, Any]]], Written]
+"""Messages of a chat -> facts, as a case would write them. Raises ValueError, which doesn't repeat
+them, for what the API would refuse.
+"""
+
+
+class Priced(Candidate, Protocol):
+    """A candidate of which is known what a request is expected to be charged there."""
+
+    def usd_expected(self, max_output_tokens: int) -> float | None:
+        """Return the charge in USD of one attempt that takes what is expected; None: unknown."""
+        ...
+
+
+def _unknown(_: int) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +78,13 @@ class Told:
     usd_router: float = 0.0
     quality: float = 1.0
     by_p_small: bool = False
+    charge_usd: Callable[[int], float | None] = _unknown  # of the output limit
 
     def usd_at_most(self, max_output_tokens: int) -> float | None:
         return self.worst_usd(max_output_tokens)
+
+    def usd_expected(self, max_output_tokens: int) -> float | None:
+        return self.charge_usd(max_output_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +93,35 @@ class Case:
 
     name: str
     where: str
-    facts: Facts
+    facts: Facts = field(repr=False)
     given: Mapping[str, Mapping[str, Any]]
     expect: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """A case and every way in which the verdict was not the expected one."""
+    """A case, every way in which the verdict was not the expected one, the rule that decided and
+    the fleet that is asked first.
+    """
 
     case: Case
     failures: tuple[str, ...]
+    rule: str | None = None
+    fleet: str | None = None
 
 
-def read_cases(text: str, name: str) -> tuple[Case, ...]:
+def read_cases(text: str, name: str, judge: Judge | None = None) -> tuple[Case, ...]:
+    """Return the cases; raise yamlfile.Invalid. Without a judge none may have a prompt."""
     document = yamlfile.read(text, name, CASE_FILE)
     found = list(_faults(document))
+    judged = [_judged(document, i, judge, found) for i in range(len(document.value["cases"]))]
     if found:
         raise document.invalid(found)
     return tuple(
         Case(
             name=case["name"],
             where=f"{name}:{document.line('cases', i)}",
-            facts=facts_of(case.get("facts", {})),
+            facts=facts_of({**judged[i], **case.get("facts", {})}),
             given=case.get("given", {}),
             expect=case["expect"],
         )
@@ -101,12 +132,9 @@ def read_cases(text: str, name: str) -> tuple[Case, ...]:
 def run_cases(
     policy: Policy,
     cases: Sequence[Case],
-    candidates_for: Callable[[Facts], Sequence[Candidate]],
+    candidates_for: Callable[[Facts], Sequence[Priced]],
 ) -> list[CaseResult]:
-    return [
-        CaseResult(case, tuple(_failures(policy, case, candidates_for(case.facts))))
-        for case in cases
-    ]
+    return [_result(policy, case, candidates_for(case.facts)) for case in cases]
 
 
 def facts_of(written: Mapping[str, Any]) -> Facts:
@@ -117,10 +145,11 @@ def facts_of(written: Mapping[str, Any]) -> Facts:
     return Facts(**{**values, **lists})
 
 
-def told(candidate: Candidate, given: Mapping[str, Mapping[str, Any]]) -> Told:
+def told(candidate: Priced, given: Mapping[str, Mapping[str, Any]]) -> Told:
     """Return what a case tells of this candidate: of its lane, and above that of itself."""
-    values = {f.name: getattr(candidate, f.name) for f in fields(Told) if f.name != "worst_usd"}
-    known = Told(worst_usd=candidate.usd_at_most, **values)
+    asked = ("worst_usd", "charge_usd")
+    values = {f.name: getattr(candidate, f.name) for f in fields(Told) if f.name not in asked}
+    known = Told(worst_usd=candidate.usd_at_most, charge_usd=candidate.usd_expected, **values)
     return replace(known, **{**given.get(known.lane, {}), **given.get(known.fleet, {})})
 
 
@@ -137,16 +166,57 @@ def _faults(document: Document) -> Iterator[Fault]:
             yield ("cases", i, "facts", "at"), f"`{at}` is not a date and time"
 
 
-def _failures(policy: Policy, case: Case, candidates: Sequence[Candidate]) -> Iterator[str]:
+def _judged(document: Document, i: int, judge: Judge | None, found: list[Fault]) -> Written:
+    """Return the facts of what a case asks, if it asks anything; add to the faults."""
+    case = document.value["cases"][i]
+    asked = [key for key in ("prompt", "messages") if key in case]
+    if not asked:
+        return {}
+    path = ("cases", i, asked[-1])
+    if len(asked) > 1:
+        found.append((path, f"{yamlfile.dotted(path)}: give `prompt` or `messages`, not both"))
+        return {}
+    if judge is None:
+        said = "nothing judges prompts here: `sluice policy test` does, or write `facts`"
+        found.append((path, f"{yamlfile.dotted(path)}: {said}"))
+        return {}
+    messages = case.get("messages", [{"role": "user", "content": case.get("prompt")}])
+    try:
+        return judge(messages)
+    except ValueError as exc:
+        found.append((path, f"{yamlfile.dotted(path)}: {exc}"))
+        return {}
+
+
+def _result(policy: Policy, case: Case, candidates: Sequence[Priced]) -> CaseResult:
     known = {name for c in candidates for name in (c.lane, c.fleet)}
     refused = case.expect.get("refused")
     named = {*case.given, *(refused if isinstance(refused, dict) else ())}
-    yield from (f"no lane or fleet is called `{name}`" for name in sorted(named - known))
+    failures = [f"no lane or fleet is called `{name}`" for name in sorted(named - known)]
     verdict = evaluate(policy, case.facts, [told(c, case.given) for c in candidates])
+    seen = Seen(verdict, output_limit(policy, case.facts))
     for key, expected in case.expect.items():
-        got, good = EXPECTATIONS[key](verdict, expected)
+        got, good = EXPECTATIONS[key](seen, expected)
         if not good:
-            yield f"{key}: expected {_shown(expected)}, got {_shown(got)}{_why(verdict)}"
+            failures.append(f"{key}: expected {_shown(expected)}, got {_shown(got)}{_why(verdict)}")
+    rule = verdict.rule.id if verdict.rule else None
+    fleet = verdict.ranked[0].fleet if verdict.ranked else None
+    return CaseResult(case, tuple(failures), rule, fleet)
+
+
+def output_limit(policy: Policy, facts: Facts) -> int:
+    """Return the most tokens that a choice of this request may have."""
+    rule = matching(policy, facts)
+    settings = rule.settings if rule else policy.defaults
+    return settings.max_output_tokens if facts.max_tokens is None else facts.max_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is held against what was expected; `limit`: of the output of a choice."""
+
+    verdict: Verdict[Told]
+    limit: int
 
 
 def _why(verdict: Verdict[Told]) -> str:
@@ -161,32 +231,42 @@ def _shown(value: object) -> str:
 
 
 def _of_first(name: str) -> "Expectation":
-    def check(verdict: Verdict[Told], expected: str) -> tuple[str | None, bool]:
+    def check(seen: Seen, expected: str) -> tuple[str | None, bool]:
+        verdict = seen.verdict
         got = getattr(verdict.ranked[0], name) if verdict.ranked else None
         return got, got == expected
 
     return check
 
 
-def _then(verdict: Verdict[Told], expected: str | None) -> tuple[str | None, bool]:
+def _then(seen: Seen, expected: str | None) -> tuple[str | None, bool]:
     # the lane that answers where a cascade's first answer is not kept; None: nothing is tested
+    verdict = seen.verdict
     following = verdict.ranked[verdict.tried :] if verdict.tried else ()
     got = following[0].lane if following else None
     return got, got == expected
 
 
-def _rule(verdict: Verdict[Told], expected: str | None) -> tuple[str | None, bool]:
-    got = verdict.rule.id if verdict.rule else None
+def _rule(seen: Seen, expected: str | None) -> tuple[str | None, bool]:
+    got = seen.verdict.rule.id if seen.verdict.rule else None
     return got, got == expected
 
 
-def _relaxed(verdict: Verdict[Told], expected: list[str]) -> tuple[list[str], bool]:
-    return list(verdict.relaxed), list(verdict.relaxed) == expected
+def _relaxed(seen: Seen, expected: list[str]) -> tuple[list[str], bool]:
+    return list(seen.verdict.relaxed), list(seen.verdict.relaxed) == expected
+
+
+def _usd_at_most(seen: Seen, expected: float) -> tuple[str | None, bool]:
+    # of whoever is asked first, by its rate card; what nobody knows is not at most anything
+    ranked = seen.verdict.ranked
+    got = ranked[0].usd_expected(seen.limit) if ranked else None
+    return None if got is None else f"{got:.9f}", got is not None and got <= expected
 
 
 def _refused(
-    verdict: Verdict[Told], expected: str | Mapping[str, str]
+    seen: Seen, expected: str | Mapping[str, str]
 ) -> tuple[list[str] | dict[str, str], bool]:
+    verdict = seen.verdict
     # a code: nobody serves, and somebody for this reason; else a code for each lane or fleet
     codes = {refused.candidate.fleet: refused.code for refused in verdict.refused}
     if isinstance(expected, str):
@@ -198,8 +278,8 @@ def _refused(
     return found, found == meant
 
 
-Expectation = Callable[[Verdict[Told], Any], tuple[object, bool]]
-"""(verdict, what was expected) -> what it was, whether that is good."""
+Expectation = Callable[[Seen, Any], tuple[object, bool]]
+"""(what came, what was expected) -> what it was, whether that is good."""
 EXPECTATIONS: Mapping[str, Expectation] = {
     "rule": _rule,
     "lane": _of_first("lane"),
@@ -208,4 +288,5 @@ EXPECTATIONS: Mapping[str, Expectation] = {
     "then": _then,
     "relaxed": _relaxed,
     "refused": _refused,
+    "usd_at_most": _usd_at_most,
 }

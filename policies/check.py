@@ -1,18 +1,25 @@
 """What `sluice policy check` says of a text: its mistakes, or the policy and what looks odd."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import yamlfile
+from policies.evaluate import WISHES
 from policies.model import Policy
 from policies.names import Names
+from policies.odd import Odd, Warned, of_rule
+from policies.overlaps import overlap_oddities
 from policies.parse import load
-from yamlfile import Document, Fault, Invalid, Problem
+from policies.shadowed import order_oddities
+from yamlfile import Document, Invalid, Problem, suggest
 
 UNPROVED = (
     "without labels it refuses every model whose quality is p_small: "
     "`--calibration` takes what `sluice calibrate` wrote"
 )
+
+More = Callable[[Policy], Iterable[Odd]]
+"""What else is odd about a policy that is right: what takes more than its names to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +28,12 @@ class Report:
 
     policy: Policy | None
     problems: tuple[Problem, ...] = ()
-    warnings: tuple[Problem, ...] = ()
+    warnings: tuple[Warned, ...] = ()
 
 
-def check(text: str, name: str, names: Names, *, labelled: bool = True) -> Report:
+def check(
+    text: str, name: str, names: Names, *, labelled: bool = True, more: More = lambda _: ()
+) -> Report:
     """Return all that can be said of a policy's text. It never raises for what is written.
 
     `labelled`: the router will have a calibration with labels, which `confidence` asks for.
@@ -33,8 +42,15 @@ def check(text: str, name: str, names: Names, *, labelled: bool = True) -> Repor
         document, policy = load(text, name, names)
     except Invalid as exc:
         return Report(None, problems=exc.problems)
-    odd = [*_odd(policy), *_alone(policy, names), *(() if labelled else _unproved(document))]
-    return Report(policy, warnings=document.invalid(odd).problems)
+    odd = [
+        *order_oddities(policy, _says_relax(document)),
+        *overlap_oddities(policy),
+        *_unasked(policy, names),
+        *_alone(policy, names),
+        *(() if labelled else _unproved(document)),
+        *more(policy),
+    ]
+    return Report(policy, warnings=_warned(document, odd))
 
 
 def asks_for_labels(policy: Policy) -> bool:
@@ -42,13 +58,42 @@ def asks_for_labels(policy: Policy) -> bool:
     return any(rule.settings.confidence is not None for rule in policy.rules)
 
 
-def _unproved(document: Document) -> Iterator[Fault]:
+def _warned(document: Document, odd: Iterable[Odd]) -> tuple[Warned, ...]:
+    """Return the warnings with their places, each one once, in the order of the lines."""
+    ordered = sorted(dict.fromkeys(odd), key=lambda each: document.line(*each.path))
+    return tuple(
+        Warned(f"{document.name}:{document.line(*each.path)}", each.message, each.kind)
+        for each in ordered
+    )
+
+
+def _says_relax(document: Document) -> frozenset[int]:
+    rules = document.value["rules"]
+    return frozenset(i for i, rule in enumerate(rules) if rule.get("relax") == [])
+
+
+def _unproved(document: Document) -> Iterator[Odd]:
     for path in document.lines:
         if path[-2:] == ("quality_floor", "confidence"):
-            yield path, f"{yamlfile.dotted(path)}: {UNPROVED}"
+            yield Odd("unproved", path, f"{yamlfile.dotted(path)}: {UNPROVED}")
 
 
-def _alone(policy: Policy, names: Names) -> Iterator[Fault]:
+def _unasked(policy: Policy, names: Names) -> Iterator[Odd]:
+    """Yield what no request can ask for: the API knows no such model and answers 404."""
+    pins = {f"{model}@{fleet}" for fleet, model in names.model_of.items()}
+    known = {"auto", *WISHES, *names.models, *pins}
+    for i, rule in enumerate(policy.rules):
+        for condition in rule.when:
+            wanted: object = condition.wanted if condition.name == "requested_model" else []
+            assert isinstance(wanted, list)
+            for asked in wanted:
+                if asked not in known and pins:
+                    said = f"no request can ask for `{asked}` {suggest(asked, known)}"
+                    where = ("when", "requested_model")
+                    yield of_rule("unknown_model", i, rule, f"requested_model: {said}", *where)
+
+
+def _alone(policy: Policy, names: Names) -> Iterator[Odd]:
     """Yield the hedges that have nobody to start beside the first; more fleets may come to be."""
     for i, rule in enumerate(policy.rules):
         if rule.hedge is None:
@@ -56,12 +101,5 @@ def _alone(policy: Policy, names: Names) -> Iterator[Fault]:
         used = frozenset[str]().union(*rule.use)
         fleets = [name for name, lane in names.lane_of.items() if used & {name, lane}]
         if len(fleets) == 1:
-            said = f"rule {rule.id}: hedge: it uses the fleet `{fleets[0]}` alone, so none is sent"
-            yield ("rules", i, "hedge"), said
-
-
-def _odd(policy: Policy) -> Iterator[Fault]:
-    last = policy.rules[-1]
-    if last.when:
-        said = f"rule {last.id}: nothing follows that matches the rest, which is refused"
-        yield ("rules", len(policy.rules) - 1), said
+            said = f"hedge: it uses the fleet `{fleets[0]}` alone, so none is sent"
+            yield of_rule("lonely_hedge", i, rule, said, "hedge")

@@ -20,6 +20,7 @@ from policies.model import (
     Acceptance,
     Breaker,
     Budget,
+    Canary,
     Condition,
     Limits,
     Match,
@@ -28,6 +29,7 @@ from policies.model import (
     Settings,
     Shadow,
     Slo,
+    StopIf,
 )
 from policies.rate_limits import rate_limit_from, rate_limit_json
 
@@ -91,6 +93,7 @@ def _policy(compiled: Mapping[str, Any]) -> Policy:
     budgets = tuple(map(budget_from, compiled.get("budgets", ())))
     rate_limits = tuple(map(rate_limit_from, compiled.get("rate_limits", ())))
     shadow = _shadow(compiled["shadow"], budgets) if "shadow" in compiled else None
+    canary = _canary(compiled["canary"]) if "canary" in compiled else None
     canonical = {
         "version": COMPILED_VERSION,
         "name": name,
@@ -101,6 +104,7 @@ def _policy(compiled: Mapping[str, Any]) -> Policy:
         **({"budgets": list(map(budget_json, budgets))} if budgets else {}),
         **({"rate_limits": list(map(rate_limit_json, rate_limits))} if rate_limits else {}),
         **({} if shadow is None else {"shadow": _shadow_json(shadow)}),
+        **({} if canary is None else {"canary": canary_json(canary)}),
     }
     return Policy(
         name,
@@ -111,6 +115,7 @@ def _policy(compiled: Mapping[str, Any]) -> Policy:
         shadow,
         budgets,
         rate_limits,
+        canary,
         canonical,
     )
 
@@ -124,6 +129,23 @@ def _shadow(found: Mapping[str, Any], budgets: Sequence[Budget]) -> Shadow:
 
 def _shadow_json(shadow: Shadow) -> dict[str, Any]:
     return {"share": shadow.share, "judge": shadow.judge, "budget": shadow.budget.id}
+
+
+def _canary(found: Mapping[str, Any]) -> Canary:
+    stop_if = {name: float(value) for name, value in found.get("stop_if", {}).items()}
+    return Canary(found["policy"], float(found["share"]), StopIf(**stop_if))
+
+
+def canary_json(canary: Canary) -> dict[str, Any]:
+    """Return the canary in the words of the document."""
+    stop = canary.stop_if
+    written = {
+        "error_rate_above": stop.error_rate_above,
+        "cost_ratio_above": stop.cost_ratio_above,
+    }
+    stop_if = {name: value for name, value in written.items() if value is not None}
+    said: dict[str, Any] = {"policy": canary.policy, "share": canary.share}
+    return {**said, "stop_if": stop_if} if stop_if else said
 
 
 def _rule(found: Mapping[str, Any]) -> Rule:

@@ -266,6 +266,25 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True)
+class StopIf:
+    """What stops a canary; None: not that. `cost_ratio_above`: a request's mean charge over that
+    of the policy in force.
+    """
+
+    error_rate_above: float | None = None
+    cost_ratio_above: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """`share` of the requests are decided by another policy, until it is stopped."""
+
+    policy: str
+    share: float
+    stop_if: StopIf = StopIf()
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Rules in the order written; `hash` names the compiled content."""
 
@@ -277,4 +296,5 @@ class Policy:
     shadow: Shadow | None = None
     budgets: tuple[Budget, ...] = ()
     rate_limits: tuple[RateLimit, ...] = ()
+    canary: Canary | None = None
     compiled: Mapping[str, object] = field(default_factory=dict, repr=False)

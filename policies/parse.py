@@ -13,6 +13,7 @@ from typing import Any
 import yamlfile
 from policies.acceptance import ACCEPTANCE
 from policies.budget_form import budget_faults, compiled_budget
+from policies.canary import canary_faults, compiled_canary
 from policies.compiled import COMPILED_VERSION, TRY_AND_THEN, from_compiled, settings_json
 from policies.conditions import CONDITIONS, Written, texts
 from policies.hedge_form import compiled_hedge, hedge_faults
@@ -23,10 +24,6 @@ from policies.schema import schema
 from policies.shadow import shadow_faults
 from yamlfile import Document, Fault, Path, suggest
 
-# What the form knows and this version doesn't do. Accepting it would be a promise not kept.
-NOT_ENFORCED: Mapping[Path, str] = {
-    ("canary",): "canaries are not run by this version: remove `canary`",
-}
 WAITS = ("ttft_timeout_ms", "inter_chunk_timeout_ms")
 
 
@@ -39,7 +36,7 @@ def load(text: str, name: str, names: Names) -> tuple[Document, Policy]:
     """Return the policy and the document it was read from, for those who need its lines."""
     document = yamlfile.parse(text, name)
     form = yamlfile.faults(document, schema())
-    found = [*form, *_not_enforced(document)]
+    found = list(form)
     if isinstance(document.value, dict):
         found += _meaning(document, names, form)
     if found:
@@ -48,13 +45,6 @@ def load(text: str, name: str, names: Names) -> tuple[Document, Policy]:
 
 
 # ---- what is wrong ---------------------------------------------------------------------------
-
-
-def _not_enforced(document: Document) -> Iterator[Fault]:
-    for path in document.lines:
-        message = NOT_ENFORCED.get(tuple("*" if isinstance(s, int) else s for s in path))
-        if message is not None:
-            yield path, f"{yamlfile.dotted(path)}: {message}"
 
 
 def _meaning(document: Document, names: Names, form: list[Fault]) -> Iterator[Fault]:
@@ -81,6 +71,8 @@ def _meaning(document: Document, names: Names, form: list[Fault]) -> Iterator[Fa
     yield from rate_limit_faults(readable_of("rate_limits"))
     if sound("shadow"):
         yield from shadow_faults(value, budgets, names)
+    if sound("canary"):
+        yield from canary_faults(value)
     readable = readable_of("rules")
     yield from _order_faults(document, readable)
     for i, rule in readable.items():
@@ -232,6 +224,8 @@ def _shared(value: Mapping[str, Any]) -> dict[str, Any]:
         found["rate_limits"] = [compiled_rate_limit(limit) for limit in value["rate_limits"]]
     if "shadow" in value:
         found["shadow"] = {**value["shadow"], "share": float(value["shadow"]["share"])}
+    if "canary" in value:
+        found["canary"] = compiled_canary(value["canary"])
     return found
 
 

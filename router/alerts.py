@@ -1,8 +1,9 @@
-"""Budget alerts: each goes to the log, and to a webhook or an SNS topic if there is one. Never on
-a request's path.
+"""Alerts of budgets and canaries: each goes to the log, and to a webhook or an SNS topic if there
+is one. Never on a request's path.
 
-What is sent is ``{"budget", "value", "period", "ends", "share", "spent_usd", "usd"}``; where it is
-not taken it is sent again, TRIES times in all.
+What is sent is ``{"budget", "value", "period", "ends", "share", "spent_usd", "usd"}``, or of a
+canary what ``router.canaries`` says of it; where it is not taken it is sent again, TRIES times in
+all.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ WAITING: Final = 1_000  # alerts; more are logged only
 TRIES: Final = 5
 FIRST_WAIT_S: Final = 1.0  # doubled after every try
 CLOSE_S: Final = 5.0  # what a router that ends gives to what still waits
+Message = Mapping[str, object]
 
 
 class Target(Protocol):
@@ -47,7 +49,7 @@ class Alerts:
         close_s: float = CLOSE_S,
     ) -> None:
         self._target = target
-        self._queue: asyncio.Queue[Alert | None] = asyncio.Queue()  # None: the end
+        self._queue: asyncio.Queue[tuple[str, Message] | None] = asyncio.Queue()  # None: the end
         self._first_wait_s, self._close_s = first_wait_s, close_s
         self._closing = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
@@ -57,12 +59,16 @@ class Alerts:
             said = "budget %s (%s, %s): %.0f %% of %s is spent"
             usd, share = exact(alert.soft_nano), alert.share * 100
             LOG.warning(said, alert.budget, alert.value, alert.period, share, usd)
-            if self._target is None:
-                continue
-            if self._queue.qsize() >= WAITING:
-                LOG.error("an alert of budget %s was not sent: too many wait", alert.budget)
-            else:
-                self._queue.put_nowait(alert)
+            self.tell(f"the alert of budget {alert.budget}", message_of(alert))
+
+    def tell(self, what: str, message: Message) -> None:
+        """Send a message, by and by; `what` it is, should that fail. The log has it already."""
+        if self._target is None:
+            return
+        if self._queue.qsize() >= WAITING:
+            LOG.error("%s was not sent: too many wait", what)
+        else:
+            self._queue.put_nowait((what, message))
 
     def start(self) -> None:
         if self._target is not None:
@@ -88,15 +94,16 @@ class Alerts:
         await self._target.aclose()
 
     async def _send_all(self, target: Target) -> None:
-        while (alert := await self._queue.get()) is not None:
-            failed = await self._send(target, alert)
+        while (waiting := await self._queue.get()) is not None:
+            what, message = waiting
+            failed = await self._send(target, message)
             if failed is not None:
-                LOG.error("the alert of budget %s could not be sent: %s", alert.budget, failed)
+                LOG.error("%s could not be sent: %s", what, failed)
             self._queue.task_done()
 
-    async def _send(self, target: Target, alert: Alert) -> str | None:
+    async def _send(self, target: Target, message: Message) -> str | None:
         """Send it until it is taken; return why it wasn't. At the end there is one try left."""
-        message, wait_s = message_of(alert), self._first_wait_s
+        wait_s = self._first_wait_s
         for tries_left in reversed(range(TRIES)):
             last = self._closing.is_set() or not tries_left
             failed = await target.send(message)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
+from backends.cost import NANO
 from backends.load import Load
 from router import refusals, wire
 from router.admission import URGENCY, Admission, hope, rank_of
@@ -21,6 +22,8 @@ from router.batches.api import BATCHES, FILES, Batching, Who, is_ours
 from router.batches.dispatcher import Dispatcher
 from router.batches.port import Batch, Job, Mistake
 from router.batches.verdict import Answer
+from router.beside_decision import decided_beside
+from router.canaries import Arm, Canaries
 from router.charge import usd_text
 from router.classify import Judge
 from router.classify.calibration import Counts
@@ -60,6 +63,7 @@ from router.treasury import Held, Treasury, decided_by
 from router.wake_worth import if_awake, sleeper
 from router.waking import Wakes
 
+FIRST_OF_OURS = 500  # statuses below are the caller's doing
 FINISH_S = 5.0  # as long as the ledger takes to say that it can't be reached, and no longer
 
 
@@ -74,6 +78,7 @@ class Asked:
     decision: Decision
     generation: Generation
     rank: float  # among all requests that wait
+    arm: Arm | None = None  # while a canary runs
 
     def decided(self, loads: Sequence[Load]) -> Decision:
         """Decide the same request at other loads."""
@@ -110,6 +115,7 @@ class App:
     doors: Doors
     prober: Prober | LoadReader
     wakes: Wakes
+    canaries: Canaries
     now: Callable[[], float]
     frozen: bool = False
     lines: Lines | None = None
@@ -237,6 +243,38 @@ class App:
 
     async def chat(self, http: Http, request_id: str) -> None:
         asked = await self._decided(http, request_id)
+        if asked.arm is None:
+            await self._answered(http, request_id, asked)
+        else:
+            await self._answered_in(asked.arm, http, request_id, asked)
+
+    async def _answered_in(self, arm: Arm, http: Http, request_id: str, asked: Asked) -> None:
+        """Answer, and count what came of it. A caller's own mistakes and departures speak for and
+        against no policy.
+        """
+        try:
+            exchange = await self._answered(http, request_id, asked)
+        except Refusal as refusal:
+            failed = refusal.status >= FIRST_OF_OURS or self._refused_by_canary_alone(arm, asked)
+            self.canaries.ended(arm, error=failed)
+            raise
+        except HungUp:
+            raise
+        except Exception:
+            self.canaries.ended(arm, error=True)
+            raise
+        nano = exchange.meter.nano_so_far() if exchange.outcome == "ok" else None
+        failed = exchange.outcome == "broken" or (http.status or 0) >= FIRST_OF_OURS
+        self.canaries.ended(arm, error=failed, usd=None if nano is None else nano / NANO)
+
+    def _refused_by_canary_alone(self, arm: Arm, asked: Asked) -> bool:
+        """Tell whether the policy in force would have served what its canary has no fleet for."""
+        if not arm.canary or asked.decision.plan.attempts:
+            return False
+        facts, loads = asked.decision.facts, asked.decision.loads
+        return bool(decide(arm.stable, facts, loads, stream=asked.request.stream).plan.attempts)
+
+    async def _answered(self, http: Http, request_id: str, asked: Asked) -> Exchange:
         request, generation, clock = asked.request, asked.generation, self.runtime.clock
         hoped = asked.decision
         if not hoped.plan.attempts:
@@ -282,6 +320,7 @@ class App:
         finally:
             self.admission.give_up(place)
             self.rates.end(admitted, used, clock())
+        return exchange
 
     async def _placed(
         self, http: Http, request_id: str, asked: Asked, hoped: Decision, place: Place
@@ -367,7 +406,7 @@ class App:
         raw = await http.body()
         self.doors.measured(http, len(raw))
         request = wire.parse_chat(raw)
-        generation = self.runtime.generation
+        generation, arm = self.canaries.of(request_id)
         check_model(request.model, key, generation.world.catalogue)
         reading = read(request.body, request.sent_bytes)
         judged = self.judge(reading)
@@ -380,7 +419,7 @@ class App:
         loads = generation.tracker.loads(now_s, rank)
         decision = decide(generation.world, facts, loads, stream=request.stream)
         body_hash = "" if hints.idempotency_key is None else hashlib.sha256(raw).hexdigest()
-        return Asked(key, hints, request, body_hash, decision, generation, rank)
+        return Asked(key, hints, request, body_hash, decision, generation, rank, arm)
 
     async def _plain(self, http: Http, exchange: Exchange) -> None:
         outcome = await exchange.plain()
@@ -419,9 +458,10 @@ class App:
         decision: Decision,
         outcome: str = "refused",
     ) -> None:
-        rule = decision.verdict.rule
-        self.runtime.metrics.requests.labels(outcome, rule.id if rule else "", "").inc()
-        line = receipt(request_id, generation.world, decision, Outcome())
+        rule, metrics = decision.verdict.rule, self.runtime.metrics
+        metrics.requests.labels(outcome, rule.id if rule else "", "").inc()
+        came = Outcome(candidate=decided_beside(generation.world, decision, metrics))
+        line = receipt(request_id, generation.world, decision, came)
         self.runtime.record(decision.facts.at, line)
 
     # -- who asks ----------------------------------------------------------------------------------
@@ -525,6 +565,8 @@ class App:
             "policy": {"name": policy.name, "hash": policy.hash, "stale": self.runtime.stale},
             "fleets": fleets,
         }
+        if (canary := self.canaries.running()) is not None:
+            said["canary"] = canary
         await http.answer(200 if ready else 503, orjson.dumps(said))
 
     async def metrics(self, http: Http, _request_id: str) -> None:

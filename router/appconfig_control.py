@@ -17,10 +17,12 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from router.appconfig_place import Place
 from router.faults import MissingPart
+from router.ledger.entry import stamp
 from yamlfile import suggest
 
 CONNECT_S, READ_S, ATTEMPTS = 3.0, 20.0, 3
@@ -101,7 +103,9 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """`version` of the profile; `event`: what AppConfig says happened last."""
+    """`version` of the profile; `event`: what AppConfig says happened last; `at`: when it began,
+    RFC 3339.
+    """
 
     number: int
     version: str
@@ -109,6 +113,7 @@ class Deployment:
     state: str
     percent: float
     event: str = ""
+    at: str = ""
 
 
 class Control:
@@ -233,7 +238,7 @@ class Control:
             Deployment(
                 one["DeploymentNumber"], str(one.get("ConfigurationVersion", "")),
                 str(one.get("ConfigurationProfileId", "")), one["State"],
-                one.get("PercentageComplete", 0.0),
+                one.get("PercentageComplete", 0.0), at=_moment(one.get("StartedAt")),
             )
             for one in found
         ]  # fmt: skip
@@ -345,6 +350,11 @@ def _failure(response: Answer, what: str) -> AppConfigFailed:
     return Unasked(said)
 
 
+def _moment(at: datetime | None) -> str:
+    """Return a moment as boto3 tells it; `` where it tells none."""
+    return "" if at is None else stamp(at.timestamp())
+
+
 def _told(answer: Answer) -> Deployment:
     log = answer.get("EventLog") or [{}]  # the newest event first
     return Deployment(
@@ -354,4 +364,5 @@ def _told(answer: Answer) -> Deployment:
         answer["State"],
         answer.get("PercentageComplete", 0.0),
         str(log[0].get("Description", "")),
+        _moment(answer.get("StartedAt")),
     )

@@ -28,6 +28,7 @@ WAYS: Final = 16  # places among which a name may lie
 BUCKETS: Final = 8_192 * WAYS  # minutes of rate limits: those of 131,072 keys or values at once
 RUNNING: Final = 1_024 * WAYS  # limits of requests at once that have any
 
+CANARY_WORDS: Final = 10  # of a worker: five sums of the policy in force, five of its canary
 FLEET_LOCK, RATE_LOCK = 0, 1  # bytes of the file: nothing hangs on what lies there
 
 
@@ -66,6 +67,8 @@ class Board:
         self.most = self._region(BUCKETS).cast("q")
         self.running_keys = self._region(RUNNING).cast("Q")
         self.running = self._region(RUNNING * workers).cast("q")  # [place][worker]
+        self.canary_keys = self._region(workers).cast("Q")
+        self.canary_sums = self._region(CANARY_WORDS * workers).cast("d")  # [worker][sum]
         if slot is None:
             salt[:] = secrets.token_bytes(SALT_BYTES)
         self._salt = bytes(salt)
@@ -145,4 +148,5 @@ def create(workers: int) -> Board:
 def _size(workers: int) -> int:
     fleets = FLEETS * (11 + 3 * workers)
     rates = BUCKETS * 4 + RUNNING * (1 + workers)
-    return SALT_BYTES + WORD * (1 + fleets + rates)
+    canary = workers * (1 + CANARY_WORDS)
+    return SALT_BYTES + WORD * (1 + fleets + rates + canary)

@@ -28,8 +28,10 @@ from router.batches import opening
 from router.batches.dispatcher import Dispatcher
 from router.batches.hands import Hands
 from router.board import Board
+from router.board_canary import BoardSums
 from router.board_fleets import BoardFleets
 from router.board_rates import BoardBuckets
+from router.canaries import Canaries, OwnSums
 from router.classify import judge_by
 from router.doors import Doors
 from router.emf import form
@@ -106,6 +108,8 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         bool(counts),
         settings.frozen,
         settings.memory_gb,
+        settings.candidate,
+        deployed=feed_source is not None,
     )
     if feed_source is None:
         world, polled = sources.load(), Polled()
@@ -159,6 +163,13 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         Doors(runtime.metrics, settings.in_flight),
         _prober(settings, runtime, stores.ledger),
         Wakes(runtime.metrics, sleepers=fleets, table=_wake_table(settings, stores.ledger)),
+        Canaries(
+            runtime,
+            sources,
+            OwnSums() if shared is None else BoardSums(shared.board),
+            alerts.tell,
+            time.time,
+        ),
         time.time,
         settings.frozen,
         _lines(settings, runtime),

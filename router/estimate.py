@@ -52,6 +52,17 @@ class Estimate(NamedTuple):
         tokens_in = facts.tokens_in if facts.tokens_in_bound is None else facts.tokens_in_bound
         return self.on.card.charge_nano(tokens_in, 0, max_output_tokens * facts.n)
 
+    def usd_expected(self, max_output_tokens: int) -> float | None:
+        """Return what one attempt is expected to be charged by the rate card, nothing cached.
+
+        None is unknown, as in `nano_at_most`.
+        """
+        if self.on.card is None or "vision" in self.facts.needs:
+            return None
+        facts = self.facts
+        tokens_out = min(facts.tokens_out, max_output_tokens) * facts.n
+        return self.on.card.charge_nano(facts.tokens_in, 0, tokens_out) / cost.NANO
+
     def usd_at_most(self, max_output_tokens: int) -> float | None:
         """Return the same in USD."""
         nano = self.nano_at_most(max_output_tokens)

@@ -28,6 +28,7 @@ from router import wire
 from router.accept import HELD, failed_test
 from router.affinity import prefix_of
 from router.answer import Choice, Heard, choices_of_reply, choices_of_stream, without_logprobs
+from router.beside_decision import decided_beside
 from router.charge import usd_text
 from router.decide import Attempt, Decision
 from router.drive import Hands, Opened, drive, open_stream
@@ -177,8 +178,10 @@ class Exchange:
         rule, attempts = self.decision.verdict.rule, self.meter.attempts
         fleet = attempts[-1]["fleet"] if attempts else ""
         self.runtime.metrics.requests.labels(outcome, rule.id if rule else "", fleet).inc()
-        came = Outcome(self._edits, attempts, self.reservation, self.meter.charge())
-        line = receipt(self.request_id, self.generation.world, self.decision, came)
+        world = self.generation.world
+        beside = decided_beside(world, self.decision, self.runtime.metrics)
+        came = Outcome(self._edits, attempts, self.reservation, self.meter.charge(), beside)
+        line = receipt(self.request_id, world, self.decision, came)
         self.runtime.record(self.decision.facts.at, line)
         if self._settle is not None:
             self._settle(self.meter.spent, line)

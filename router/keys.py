@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from router import broken_db
+from router import broken_db, wal
 from router.identity import Key
 from router.key_rows import (
     Ask,
@@ -46,7 +46,7 @@ class KeyStore:
             self._db = sqlite3.connect(self._path, isolation_level=None)
             try:
                 self._path.chmod(0o600)
-                self._db.execute("PRAGMA journal_mode=WAL")
+                wal.keep_log(self._db)
                 self._db.execute(_SCHEMA)
                 self._migrate()
             except BaseException:

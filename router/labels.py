@@ -9,6 +9,8 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
+from router import wal
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS labels (
     request_id TEXT PRIMARY KEY, at TEXT NOT NULL, key TEXT NOT NULL,
@@ -88,7 +90,7 @@ class Labels:
         path = state / "sluice.db"
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         path.chmod(0o600)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        wal.keep_log(self._db)
         self._db.execute(_SCHEMA)
         self._db.execute(_SHADOW_SCHEMA)
 

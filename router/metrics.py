@@ -79,6 +79,17 @@ class Metrics:
         self.lines_lost = counter("lines_lost", "lines of metrics that could not be written")
         self.unsettled = counter("unsettled", "requests whose charge could not be settled in time")
         self.shadow = counter("shadow", "answers drawn to be judged, by what came of it", "outcome")
+        self.canary_requests = counter(
+            "canary_requests", "requests while a canary runs", "arm", "outcome"
+        )
+        self.canary_usd = counter("canary_usd", "charges compared while a canary runs", "arm")
+        self.canaries_stopped = counter("canaries_stopped", "canaries that were stopped")
+        self.candidate = counter(
+            "candidate", "decisions of the candidate, beside those in force", "outcome"
+        )
+        self.candidate_usd = counter(
+            "candidate_usd", "expected charges of what both would have served", "policy"
+        )
         self.reloads = counter("reloads", "reloads of policy or fleets", "outcome")
         self.probes = counter(
             "probes", "probes of a fleet's urls, by what was found", "fleet", "state"

@@ -12,7 +12,7 @@ import orjson
 
 from router.settings import Settings
 
-PATHS = ("state", "fleets", "policy", "auth_config", "calibration")
+PATHS = ("state", "fleets", "policy", "auth_config", "calibration", "candidate")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,24 +2,45 @@
 command line, who publishes, and the validator of AppConfig.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from backends.catalogue import Catalogue
 from backends.parse import Source
-from policies.cases import read_cases, run_cases
-from policies.evaluate import matching
+from policies.cases import CaseResult, output_limit, read_cases, run_cases
+from policies.check import Report, check
 from policies.model import Facts, Policy
+from policies.odd import Odd
+from router.case_judge import case_judge
+from router.checking import oddities
+from router.classify import Calibration
 from router.estimate import Estimate, estimate
+from router.identity import Key
+from router.sources import names_of
 from router.tracker import Tracker
 from router.world import world
 
 
-def tried(policy: Policy, cases: Source, catalogue: Catalogue) -> tuple[int, list[str]]:
+def checked(
+    source: Source, catalogue: Catalogue, *, labelled: bool = True, keys: Sequence[Key] = ()
+) -> Report:
+    """Return all that can be said of a policy over these fleets, and of its tags by these keys."""
+
+    def more(policy: Policy) -> Iterable[Odd]:
+        now = world(policy, catalogue)
+        return oddities(now, Tracker(now.fleets).loads(0.0), keys)
+
+    names = names_of(catalogue)
+    return check(source.text, source.name, names, labelled=labelled, more=more)
+
+
+def tried(
+    policy: Policy, cases: Source, catalogue: Catalogue, learnt: Calibration | None = None
+) -> tuple[int, list[str]]:
     """Return how many cases there are and what fails; raise yamlfile.Invalid.
 
     None at all is a failure: who asked for cases would take silence for a pass.
     """
-    results = run_cases(policy, read_cases(cases.text, cases.name), _candidates(policy, catalogue))
+    results = results_of(policy, cases, catalogue, learnt)
     failed = [
         f"{result.case.where}: {result.case.name}: {failure}"
         for result in results
@@ -28,14 +49,20 @@ def tried(policy: Policy, cases: Source, catalogue: Catalogue) -> tuple[int, lis
     return len(results), failed or ([] if results else [f"{cases.name}: 0 cases"])
 
 
+def results_of(
+    policy: Policy, cases: Source, catalogue: Catalogue, learnt: Calibration | None = None
+) -> list[CaseResult]:
+    """Return what came of every case, on idle fleets; raise yamlfile.Invalid."""
+    read = read_cases(cases.text, cases.name, case_judge(learnt))
+    return run_cases(policy, read, _candidates(policy, catalogue))
+
+
 def _candidates(policy: Policy, catalogue: Catalogue) -> Callable[[Facts], Sequence[Estimate]]:
     """Return what gives a case its candidates: the catalogue's fleets, idle."""
     now = world(policy, catalogue)
     loads = Tracker(now.fleets).loads(0.0)
 
     def candidates(facts: Facts) -> Sequence[Estimate]:
-        rule = matching(policy, facts)
-        settings = rule.settings if rule else policy.defaults
-        return estimate(now, facts, loads, facts.max_tokens or settings.max_output_tokens)
+        return estimate(now, facts, loads, output_limit(policy, facts))
 
     return candidates

@@ -27,12 +27,15 @@ RECOMPUTED = ("rule", "minimize", "candidates", "plan")
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a decision, filled in as it happens."""
+    """What came of a decision, filled in as it happens. `candidate`: what another policy would have
+    decided.
+    """
 
     edits: Sequence[str] = ()
     attempts: list[Json] = field(default_factory=list)
     reservation: Json = field(default_factory=dict)
     charge: Json = field(default_factory=dict)
+    candidate: Json | None = None
 
 
 def receipt(request_id: str, world: World, decision: Decision, outcome: Outcome) -> bytes:
@@ -58,8 +61,20 @@ def receipt(request_id: str, world: World, decision: Decision, outcome: Outcome)
             "attempts": outcome.attempts,
             "reservation": outcome.reservation,
             "charge": outcome.charge,
+            **_beside(world, outcome),
         }
     )
+
+
+def _beside(world: World, outcome: Outcome) -> Json:
+    """Return what stands only in receipts of canaries, and of requests with a candidate."""
+    found: Json = {}
+    if world.canary_of is not None:
+        name, content_hash = world.canary_of
+        found["canary"] = {"of": {"name": name, "hash": content_hash}}
+    if outcome.candidate is not None:
+        found["candidate"] = outcome.candidate
+    return found
 
 
 def decision_part(decision: Decision) -> Json:

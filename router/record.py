@@ -60,10 +60,14 @@ class Receipts:
 
 
 def keep_versions(state: Path, world: World) -> None:
-    """Keep the policy, the catalogue and the prices under their hashes, for later recomputing."""
+    """Keep the policies, the catalogue and the prices under their hashes, for later recomputing."""
     folder = state / "versions"
     folder.mkdir(parents=True, exist_ok=True)
     keep_policy(state, world.policy)
+    if world.trial is not None:
+        keep_policy(state, world.trial.policy)
+    if world.candidate is not None:
+        keep_policy(state, world.candidate.policy)
     _keep(folder / f"{world.catalogue.hash}.json", world.catalogue.compiled)
     _keep(folder / f"{world.catalogue.prices_version}.json", world.catalogue.prices)
 

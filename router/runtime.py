@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from backends.base import Backend, Endpoint, MissingPackage
 from backends.catalogue import Fleet, ready
@@ -27,12 +27,15 @@ CLOSE_AFTER_S = 30.0  # after the longest deadline of a request of the last gene
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A world with what this process knows of its fleets and how they are called."""
+    """A world with what this process knows of its fleets and how they are called. `canary`: the
+    same with the policy of a share of the requests.
+    """
 
     world: World
     tracker: Tracker
     backends: Mapping[str, Backend]
     endpoints: Mapping[str, tuple[str, Endpoint]]
+    canary: "Generation | None" = None
 
 
 @dataclass(slots=True)
@@ -115,7 +118,9 @@ def generation(
     tracker = Tracker(world.fleets, circuits)
     if old is not None:
         tracker.keep(old.tracker)  # last: from here on nothing can go wrong
-    return Generation(world, tracker, backends, endpoints)
+    found = Generation(world, tracker, backends, endpoints)
+    beside = world.canary
+    return found if beside is None else replace(found, canary=replace(found, world=beside))
 
 
 def opened(fleet: Fleet, at: Endpoint) -> Backend:

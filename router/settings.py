@@ -65,6 +65,7 @@ class Settings:
     batch_quota_mb: int = DEFAULT_QUOTA_MB
     batch_keep_days: int = DEFAULT_KEEP_DAYS
     batches: str | None = None  # s3:BUCKET, beside a ledger in DynamoDB; None: the state folder
+    candidate: Path | None = None  # a policy that decides beside the one in force
     frozen: bool = False  # between requests, and told nothing, as an environment of Lambda is
 
     @property

@@ -145,7 +145,8 @@ class Shadow:
         """Return the loads and the time at this moment. Raises LeftOut after a reload: what the
         sample was decided by is replaced, and its connections are closed before long.
         """
-        if generation is not self._runtime.generation:
+        now = self._runtime.generation
+        if generation is not now and generation is not now.canary:
             raise LeftOut("reloaded")
         return generation.tracker.loads(self._runtime.clock()), self._at()
 

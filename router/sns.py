@@ -1,4 +1,4 @@
-"""An SNS topic that budget alerts are published to. boto3 comes with the extra `aws`.
+"""An SNS topic that alerts are published to. boto3 comes with the extra `aws`.
 
 A topic is named by its ARN, ``arn:aws:sns:REGION:ACCOUNT:NAME`` (aws-cn and aws-us-gov too); whom
 the call is made as is boto3's own matter: the environment, a profile, the machine's role.
@@ -77,6 +77,9 @@ class Topic:
 
 def subject_of(message: Mapping[str, object]) -> str:
     """Return a line of printable ASCII, which is what SNS takes as a subject."""
-    text = "sluice: budget {budget} has spent {share:.0%} ({value})".format_map(message)
+    text = "sluice: budget {budget} has spent {share:.0%} ({value})"
+    if "canary" in message:
+        text = "sluice: canary {canary} of policy {policy} is stopped"
+    text = text.format_map(message)
     printable = "".join(char if " " <= char <= "~" else "?" for char in text)
     return printable[:SUBJECT_CHARS]

@@ -4,10 +4,11 @@ The last good world goes on until the files are right again.
 """
 
 import asyncio
+import functools
 import math
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -19,16 +20,20 @@ from backends.quality import rests_on_p_small
 from policies.check import UNPROVED, asks_for_labels
 from policies.conditions import TASKS
 from policies.fitting import fitted
-from policies.model import Policy
+from policies.model import Policy, StopIf
 from policies.names import Names
 from policies.parse import parse
+from router.beside import Policies, of_file, of_store, read, stops_of
 from router.classify import Calibration
 from router.classify.calibration import from_json
 from router.faults import MissingKey, MissingPart
 from router.fleet_keys import Keys, fleet_keys
 from router.ledger.port import LedgerUnavailable
+from router.policy_store import PolicyStore, is_store
+from router.published_form import NO_CANARY
 from router.record import keep_versions
 from router.runtime import LOG, Runtime
+from router.stops import Stops
 from router.world import World, world
 
 LOOK_EVERY_S = 1.0
@@ -44,7 +49,8 @@ class Sources:
 
     `labelled`: the router has the labels that a floor with a confidence asks for. `frozen`: it does
     nothing after an answer, so that a policy can't ask for it. `memory_gb`: the router's, where
-    that is paid for.
+    that is paid for. `candidate`: a policy that decides beside the one in force, in place of a
+    store's. `deployed`: the policy goes out by the steps of AppConfig.
     """
 
     state: Path
@@ -54,19 +60,49 @@ class Sources:
     labelled: bool = True
     frozen: bool = False
     memory_gb: float | None = None
+    candidate: Path | None = None
+    deployed: bool = False
 
     def load(self) -> World:
         """Read everything anew; raise yamlfile.Invalid or OSError."""
         catalogue = files.catalogue(self.fleets, self.state, self.router_on, self.memory_gb)
-        found = policy(self.policy, catalogue)
-        self._check_frozen(found, str(self.policy or "policies/default.yaml"))
-        return world(found, catalogue)
+        names, where = names_of(catalogue), str(self.policy or "policies/default.yaml")
+        found = self._policies(catalogue, names, where)
+        for said in found.left_out:
+            LOG.warning(said)
+        candidate = found.candidate
+        if self.candidate is not None:
+            candidate = read(files.on_disk(self.candidate), names)
+        beside = None if candidate is None else world(candidate, catalogue)
+        return replace(world(found.policy, catalogue), trial=found.trial, candidate=beside)
+
+    def stops(self) -> Stops:
+        """Return where canaries are kept that were stopped."""
+        return stops_of(self.policy or self.state, self.state)
 
     def check(self, text: str, name: str, catalogue: Catalogue) -> None:
         """Raise yamlfile.Invalid for a policy that `load` would refuse."""
-        self._check_frozen(parse(text, name, names_of(catalogue)), name)
+        self._check_place(parse(text, name, names_of(catalogue)), name)
 
-    def _check_frozen(self, found: Policy, where: str) -> None:
+    def _policies(self, catalogue: Catalogue, names: Names, where: str) -> Policies:
+        if self.policy is None or self.deployed:
+            found = Policies(policy(self.policy, catalogue))
+        elif self.policy.is_dir():
+            found = of_store(self.policy, names, self.state)
+        else:
+            found = of_file(self.policy, names, self.state)
+        self._check_place(found.policy, where)
+        return found
+
+    def _check_place(self, found: Policy, where: str) -> None:
+        if self.deployed and found.canary is not None:
+            raise yamlfile.Invalid([yamlfile.Problem(where, NO_CANARY)])
+        if self.frozen and found.canary is not None and found.canary.stop_if != StopIf():
+            said = (
+                "canary: no environment of Lambda sees enough requests to stop it by `stop_if`: "
+                "remove that, or let AppConfig deploy the policy by steps (docs/policies.md)"
+            )
+            raise yamlfile.Invalid([yamlfile.Problem(where, said)])
         if self.frozen and found.shadow is not None:
             said = (
                 "`shadow` judges answers after they were sent, when an environment of Lambda is "
@@ -78,7 +114,20 @@ class Sources:
         """Return a value that changes when a watched file does."""
         profiles = sorted((self.state / "profiles").glob("*.yaml"))
         prices = files.own_prices(self.state)
-        return tuple((path, _stamp(path)) for path in (self.fleets, self.policy, prices, *profiles))
+        watched = (self.fleets, self.policy, self.candidate, prices, *profiles, *self._beside())
+        store = () if self.policy is None or not is_store(self.policy) else (self.policy,)
+        return (
+            *((path, _stamp(path)) for path in watched),
+            *(PolicyStore(folder).stamp() for folder in store),
+            self.stops().stamp(),
+        )
+
+    def _beside(self) -> tuple[Path, ...]:
+        """Return the file of the canary that the policy's file names."""
+        if self.policy is None or self.policy.is_dir():
+            return ()
+        name = _canary_named(self.policy, _stamp(self.policy))
+        return () if name is None else (self.policy.with_name(f"{name}.yaml"),)
 
 
 def names_of(catalogue: Catalogue) -> Names:
@@ -144,6 +193,17 @@ def calibration(path: Path | None) -> Calibration | None:
         return from_json(orjson.loads(path.read_bytes()))
     except ValueError as exc:
         raise yamlfile.Invalid([yamlfile.Problem(f"{path}:1", str(exc))]) from None
+
+
+@functools.lru_cache(maxsize=4)
+def _canary_named(path: Path, _as_of: object) -> str | None:
+    """Return the canary's name as far as the file can be read."""
+    try:
+        found = yamlfile.parse(path.read_text("utf-8"), str(path)).value
+        name = found["canary"]["policy"]
+    except (yamlfile.Invalid, OSError, ValueError, KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) and Path(name).name == name else None
 
 
 Publish = Callable[[Policy], Awaitable[None]]
@@ -230,8 +290,14 @@ def changed(old: World, new: World) -> list[str]:
         ("catalogue", rest[0] != rest[1]),
         ("profiles", was.compiled["profiles"] != now.compiled["profiles"]),
         ("prices", was.prices_version != now.prices_version),
+        ("canary", old.trial != new.trial),
+        ("candidate", _hash(old.candidate) != _hash(new.candidate)),
     )
     return [name for name, differs in parts if differs]
+
+
+def _hash(beside: World | None) -> str | None:
+    return None if beside is None else beside.policy.hash
 
 
 def unproved(sources: Sources, now: World) -> str | None:

@@ -1,7 +1,7 @@
 """What decisions are made from: policy and fleets as one immutable value, replaced as a whole."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backends.catalogue import Catalogue, Fleet, ready
 from backends.commitments import Usage, cover
@@ -16,8 +16,24 @@ Known = tuple[str, str, str, str, frozenset[str], int]
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """The canary of a policy: `policy` decides a share of its requests. `key` names these two,
+    `number` is the canary's version in a store. `stopped`: why it no longer decides any.
+    """
+
+    policy: Policy
+    key: str
+    number: int | None = None
+    stopped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class World:
-    """A policy and the fleets it is applied to, with the constants of every fleet worked out."""
+    """A policy and the fleets it is applied to, with the constants of every fleet worked out.
+
+    `trial`: its canary. `canary_of`: where it is itself the one, name and hash of the policy whose
+    canary it is. `candidate`: the world of a policy that decides too, and nothing is sent for that.
+    """
 
     policy: Policy
     catalogue: Catalogue
@@ -25,6 +41,19 @@ class World:
     baseline: FleetModel
     grades: tuple[Grade, ...]  # every different one of the fleets
     rows: tuple[tuple[FleetModel, Known, int], ...]  # fleets, each with the place of its grade
+    trial: Trial | None = None
+    canary_of: tuple[str, str] | None = None
+    candidate: "World | None" = None
+
+    @property
+    def canary(self) -> "World | None":
+        """Return the world of its canary, which differs by its policy alone: it has the same
+        baseline.
+        """
+        if self.trial is None or self.trial.stopped is not None:
+            return None
+        of = self.policy.name, self.policy.hash
+        return replace(self, policy=self.trial.policy, trial=None, canary_of=of, candidate=None)
 
 
 def world(policy: Policy, catalogue: Catalogue) -> World:

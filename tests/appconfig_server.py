@@ -230,6 +230,7 @@ class AppConfig:
             "State": "DEPLOYING",
             "PercentageComplete": 0.0,
             "EventLog": [],
+            "StartedAt": f"2026-01-05T12:0{len(self.deployments)}:00Z",
             "course": list(self.course),
             **more,
         }

@@ -35,12 +35,15 @@ class Load:
 
 
 class Loop:
-    """Loads one fleet; `model` is the name it knows its model by."""
+    """Loads one fleet; `model` is the name it knows its model by.
 
-    def __init__(self, backend: Backend, model: str) -> None:
+    `first` is the number of the first prompt: one that a server had before may be in its cache.
+    """
+
+    def __init__(self, backend: Backend, model: str, first: int = 0) -> None:
         self._backend = backend
         self._model = model
-        self._sent = 0
+        self._sent = first
         self._seen: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     async def calibrate(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from router import broken_db
+from router import broken_db, wal
 from router.batches.port import StoreFull, StoreUnavailable
 
 WAIT_S: Final = 5.0  # for a sibling's transaction
@@ -64,7 +64,7 @@ class Db:
             self.run = self._db.execute
             self.run_many = self._db.executemany
             try:
-                self.run("PRAGMA journal_mode=WAL")
+                wal.keep_log(self._db)
                 self.run("PRAGMA synchronous=NORMAL")
                 self._db.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")
             except BaseException:

@@ -17,6 +17,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "calibrate": ("router.cli.calibrate", "Learn from labels how far the small model goes."),
     "fleet": ("router.cli.fleet", "Show, audit, import and measure what fleets cost and do."),
     "policy": ("router.cli.policy", "Check policies and run their cases; publish them."),
+    "replay": (
+        "router.cli.replay.command",
+        "Replay a trace: what policies would have cost and done.",
+    ),
     "keys": ("router.cli.keys", "Create, list, revoke and rotate API keys."),
     "ledger": ("router.cli.ledger", "Report, export and reconcile what was charged."),
     "deploy": ("router.cli.deploy", "Print what a stage on AWS would cost, before it exists."),

@@ -35,6 +35,7 @@ class Share(Number):
 
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+POLICY = click.Path(exists=True, path_type=Path)  # a file, or the folder of a store
 
 
 def state(command: Command) -> Command:
@@ -82,7 +83,7 @@ def policy(command: Command) -> Command:
 
 
 class PolicySource(click.ParamType[object]):
-    """A file, or a place on AppConfig, which stays the text that it is."""
+    """A file or a store's folder, or a place on AppConfig, which stays the text that it is."""
 
     name = "policy"
 
@@ -90,7 +91,7 @@ class PolicySource(click.ParamType[object]):
         self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
     ) -> object:
         if not isinstance(value, str) or not value.startswith(SCHEME):
-            return FILE.convert(value, param, ctx)
+            return POLICY.convert(value, param, ctx)
         try:
             return str(place_of(value))
         except ValueError as exc:
@@ -99,10 +100,10 @@ class PolicySource(click.ParamType[object]):
 
 def policy_source(command: Command) -> Command:
     said = (
-        "Policy: a file (YAML), or appconfig:APPLICATION/ENVIRONMENT/PROFILE; without it the "
-        "packaged default."
+        "Policy: a file (YAML), a store's folder, or appconfig:APPLICATION/ENVIRONMENT/PROFILE; "
+        "without it the packaged default."
     )
-    option = click.option("--policy", metavar="FILE|PLACE", type=PolicySource(), help=said)
+    option = click.option("--policy", metavar="FILE|FOLDER|PLACE", type=PolicySource(), help=said)
     return option(command)
 
 

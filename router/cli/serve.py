@@ -82,6 +82,11 @@ class Workers(click.IntRange):
 @click.command("serve")
 @options.fleets
 @options.policy_source
+@click.option(
+    "--candidate",
+    type=options.FILE,
+    help="A policy (YAML) that decides every request too; nothing is sent for that.",
+)
 @options.state
 @options.ledger
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -208,6 +213,7 @@ def command(
     context: click.Context,
     fleets: Path | None,
     policy: Path | str | None,
+    candidate: Path | None,
     state: Path,
     store: str,
     host: str,
@@ -258,6 +264,7 @@ def command(
         batch_quota_mb,
         batch_keep_days,
         batches,
+        candidate=candidate,
         frozen=router_on == FROZEN,
     )
     if not opening.is_local(settings):

@@ -1,1 +1,1 @@
-"""What a change of a policy means, in words and in money: ``sluice policy diff``."""
+"""Two policies held against each other: in words (``words``) and in money (``compared``)."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from router import broken_db
+from router import broken_db, wal
 from router.ledger.port import LedgerUnavailable
 from router.ledger.sqlite_schema import SCHEMA
 
@@ -44,7 +44,7 @@ class Database:
             self.run = self._db.execute
             path.chmod(0o600)
             try:
-                self._db.execute("PRAGMA journal_mode=WAL")
+                wal.keep_log(self._db)
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 self._db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
                 self._db.execute("PRAGMA recursive_triggers=ON")  # REPLACE may not delete either

@@ -1,6 +1,6 @@
 """Whom a request goes to, found in a few microseconds where nothing is unusual about it.
 
-`choosers` gives of each kind of request what the policy's rules ask of one: the conditions that
+`Choosers` gives of each kind of request what the policy's rules ask of one: the conditions that
 depend on the kind alone are decided once, and so is everything about a fleet that does not depend
 on its load. What is left is arithmetic, in the order of `FleetModel.predict` and of
 `policies.evaluate`, so that it is the same to the last bit. A property test holds it against
@@ -17,7 +17,9 @@ from typing import Final, NamedTuple, cast
 from backends.fleet_model import Prediction
 from backends.load import Load
 from backends.quality import Curve, QualityTable, quality, rests_on_p_small
-from policies.model import Facts, Matcher, Policy, Rule, Settings
+from policies.evaluate import OBJECTIVES
+from policies.model import Candidate, Facts, Matcher, Rule, Settings
+from router.decide import COUNT_SLACK, TEMPLATE_SLACK
 from router.ledger.entry import stamp
 from router.replay.fleet import Fleet
 from router.world import World
@@ -28,6 +30,8 @@ Pick = Callable[[int, int, float, float], int]
 """(tokens in, expected, complexity, p_small) -> the place of the fleet, or UNSURE."""
 Hope = Callable[[int, int, float, float], frozenset[str] | None]
 """As `Pick` -> the full fleets that it may wait for, or None: the router decides."""
+Worst = Callable[[int, int, float, float], int | None]
+"""As `Pick` -> `router.budgets.worst_nano` of what is decided; None: the router says."""
 Worth = float | Curve | None
 """A candidate's quality: a number, by complexity, or None: the request's p_small."""
 
@@ -39,6 +43,7 @@ class Case(NamedTuple):
     varying: tuple[Matcher, ...]
     pick: Pick | None
     hope: Hope | None
+    worst: Worst | None
 
 
 class Seen:
@@ -56,40 +61,72 @@ class _Candidate(NamedTuple):
     worth: Worth
 
 
-def choosers(world: World, kind: Facts, fleets: Sequence[Fleet]) -> tuple[Case, ...]:
-    """Return the rules that requests of this kind may match, in order."""
-    cases = []
-    for place, rule in enumerate(world.policy.rules):
-        fixed = [each for each in rule.when if each.name not in VARYING]
-        if not all(each.matches(kind) for each in fixed):
-            continue
-        varying = tuple(
-            _by_minute(each.matches) if each.name == "local_time" else each.matches
-            for each in rule.when
-            if each.name in VARYING
+class Choosers:
+    """Finds the cases of a kind; kinds that no rule tells apart share them, however many tenants
+    there are.
+    """
+
+    def __init__(self, world: World, fleets: Sequence[Fleet]) -> None:
+        self._world, self._fleets = world, fleets
+        self._found: dict[tuple[object, ...], tuple[Case, ...]] = {}
+        self._varying = [
+            tuple(
+                _by_minute(each.matches) if each.name == "local_time" else each.matches
+                for each in rule.when
+                if each.name in VARYING
+            )
+            for rule in world.policy.rules
+        ]
+
+    def of(self, kind: Facts) -> tuple[Case, ...]:
+        """Return the rules that requests of this kind may match, in order."""
+        places = self._may_match(kind)
+        key = (
+            *(places, kind.task, kind.needs, kind.lanes, kind.models),
+            *(kind.n, kind.max_tokens, kind.tokens_in_bound, _asks_nothing(kind)),
         )
-        cases.append(Case(place, varying, *_usual(world, rule, kind, fleets)))
-        if not varying:
-            break
-    return tuple(cases)
+        found = self._found.get(key)
+        if found is None:
+            world, rules = self._world, self._world.policy.rules
+            found = self._found[key] = tuple(
+                Case(
+                    place,
+                    self._varying[place],
+                    *_usual(world, rules[place], kind, self._fleets),
+                )
+                for place in places
+            )
+        return found
 
-
-def reads_time(policy: Policy) -> bool:
-    """Return whether any rule looks at the clock."""
-    return any(each.name == "local_time" for rule in policy.rules for each in rule.when)
+    def _may_match(self, kind: Facts) -> tuple[int, ...]:
+        places = []
+        for place, rule in enumerate(self._world.policy.rules):
+            if all(each.matches(kind) for each in rule.when if each.name not in VARYING):
+                places.append(place)
+                if not self._varying[place]:
+                    break
+        return tuple(places)
 
 
 def is_usual(rule: Rule, kind: Facts) -> bool:
-    """Return whether `_pick` knows all that the rule and the request ask for."""
+    """Return whether `_picking` knows all that the rule and the request ask for."""
+    return (
+        _asks_nothing(kind)
+        and not rule.accept_if
+        and rule.settings.confidence is None
+        and rule.settings.minimize != "best"
+    )
+
+
+def _asks_nothing(kind: Facts) -> bool:
+    """Return whether the caller leaves the choice to the policy."""
     return (
         kind.requested_model == "auto"
         and kind.max_usd is None
         and kind.slo_ttft_ms is None
         and not kind.downgraded
         and kind.spread is None
-        and not rule.accept_if
-        and rule.settings.confidence is None
-        and rule.settings.minimize != "best"
+        and "vision" not in kind.needs
     )
 
 
@@ -130,9 +167,9 @@ def seen_as(seen: Seen) -> Facts:
 
 def _usual(
     world: World, rule: Rule, kind: Facts, fleets: Sequence[Fleet]
-) -> tuple[Pick, Hope] | tuple[None, None]:
+) -> tuple[Pick, Hope, Worst] | tuple[None, None, None]:
     if not is_usual(rule, kind):
-        return None, None
+        return None, None, None
     groups: list[list[_Candidate]] = [[] for _ in rule.use]
     for (_, known, grade), fleet in zip(world.rows, fleets, strict=True):
         name, model, lane, region, abilities, context_tokens = known
@@ -150,7 +187,8 @@ def _usual(
     floor = rule.settings.quality_floor
     good = [[c for c in group if _may_do(c.worth, floor)] for group in groups]
     every = [candidate for group in groups for candidate in group]
-    return _picking(world, rule, kind, good), _hoping(rule, kind, every)
+    worst = _reserving(world, rule, kind, groups)
+    return _picking(world, rule, kind, good), _hoping(rule, kind, every), worst
 
 
 def _may_do(worth: Worth, floor: float) -> bool:
@@ -182,6 +220,63 @@ def _hoping(rule: Rule, kind: Facts, candidates: Sequence[_Candidate]) -> Hope:
         return frozenset(found) or None
 
     return hope
+
+
+def _reserving(
+    world: World, rule: Rule, kind: Facts, groups: Sequence[Sequence[_Candidate]]
+) -> Worst:
+    """Return what finds the most that all attempts of a plan can be charged together."""
+    settings, n, router = rule.settings, kind.n, world.catalogue.router
+    limit = settings.max_output_tokens if kind.max_tokens is None else kind.max_tokens
+    objective = OBJECTIVES[settings.minimize]
+
+    def worst(tokens_in: int, expected: int, complexity: float, p_small: float) -> int | None:
+        tokens_out = min(expected, limit)
+        tokens = tokens_in + (tokens_out if kind.max_tokens is None else kind.max_tokens)
+        bound = tokens_in if kind.tokens_in_bound is None else kind.tokens_in_bound
+        keys = []
+        for group, candidates in enumerate(groups):
+            for fleet, context_tokens, worth in candidates:
+                if fleet.closed or tokens > context_tokens:
+                    continue
+                value = p_small if worth is None else worth
+                value = value if isinstance(value, float) else value.at(complexity)
+                seen = fleet.on.predict(tokens_in, tokens_out, n, fleet.load())
+                if value < settings.quality_floor or not _meets(settings, seen):
+                    continue
+                usd_router = router.usd(seen.e2e_p50_ms) if router.lines else 0.0
+                figures = Figures(*seen[:7], usd_router, value)
+                average = math.inf if seen.usd_average is None else seen.usd_average
+                keys.append((group, objective(cast("Candidate", figures)), average, fleet.place))
+        keys.sort()
+        total = prompt = 0
+        attempts = [world.fleets[key[-1]] for key in keys[: settings.limits.attempts]]
+        for on in attempts:
+            if on.card is None:
+                return None
+            most = limit
+            if kind.max_tokens is None:  # as router.decide.output_limit
+                room = on.fleet.context_tokens - int(tokens_in * COUNT_SLACK) - TEMPLATE_SLACK
+                most = max(1, min(limit, room))
+            total += on.card.charge_nano(bound, 0, most * n)
+            prompt = max(prompt, on.card.charge_nano(bound, 0, 0))
+        return total + (settings.limits.attempts - len(attempts)) * prompt
+
+    return worst
+
+
+class Figures(NamedTuple):
+    """What an objective reads of a candidate."""
+
+    ttft_p50_ms: float | None
+    ttft_p95_ms: float | None
+    itl_p50_ms: float | None
+    e2e_p50_ms: float | None
+    e2e_p95_ms: float | None
+    usd_marginal: float | None
+    usd_average: float | None
+    usd_router: float
+    quality: float
 
 
 def _meets(settings: Settings, seen: Prediction) -> bool:

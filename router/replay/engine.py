@@ -8,24 +8,28 @@ from collections import Counter, deque
 from heapq import heappop, heappush
 from typing import Final
 
-from backends.cost import NANO, PER_MTOK
+from backends.cost import PER_MTOK
 from policies.model import Facts
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
 from router.refusals import no_candidate
-from router.replay.choosing import UNSURE, Clock, Seen, choosers, seen_as, with_a_place
+from router.replay.assumed import assumptions
+from router.replay.choosing import UNSURE, Case, Choosers, Clock, Seen, seen_as, with_a_place
+from router.replay.draws import Draws
 from router.replay.fleet import Fleet
 from router.replay.machines import Machines
+from router.replay.money import Books
 from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, Replayed, Settings
 from router.replay.queue import URGENCY, Queue, Waiter
 from router.replay.shadow_prices import ShadowPrices
-from router.traces.trace import Trace
+from router.traces.trace import UNKNOWN, Trace
 from router.wake_worth import if_awake, sleeper
 from router.world import World
 
 PENDING: Final = -1
+NOBODY: Final = -1
 NEVER: Final = math.inf
-LOOK, LATE, UNPLACED = "look", "late", "unplaced"  # on the agenda, beside the machines' own
-PRICES = "prices"
+# On the agenda, beside the machines' own.
+LOOK, LATE, SILENT, UNPLACED, PRICES = "look", "late", "silent", "unplaced", "prices"
 
 
 class Engine:
@@ -34,11 +38,15 @@ class Engine:
     def __init__(self, world: World, trace: Trace, settings: Settings) -> None:
         n = len(trace)
         self.world, self.trace, self.settings = world, trace, settings
+        self.counted = trace.tokens_in if trace.counted is None else trace.counted
         self.clock = Clock(trace.start_s)
         self.fleets = [Fleet(place, on) for place, on in enumerate(world.fleets)]
-        self.cases = [choosers(world, kind, self.fleets) for kind in trace.kinds]
+        self.choosers = Choosers(world, self.fleets)
+        self.cases: list[tuple[Case, ...] | None] = [None] * len(trace.kinds)
         self.place_of = {fleet.on.fleet.id: fleet.place for fleet in self.fleets}
         self.rule_of = {rule.id: place for place, rule in enumerate(world.policy.rules)}
+        budgets = world.policy.budgets if settings.budgets else ()
+        self.books = Books(budgets, trace.kinds, trace.start_s) if budgets else None
         self.line = Queue(settings.queue)
         self.numbered = 0
         self.refusals: Counter[str] = Counter()
@@ -50,6 +58,10 @@ class Engine:
         self._agenda: list[tuple[float, int, str, int]] = []
         self._timers: dict[float, deque[tuple[float, int]]] = {}
         self._lined: dict[int, Waiter] = {}
+        # Of a cascade: who is asked where the answer isn't kept, and what was charged before.
+        self._follows: dict[int, int] = {}
+        self._before: dict[int, int] = {}
+        self._draws = Draws(settings.seed, "cascades")
         self.fleet = array("h", [-1]) * n
         self.rule = array("h", [-1]) * n
         self.outcome = array("b", [PENDING]) * n
@@ -68,7 +80,7 @@ class Engine:
         ]
         # When the next stream of each fleet ends, then the next time-out, then the agenda's next.
         self.due = [NEVER] * (len(self.fleets) + 2)
-        self.machines = Machines(self.fleets, settings, trace.start_s, self._at)
+        self.machines = Machines(self.fleets, settings, trace.start_s, self.allocated, self._at)
         if settings.shadow_prices is not None:
             self._reprices(settings.shadow_prices, 0.0)
 
@@ -98,11 +110,17 @@ class Engine:
         else:
             self._agenda_next()
 
-    def _decides(self, i: int, now_s: float, waiter: Waiter | None = None) -> None:
+    def _decides(  # noqa: C901  (one paragraph a step: it runs for every request)
+        self, i: int, now_s: float, waiter: Waiter | None = None
+    ) -> None:
         """Find out who serves the request: fast where nothing is unusual about it."""
         trace = self.trace
         seen: Seen | None = None
-        for place, varying, pick, hope in self.cases[trace.kind[i]]:
+        of = trace.kind[i]
+        cases = self.cases[of]
+        if cases is None:
+            cases = self.cases[of] = self.choosers.of(trace.kinds[of])
+        for place, varying, pick, hope, worst in cases:
             if varying:
                 if seen is None:
                     seen = Seen(
@@ -111,11 +129,16 @@ class Engine:
                 facts = seen_as(seen)
                 if not all(matches(facts) for matches in varying):
                     continue
-            if pick is None or hope is None:
+            if pick is None or hope is None or worst is None:
                 break
             tokens = trace.tokens_in[i], trace.expected[i], trace.complexity[i], trace.p_small[i]
             chosen = pick(*tokens)
             if chosen != UNSURE:
+                if self.books is not None:
+                    accounts = self.books.accounts(trace.kind[i], now_s)
+                    nano = worst(*tokens) if accounts else 0
+                    if nano is None or not self.books.take(i, accounts, nano):
+                        break
                 self._sends(i, self.fleets[chosen], place, now_s)
                 return
             fleets = hope(*tokens)
@@ -136,17 +159,32 @@ class Engine:
         if not decision.plan.attempts:
             self._waits(i, now_s, facts, decision, waiter)
             return
+        if self.books is not None:
+            loads = decision.loads
+            paid = self.books.set_aside(
+                i,
+                self.trace.kind[i],
+                now_s,
+                decision,
+                lambda facts: decide(self.world, facts, loads),
+            )
+            if paid is None:
+                self._refused(i, "budget_exhausted")
+                return
+            decision = paid
         self._misses(decision, now_s)
         if decision.verdict.relaxed:
             self.relaxed += 1
-        fleet = self.fleets[self.place_of[decision.plan.attempts[0].candidate.fleet]]
-        self._sends(i, fleet, self.rule[i], now_s)
+        places = [self.place_of[each.candidate.fleet] for each in decision.plan.attempts]
+        if decision.plan.attempts[0].accept_if:
+            self._follows[i] = places[1] if len(places) > 1 else NOBODY
+        self._sends(i, self.fleets[places[0]], self.rule[i], now_s)
 
     def _misses(self, decision: Decision, now_s: float) -> None:
         """Wake who sleeps and would have served, where that is worth it."""
         awake = if_awake(self.world, decision)
         missed = None if awake is None else sleeper(decision, awake)
-        if missed is not None:
+        if missed is not None and missed.candidate.state == "cold":
             self.machines.missed(missed, self.place_of[missed.candidate.fleet], now_s)
 
     def _waits(
@@ -186,7 +224,7 @@ class Engine:
             self._refused(last.i, "overloaded")
 
     def _refused(self, i: int, code: str) -> None:
-        self.outcome[i] = REFUSED
+        self.outcome[i], self.fleet[i] = REFUSED, NOBODY
         self.refusals[code] += 1
         self.pending -= 1
         if any(fleet.cold for fleet in self.fleets):
@@ -211,12 +249,15 @@ class Engine:
         self.rule[i], self.fleet[i], self.out[i] = rule, fleet.place, out
         fleet.taken()
         service, place, due = fleet.service, fleet.place, self.due
-        service.start(i, now_s, tokens_in, each, n)
+        service.start(i, now_s, self.counted[i], each, n)
         due[place] = service.next_s
         late_s = min(now_s + ttft_s, trace.at_s[i] + deadline_s)
         timers = self._timers.get(ttft_s)
         if timers is None:
             timers = self._timers[ttft_s] = deque()
+        if timers and late_s < timers[-1][0]:  # by its deadline, after a wait
+            self._at(late_s, SILENT, i)
+            return
         timers.append((late_s, i))
         due[-2] = min(due[-2], late_s)
 
@@ -228,6 +269,10 @@ class Engine:
         self.due[fleet.place] = service.next_s
         came_s = self.trace.at_s[i]
         e2e_ms = (end_s - came_s) * 1000
+        if i in self._follows:
+            if self._is_not_kept(i, fleet, end_s):
+                return
+            first_s = end_s  # it was held until it was tested
         self.ttft_ms[i], self.e2e_ms[i] = (first_s - came_s) * 1000, e2e_ms
         self.outcome[i] = SERVED
         self._charges(i, fleet, self.out[i], e2e_ms)
@@ -236,6 +281,30 @@ class Engine:
         if self._lined:
             self._freed(fleet, end_s)
 
+    def _is_not_kept(self, i: int, fleet: Fleet, now_s: float) -> bool:
+        """Send a tested answer's request on, if the answer isn't good enough; it is charged too."""
+        after, acceptable = self._follows.pop(i), self.trace.acceptable[i]
+        draw = self._draws.next()
+        kept = acceptable == 1 or (acceptable == UNKNOWN and draw < self.trace.p_small[i])
+        if kept:
+            return False
+        if after == NOBODY:
+            self._charges(i, fleet, self.out[i], (now_s - self.trace.at_s[i]) * 1000)
+            fleet.answered()
+            self._refused(i, "upstream_failed")
+        else:
+            card, run = fleet.on.card, fleet.run
+            run.requests += 1
+            if card is not None:
+                nano = card.charge_nano(self.counted[i], 0, self.out[i])
+                self._before[i] = nano
+                self.allocated[fleet.place] += nano
+            fleet.answered()
+            self._sends(i, self.fleets[after], self.rule[i], now_s)
+        if self._lined:
+            self._freed(fleet, now_s)
+        return True
+
     def _charges(self, i: int, fleet: Fleet, tokens_out: int, e2e_ms: float) -> None:
         run, card = fleet.run, fleet.on.card
         run.requests += 1
@@ -243,11 +312,19 @@ class Engine:
         if router.lines:
             self.usd_router += router.usd(e2e_ms)
         if card is None:
+            self._settled(i, self._before.pop(i, 0))
             return
-        tokens_in = self.trace.tokens_in[i]
+        tokens_in = self.counted[i]
         total = tokens_in * card.nano_per_mtok_in + tokens_out * card.nano_per_mtok_out
-        nano = self.nano[i] = -(-total // PER_MTOK)
-        self.allocated[fleet.place] += nano
+        nano = -(-total // PER_MTOK)
+        before = self._before.pop(i, 0) if self._before else 0
+        if before or self.books is not None:
+            nano = self._settled(i, nano + before)
+        self.nano[i] = nano
+        self.allocated[fleet.place] += nano - before
+
+    def _settled(self, i: int, nano: int) -> int:
+        return nano if self.books is None else self.books.settle(i, nano)
 
     def _freed(self, fleet: Fleet, now_s: float) -> None:
         """Call those whose turn it is, as many as there are places; each is decided anew."""
@@ -260,12 +337,7 @@ class Engine:
     def _resized(self, now_s: float) -> None:
         """Fleets may be of another size: streams end at other times, and places may be free."""
         for fleet in self.fleets:
-            service = fleet.service
-            if fleet.lost and service.running + service.queued:
-                fleet.lost = False
-                for i in service.here():
-                    self._gives_up(i, now_s)
-            self.due[fleet.place] = service.next_s
+            self.due[fleet.place] = fleet.service.next_s
         for fleet in self.fleets:
             if self._lined:
                 self._freed(fleet, now_s)
@@ -275,14 +347,18 @@ class Engine:
         for timers in self._timers.values():
             while timers and (self.outcome[timers[0][1]] != PENDING or timers[0][0] <= now_s):
                 _, i = timers.popleft()
-                if self.outcome[i] != PENDING:
-                    continue
-                ends_s = self.trace.at_s[i] + self.limits[self.rule[i]][2]
-                if ends_s > now_s and self.fleets[self.fleet[i]].service.has_begun(i, now_s):
-                    self._at(ends_s, LATE, i)
-                else:
-                    self._gives_up(i, now_s)
+                self._is_silent(i, now_s)
         self.due[-2] = min((each[0][0] for each in self._timers.values() if each), default=NEVER)
+
+    def _is_silent(self, i: int, now_s: float) -> None:
+        """Give a request up that has no first token by now; another one may run to its deadline."""
+        if self.outcome[i] != PENDING:
+            return
+        ends_s = self.trace.at_s[i] + self.limits[self.rule[i]][2]
+        if ends_s > now_s and self.fleets[self.fleet[i]].service.has_begun(i, now_s):
+            self._at(ends_s, LATE, i)
+        else:
+            self._gives_up(i, now_s)
 
     def _gives_up(self, i: int, now_s: float) -> None:
         """The request is out of time: it is charged for its prompt and for what was made."""
@@ -313,6 +389,8 @@ class Engine:
         elif what == LATE:
             if self.outcome[which] == PENDING:
                 self._gives_up(which, when_s)
+        elif what == SILENT:
+            self._is_silent(which, when_s)
         elif what == UNPLACED:
             if which in self._lined:
                 self.line.leave(self._lined.pop(which))
@@ -321,7 +399,9 @@ class Engine:
             assert self.settings.shadow_prices is not None
             self._reprices(self.settings.shadow_prices, when_s)
         else:
-            self.machines.happens(what, which, when_s)
+            for i in self.machines.happens(what, which, when_s):
+                if self.outcome[i] == PENDING and self.fleet[i] == which:
+                    self._gives_up(i, when_s)
             self._resized(when_s)
 
     def _reprices(self, prices: ShadowPrices, now_s: float) -> None:
@@ -335,8 +415,6 @@ class Engine:
     def replayed(self) -> Replayed:
         """Return what became of all, once it is over."""
         policy = self.world.policy
-        for fleet in self.fleets:
-            fleet.run.usd_allocated = self.allocated[fleet.place] / NANO
         self.machines.close(self.now_s)
         return Replayed(
             policy.name,
@@ -352,7 +430,7 @@ class Engine:
             self.usd_router,
             self.relaxed,
             dict(sorted(self.refusals.items())),
-            {},
-            self.trace.assumptions,
+            {} if self.books is None else self.books.spent(),
+            (*self.trace.assumptions, *assumptions(self.world, self.settings)),
             self.now_s,
         )

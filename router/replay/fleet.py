@@ -53,6 +53,11 @@ def _costs(row: Row) -> Costs | None:
     )
 
 
+def _awake(on: FleetModel) -> Costs | None:
+    row = on.row(0, 1, 0)
+    return None if row is None else _costs(row)
+
+
 def first_replicas(on: FleetModel) -> int:
     """Return how many replicas a replay begins with: one that can't be woken is always there."""
     fleet = on.fleet
@@ -79,7 +84,6 @@ class Fleet:
         "in_flight",
         "limit",
         "limiter",
-        "lost",
         "on",
         "place",
         "replicas",
@@ -99,10 +103,8 @@ class Fleet:
             float(usual), fleet.tariff.committed(usual, fleet.replicas.min) + on.covered
         )
         # What it would be asleep, as one idle replica (router.wake_worth).
-        awake = on.row(0, 1, 0)
-        self.awake = None if awake is None else _costs(awake)
+        self.awake = _awake(on)
         self.in_flight = 0
-        self.lost = False  # its last machine is gone, with what ran there
         self.limiter = Limiter()
         self._of: dict[int, list[Costs | None]] = {}
         self.run = FleetRun(fleet.id, array("d"), array("d"), array("d"), array("d"))
@@ -125,6 +127,7 @@ class Fleet:
     def repriced(self, on: FleetModel) -> None:
         """Go on with the same fleet at another marginal cost."""
         self.on = on
+        self.awake = _awake(on)
         self._of.clear()
         self.rows = self._of.setdefault(self.replicas, [])
         self.changed()

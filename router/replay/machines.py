@@ -21,19 +21,27 @@ Later = Callable[[float, str, int], None]
 
 
 class Machines:
-    """`start_s`: of the trace, since 1970; all other times are seconds since then."""
+    """`start_s`: of the trace, since 1970; all other times are seconds since then. `allocated`: of
+    each fleet what its requests were charged so far, in nano-USD.
+    """
 
     def __init__(
-        self, fleets: Sequence[Fleet], settings: Settings, start_s: float, later: Later
+        self,
+        fleets: Sequence[Fleet],
+        settings: Settings,
+        start_s: float,
+        allocated: Sequence[int],
+        later: Later,
     ) -> None:
         self._fleets, self._settings, self._later = fleets, settings, later
-        self._start_s = start_s
+        self._start_s, self._allocated = start_s, allocated
         self.sizes: list[Size] = []
         self._blocks: list[Block | None] = []
         self._meters = [Meter(fleet.on, start_s) for fleet in fleets]
         self._draws = [Draws(settings.seed, fleet.on.fleet.id) for fleet in fleets]
         self._busy_s = [0.0] * len(fleets)
         self._missed = Missed()
+        self._doomed: list[list[list[int]]] = [[] for _ in fleets]
         for fleet in fleets:
             standing = first_replicas(fleet.on)
             given = fleet.on.fleet
@@ -61,18 +69,20 @@ class Machines:
                 self._settle(fleet, now_s)
             self._spot(fleet, over_s, now_s)
 
-    def happens(self, what: str, place: int, now_s: float) -> None:
-        """Do what was to be done now."""
+    def happens(self, what: str, place: int, now_s: float) -> Sequence[int]:
+        """Do what was to be done now; return the requests that it ends, if they still run."""
         fleet, size, block = self._fleets[place], self.sizes[place], self._blocks[place]
         if what == READY:
             size.is_ready(now_s)
         elif what == GONE:
             size.draining -= 1
-            fleet.lost = size.ready + size.draining == 0
+            self._settle(fleet, now_s)
+            return self._doomed[place].pop(0)
         elif block is not None:
             self._block(fleet, block, now_s)
-            return
+            return ()
         self._settle(fleet, now_s)
+        return ()
 
     def missed(self, sleeper: Sleeper, place: int, now_s: float) -> None:
         """Take note of a request that a sleeping fleet would have served; wake it if worth it."""
@@ -92,22 +102,29 @@ class Machines:
     def write_down(self, now_s: float) -> None:
         """Write down how every fleet stands."""
         for fleet, size, meter in zip(self._fleets, self.sizes, self._meters, strict=True):
-            nano, run = meter.until(now_s), fleet.run
+            nano, run = self._bill(fleet, meter, now_s), fleet.run
             run.replicas.append(size.ready)
             run.paid.append(size.paid)
             run.in_flight.append(fleet.in_flight)
             run.usd.append(math.nan if nano is None else nano / NANO)
 
     def close(self, now_s: float) -> None:
-        """Close every fleet's bill. One without a price by the hour costs what it charges."""
+        """Close every fleet's bill: busy is the share of the machines' time that streams held."""
         for fleet, meter in zip(self._fleets, self._meters, strict=True):
-            run, hourly, nano = fleet.run, fleet.on.usd_per_hour, meter.until(now_s)
-            if nano is None or hourly is None:
-                run.usd_bill = run.usd_busy = run.usd_allocated if by_token(fleet) else None
-                continue
-            fleet.service.advance(now_s)
-            busy = round(hourly / HOUR_S * fleet.service.busy_s / fleet.capacity() * NANO)
-            run.usd_bill, run.usd_busy = nano / NANO, busy / NANO
+            nano, hourly, run = self._bill(fleet, meter, now_s), fleet.on.usd_per_hour, fleet.run
+            busy = nano
+            if hourly is not None:
+                fleet.service.advance(now_s)
+                busy = round(hourly / HOUR_S * fleet.service.busy_s / fleet.capacity() * NANO)
+            run.usd_allocated = self._allocated[fleet.place] / NANO
+            known = nano is not None and busy is not None
+            run.usd_bill = nano / NANO if known and nano is not None else None
+            run.usd_busy = busy / NANO if known and busy is not None else None
+
+    def _bill(self, fleet: Fleet, meter: Meter, now_s: float) -> int | None:
+        """Return the bill so far. One without a price by the hour costs what it charges."""
+        nano = meter.until(now_s)
+        return self._allocated[fleet.place] if by_token(fleet) else nano
 
     def _start(self, fleet: Fleet, replicas: int, now_s: float) -> None:
         size = self.sizes[fleet.place]
@@ -133,6 +150,8 @@ class Machines:
         chance, draws = 1 - math.exp(-each_hour * over_s / HOUR_S), self._draws[fleet.place]
         hit = sum(draws.next() < chance for _ in range(spot))
         for _ in range(min(hit, size.standing)):
+            # Its share of the streams is lost with it, unless they end within the notice.
+            self._doomed[fleet.place].append(fleet.service.here()[:: size.ready])
             size.went(1)
             size.draining += 1
             fleet.run.interruptions += 1

@@ -17,6 +17,7 @@ from array import array
 from bisect import bisect_right
 from collections import deque
 from heapq import heappop, heappush
+from operator import mul
 from typing import Final
 
 from backends.fleet_model import FleetModel
@@ -34,6 +35,7 @@ class Service:
 
     __slots__ = (
         "_base_ms",
+        "_by_length",
         "_ends",
         "_fixed_ms",
         "_floor_ms",
@@ -60,6 +62,7 @@ class Service:
         self._on = on
         self._places_each = max(1, math.floor(on.capacity))
         self._tables: dict[int, list[float]] = {}
+        self._by_length = _measured_by_length(on)
         self._base_ms, self._floor_ms, self._fixed_ms, self._ms_per_token = _law(on)
         self._now_s = self._step = self.busy_s = 0.0
         self.running = self.queued = 0
@@ -85,10 +88,13 @@ class Service:
         """Take a request on. `tokens_out`: of each of its `n` choices, at least 1."""
         prefill_ms = self._fixed_ms + self._ms_per_token * tokens_in
         prefill_ms = max(prefill_ms, self._floor_ms)
-        prompt = prefill_ms / self._base_ms
+        prompt, more = prefill_ms / self._base_ms, tokens_out - 1.0
         running = self.running
+        if self._by_length:
+            itl, ttft = self._ratios(tokens_in, tokens_out, running + n)
+            prompt, more = prompt * ttft, more * itl
         if self._waiting or (running and running + n > self.places):
-            self._waiting.append((i, prompt, tokens_out - 1.0, n))
+            self._waiting.append((i, prompt, more, n))
             self.queued += n
             return
         # From here on as `_advance`, `_place` and `_set_speed` say, in line: the hot path.
@@ -102,7 +108,7 @@ class Service:
         self._seen_s.append(now_s)
         first = step + prompt
         ends = self._ends
-        heappush(ends, (first + (tokens_out - 1), i, n, first))
+        heappush(ends, (first + more, i, n, first))
         self.running = running = running + n
         table = self._table
         itl_s = self._itl_s = table[running] if running < len(table) else self._speed(running)
@@ -196,6 +202,17 @@ class Service:
         while self._ends and self._ends[0][1] in self._left:
             self._left.discard(heappop(self._ends)[1])
 
+    def _ratios(self, tokens_in: int, tokens_out: int, running: int) -> tuple[float, float]:
+        """Return how much longer tokens and the prompt of a request of these lengths take."""
+        profile = self._on.fleet.profile
+        assert profile is not None
+        replicas = self.places // self._places_each
+        speed = profile.speed(min(running / replicas, self._places_each))
+        blend = profile.surface.blend(max(1, tokens_in), max(1, tokens_out))
+        itl = sum(map(mul, blend, speed.itl_ratios))
+        ttft = sum(map(mul, blend, speed.ttft_ratios)) if speed.ttft_ratios else 1.0
+        return itl, ttft
+
     def _set_speed(self) -> None:
         self._itl_s = self._speed(self.running)
         ends = self._ends
@@ -213,6 +230,17 @@ class Service:
             itl_ms = self._base_ms if profile is None else profile.speed(max(streams, 1e-9)).itl_ms
             table.append(itl_ms / 1000)
         return table[running]
+
+
+def _measured_by_length(on: FleetModel) -> bool:
+    """Return whether lengths have their own speeds: of a real fleet, where several were measured.
+
+    The emulator goes by the concurrency alone.
+    """
+    profile = on.fleet.profile
+    if profile is None or on.fleet.kind == "emulated":
+        return False
+    return bool(profile.surface.levels[0][1].itl_ratios)
 
 
 def _law(on: FleetModel) -> tuple[float, float, float, float]:

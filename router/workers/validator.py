@@ -53,7 +53,7 @@ def judged(text: str, name: str, config: Path, *, frozen: bool) -> tuple[Policy,
     report = check(text, name, names_of(catalogue))
     if report.policy is None:
         raise Invalid(report.problems)
-    Sources(config, frozen=frozen).check(text, name, catalogue)
+    Sources(config, frozen=frozen, deployed=True).check(text, name, catalogue)
     found = _cases(config / "cases", report.policy.name)
     if found is None:
         return report.policy, 0

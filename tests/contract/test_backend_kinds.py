@@ -539,15 +539,18 @@ def test_an_error_in_a_200_is_the_error_it_says(run, opened):
 def test_a_status_becomes_the_error_it_means_and_keeps_the_connection(
     run, opened, ask, status, kind
 ):
-    async def play(writer, _reader, nth):
-        bad = answer(b'{"error":{"message":"secret \xe6\x9c\xba"}}', status)
-        writer.write(bad if nth == 1 else answer())
+    bad = answer(b'{"error":{"message":"secret \xe6\x9c\xba"}}', status)
+    answers = [bad]
+
+    async def play(writer, _reader, _nth):  # credentials that are old are tried once more
+        writer.write(answers[-1])
 
     async def main():
         async with playing(play) as server, opened(server.url) as backend:
             with pytest.raises(kind) as caught:
                 await ask(backend)
             assert "secret" not in f"{caught.value} {caught.value!r}"
+            answers.append(answer())
             await backend.send(CALL)
             assert server.connections == 1
 

@@ -125,8 +125,9 @@ def test_the_command_lists_packages_and_refuses_a_folder_in_use(tmp_path):
 
 def test_without_uv_it_is_told_what_is_missing(tmp_path):
     command = [sys.executable, "-m", "infra.bundling", "--out", tmp_path / "b"]
+    nowhere = {"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}  # where `make setup` puts it
     ended = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=ROOT, env={"PATH": str(tmp_path)}
+        command, capture_output=True, text=True, check=False, cwd=ROOT, env=nowhere
     )
     assert ended.returncode == 1
     assert ended.stderr == "uv is not on the PATH: `make setup` says how to get it\n"

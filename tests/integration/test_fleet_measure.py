@@ -255,3 +255,16 @@ def busy(url):
 
     slots = httpx.get(url.removesuffix("/v1") + "/slots").json()
     return any(slot["is_processing"] for slot in slots)
+
+
+def test_no_prompt_of_an_earlier_measurement_is_sent_again_since_a_cache_knows_it(
+    tmp_path, upstream
+):
+    catalogue = fleets(tmp_path, upstream.url)
+    sent = []
+    for _ in range(2):
+        sluice(*arguments(tmp_path, catalogue, "--tokens", "16+1", "--concurrency", "1"))
+        sent.append({body["messages"][0]["content"] for body in upstream.bodies})
+        upstream.bodies.clear()
+    assert sent[0]
+    assert sent[0].isdisjoint(sent[1])

@@ -5,10 +5,12 @@ import os
 
 import pytest
 from appconfig_server import ALARMED, ARN, BY_ID, PLACE, WELL
+from click.testing import CliRunner
 from support import catalogue, fleet, policy, sluice
 
 import yamlfile
 from policies.schema import appconfig_schema
+from router.cli.main import cli
 
 FLEETS = catalogue(fleet("one", "http://127.0.0.1:1/v1"))
 QUICK = ("--every", "0.05")
@@ -269,3 +271,77 @@ def test_another_profiles_deployment_is_left_alone(appconfig, files):
     assert (ended.returncode, "is another profile's" in ended.stderr) == (2, True)
     assert appconfig.deployments[0]["State"] == "DEPLOYING"
     assert WELL[0] in appconfig.deployments[0]["course"]
+
+
+# -- what was published ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asks(appconfig, monkeypatch):
+    """Run a command in this process, as whom AWS knows."""
+    for name, value in appconfig.environment().items():
+        monkeypatch.setenv(name, value)
+
+    def ask(command, *more, to=PLACE):
+        return CliRunner().invoke(cli, ["policy", command, "--to", to, *map(str, more)])
+
+    return ask
+
+
+def by(who, why):
+    return json.dumps({"who": who, "why": why, "policy": "test", "hash": "h"})
+
+
+def test_history_says_of_each_version_when_it_went_out_and_what_became_of_it(appconfig, asks):
+    in_force(appconfig, {"rules": 1})
+    appconfig.publish(b"{}", by("bo", "夜里慢一点"))
+    appconfig.deploy(2)["State"] = "ROLLED_BACK"
+    appconfig.publish(b"{}", by("ana", "dearer days"))
+    appconfig.publish(b"{}", by("ana", "forgotten"))
+    appconfig.deploy(3)["PercentageComplete"] = 20.0
+    rows = json.loads(asks("history", "--json").stdout)
+    assert [(row["version"], row["state"]) for row in rows] == [
+        (4, "not deployed"), (3, "on its way, 20 %"), (2, "taken back"), (1, "in force"),
+    ]  # fmt: skip
+    assert (rows[2]["who"], rows[2]["why"], rows[2]["deployment"]) == ("bo", "夜里慢一点", 2)
+    assert rows[2]["at"] == "2026-01-05T12:01:00.000Z"
+    assert (rows[3]["who"], rows[3]["at"]) == (None, "2026-01-05T12:00:00.000Z")
+    assert "夜里慢一点" in asks("history").stdout
+
+
+def test_show_prints_what_was_published_there(appconfig, asks):
+    in_force(appconfig, {"rules": 1})
+    appconfig.publish(b'{"rules": 2}', by("bo", "cheaper"))
+    assert json.loads(asks("show").stdout) == {"rules": 1}
+    assert json.loads(asks("show", "2").stdout) == {"rules": 2}
+    said = json.loads(asks("show", "2", "--json").stdout)
+    assert (said["version"], said["who"], said["text"]) == (2, "bo", '{"rules": 2}')
+    unknown = asks("show", "9")
+    assert unknown.exit_code == 3
+    assert "unknown version 9 (known: 2, 1)" in unknown.output
+
+
+def test_where_nothing_is_in_force_show_asks_which(appconfig, asks):
+    appconfig.publish(b"{}")
+    ended = asks("show")
+    assert ended.exit_code == 2
+    assert "nothing is in force here: say which version" in ended.output
+
+
+def test_a_version_that_one_started_from_is_held_to_there_too(appconfig, asks, files):
+    appconfig.publish(b"{}", by("bo", "cheaper"))
+    appconfig.publish(b"{}", by("bo", "dearer"))
+    options = ["--why", "w", "--fleets", files / "fleets.yaml", "--from", "1"]
+    ended = asks("publish", *options, files / "test.yaml")
+    assert ended.exit_code == 2
+    assert "published meanwhile: version 2 by bo: dearer. Look at it" in ended.output
+
+
+def test_a_canary_is_refused_there_with_what_does_it_in_its_place(appconfig, asks, files):
+    text = policy() + "canary: {policy: next, share: 0.1}\n"
+    (files / "test.yaml").write_text(text, "utf-8")
+    options = ["--why", "w", "--fleets", files / "fleets.yaml"]
+    ended = asks("publish", *options, files / "test.yaml")
+    assert ended.exit_code == 3
+    assert "test.yaml:7: canary: on AppConfig a policy goes out by steps" in ended.output
+    assert appconfig.versions == {}

@@ -114,3 +114,9 @@ def test_an_empty_case_file_is_no_pass(bundle):
     (bundle / "cases" / "any.yaml").write_text("version: 1\ncases: []\n")
     with pytest.raises(Invalid):
         judged(policy(), "it", bundle, frozen=False)
+
+
+def test_a_canary_is_refused_since_appconfig_deploys_by_steps_itself(bundle):
+    text = policy() + "canary: {policy: next, share: 0.1}\n"
+    with pytest.raises(PolicyRefused, match="version 7: canary: on AppConfig a policy goes out by"):
+        handler(event(text), None)

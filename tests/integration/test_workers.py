@@ -522,17 +522,17 @@ def test_a_worker_that_can_not_start_again_is_told_and_the_others_serve_on(start
 
 
 def slow_stream(upstream):
-    began = threading.Event()
+    """Let streams begin; return what lets them go on to their end."""
+    may_end = threading.Event()
 
     def script(body, send, gone):
         send(stream_head() + EVENTS[0] + EVENTS[1])
-        began.set()
-        time.sleep(1.5)
+        may_end.wait(START_S)
         send(b"".join(EVENTS[2:]) + DONE)
         return "close"
 
     upstream.script = script
-    return began
+    return may_end
 
 
 def streams(router, count):
@@ -550,7 +550,7 @@ def streams(router, count):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_the_streams_of_all_workers_end_whole(start_router, upstream, number):
-    slow_stream(upstream)
+    may_end = slow_stream(upstream)
     router = start_router(one(upstream), policy(), "--workers", "2")
     texts, pids = streams(router, 8), pids_of(router)
     folders = folders_of(pids)
@@ -561,13 +561,23 @@ def test_a_signal_lets_the_streams_of_all_workers_end_whole(start_router, upstre
         os.killpg(router.process.pid, number)  # as a terminal does
     else:
         router.process.send_signal(number)
+    wait_until(lambda: refuses(router))
+    may_end.set()
     assert [text.endswith("data: [DONE]\n\n") for text in texts()] == [True] * 8
     assert router.process.wait(START_S) == 0
     assert not any(is_running(pid) for pid in pids)
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{router.url}/healthz")
+    assert refuses(router)
     assert "Traceback" not in router.log()
     assert not any(folder.exists() for folder in folders)
+
+
+def refuses(router):
+    """Tell whether it takes no more connections."""
+    try:
+        httpx.get(f"{router.url}/healthz")
+    except httpx.TransportError:
+        return True
+    return False
 
 
 def folders_of(pids):
@@ -583,7 +593,7 @@ def maps(pid):
 
 
 def test_a_killed_parent_leaves_nothing_behind(start_router, upstream):
-    slow_stream(upstream)
+    may_end = slow_stream(upstream)
     router = start_router(one(upstream), policy(), "--workers", "2")
     pids = pids_of(router)
     folders = folders_of(pids)
@@ -592,6 +602,7 @@ def test_a_killed_parent_leaves_nothing_behind(start_router, upstream):
     wait_until(lambda: len(upstream.bodies) == 4)
     router.process.kill()
     router.process.wait()
+    may_end.set()
     assert [text.endswith("data: [DONE]\n\n") for text in texts()] == [True] * 4
     wait_until(lambda: not any(is_running(pid) for pid in pids))
     assert not any(folder.exists() for folder in folders)

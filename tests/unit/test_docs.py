@@ -38,7 +38,6 @@ from policies.compiled import settings_json
 from policies.conditions import CONDITIONS
 from policies.evaluate import CLOSED, Refused, Verdict, evaluate
 from policies.model import Facts, Limits, Settings
-from policies.parse import NOT_ENFORCED
 from policies.parse import parse as parse_policy
 from policies.proof import enough, z_of
 from policies.schema import schema
@@ -58,6 +57,7 @@ from router.cli.keys import list_ as key_list
 from router.cli.ledger import COMMANDS as ledger_commands  # noqa: N811  (as above)
 from router.cli.main import COMMANDS as commands  # noqa: N811  (two tables of this name)
 from router.cli.policy import COMMANDS as policy_commands  # noqa: N811  (as above)
+from router.compared import OUTCOMES
 from router.decide import Decision, decide
 from router.estimate import estimate
 from router.facts import facts_of
@@ -336,21 +336,16 @@ def names_of_fields(kind):
 
 
 def test_the_keys_of_a_policy_are_those_of_its_schema():
-    refused = {path[-1] for path in NOT_ENFORCED}
     form = schema()["properties"]
-    assert listed(table("policies.md", "key")) == set(form) - refused
+    assert listed(table("policies.md", "key")) == set(form)
+    canary = form["canary"]["properties"]
+    assert listed(table("policies.md", "key of `canary`")) == set(canary)
     settings = table("policies.md", "setting")
     assert listed(settings) == names_of_fields(Settings)
     rule = listed(table("policies.md", "key of a rule"))
-    assert rule | listed(settings) | refused >= set(form["rules"]["items"]["properties"])
+    assert rule | listed(settings) >= set(form["rules"]["items"]["properties"])
     assert rule <= set(form["rules"]["items"]["properties"])
     assert listed(table("policies.md", "key of `limits`")) == names_of_fields(Limits)
-
-
-def test_what_is_not_enforced_is_listed():
-    text = (DOCS / "policies.md").read_text("utf-8")
-    (line,) = [line for line in text.splitlines() if line.startswith("**Not enforced yet")]
-    assert set(codes(line)) - {"quality_floor"} == {path[-1] for path in NOT_ENFORCED}
 
 
 def test_the_defaults_of_the_settings_are_those_of_the_code():
@@ -558,6 +553,11 @@ def test_the_fields_of_a_receipt_are_those_that_are_written():
     assert listed(table("api.md", "of a candidate")) == set(whole["candidates"][0])
     (load, *_) = whole["load"].values()
     assert listed(table("api.md", "of a fleet's load")) == set(load)
+
+
+def test_the_outcomes_of_a_candidate_are_those_that_are_told():
+    shown = listed(table("policies.md", "`outcome` of a candidate"))
+    assert shown == set(OUTCOMES)
 
 
 def test_the_metrics_are_those_that_are_served():

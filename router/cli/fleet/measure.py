@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import randbelow
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -31,6 +32,7 @@ from yamlfile import suggest
 
 CLEAR = "\r\x1b[K"  # a terminal's line, to be written anew
 SHORT = 0.9  # an answer with fewer of its tokens ended early
+MANY = 1_000_000_000  # numbers of prompts: no two runs begin near the same one
 FEW = 20  # requests; of fewer the slowest one is the p95
 
 
@@ -158,7 +160,7 @@ class _Run:
         try:
             if fleet.sagemaker is None:  # AWS answers there, not the engine
                 self.engine_version = await about.engine_version(fleet.urls[0], headers)
-            loop = Loop(backend, fleet.upstream_model)
+            loop = Loop(backend, fleet.upstream_model, MANY + randbelow(MANY))
             await loop.calibrate()
             for n, load in enumerate(loads, 1):
                 self.measured.append(await self._one(loop, load, f"{n}/{len(loads)}"))

@@ -1,5 +1,6 @@
 """``sluice policy check``: check policies, and run the cases written for them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,16 @@ import orjson
 import yamlfile
 from backends import files
 from backends.catalogue import Catalogue
-from policies.check import Report, check
+from policies.check import Report
 from policies.model import Policy
+from router.classify import Calibration
 from router.cli import options
 from router.cli.errors import FAILED, INVALID, told
+from router.cli.policy.known_keys import active_keys
+from router.identity import Key
+from router.policy_check import checked as checked_text
 from router.policy_check import tried
 from router.sources import calibration as calibration_of
-from router.sources import names_of
 
 
 @click.command("check")
@@ -25,6 +29,7 @@ from router.sources import names_of
 @options.fleets
 @options.state
 @options.calibration
+@click.option("--strict", is_flag=True, help="Exit 1 where there are warnings.")
 @options.as_json
 def command(
     policies: tuple[Path, ...],
@@ -32,20 +37,27 @@ def command(
     fleets: Path | None,
     state: Path,
     calibration: Path | None,
+    strict: bool,
     as_json: bool,
 ) -> None:
     """Check POLICIES against the fleets, and run their cases; exit 3 if one is refused."""
+    keys = active_keys(state)
     with told():
         catalogue = files.catalogue(fleets, state)
         learnt = calibration_of(calibration)
         labelled = bool(learnt and learnt.counts)
-        results = [checked(path, catalogue, folder, labelled=labelled) for path in policies]
+        results = [
+            checked(path, catalogue, folder, labelled=labelled, keys=keys, learnt=learnt)
+            for path in policies
+        ]
     if as_json:
         click.echo(orjson.dumps(results))
     else:
         for result in results:
             show(result)
     ends(results)
+    if strict and any(result["warnings"] for result in results):
+        raise SystemExit(FAILED)
 
 
 def ends(results: list[dict[str, Any]]) -> None:
@@ -57,16 +69,22 @@ def ends(results: list[dict[str, Any]]) -> None:
 
 
 def checked(
-    path: Path, catalogue: Catalogue, folder: Path | None, *, labelled: bool
+    path: Path,
+    catalogue: Catalogue,
+    folder: Path | None,
+    *,
+    labelled: bool,
+    keys: Sequence[Key] = (),
+    learnt: Calibration | None = None,
 ) -> dict[str, Any]:
     """Check one policy. A file that can't be read is its problem, not the end of the command."""
     report, cases = Report(None), 0
     failed: list[str] = []
     try:
         source = files.on_disk(path)
-        report = check(source.text, source.name, names_of(catalogue), labelled=labelled)
+        report = checked_text(source, catalogue, labelled=labelled, keys=keys)
         if report.policy is not None and folder is not None:
-            cases, failed = _tried(report.policy, folder / path.name, catalogue)
+            cases, failed = _tried(report.policy, folder / path.name, catalogue, learnt)
     except yamlfile.Invalid as exc:
         report = replace(report, problems=(*report.problems, *exc.problems))
     return {
@@ -77,10 +95,12 @@ def checked(
     }
 
 
-def _tried(policy: Policy, case_file: Path, catalogue: Catalogue) -> tuple[int, list[str]]:
+def _tried(
+    policy: Policy, case_file: Path, catalogue: Catalogue, learnt: Calibration | None
+) -> tuple[int, list[str]]:
     if not case_file.exists():
         return 0, [f"{case_file}: 0 cases: there is no such file"]
-    return tried(policy, files.on_disk(case_file), catalogue)
+    return tried(policy, files.on_disk(case_file), catalogue, learnt)
 
 
 def _said(report: Report) -> dict[str, Any]:
@@ -92,6 +112,10 @@ def _said(report: Report) -> dict[str, Any]:
         "rate_limits": None if policy is None else [limit.id for limit in policy.rate_limits],
         "problems": [str(problem) for problem in report.problems],
         "warnings": [str(problem) for problem in report.warnings],
+        "oddities": [
+            {"kind": each.kind, "where": each.where, "message": each.message}
+            for each in report.warnings
+        ],
     }
 
 

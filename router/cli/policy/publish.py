@@ -1,4 +1,4 @@
-"""``sluice policy publish``: put a policy in force on AWS AppConfig, and see it through."""
+"""``sluice policy publish``: put a policy in force, in a store or on AWS AppConfig."""
 
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,44 @@ from router.appconfig_control import Control, Note
 from router.appconfig_place import Place
 from router.cli import options
 from router.cli.errors import told
-from router.cli.policy import check
-from router.cli.policy.rollout import Rollout, asked, free, rolled_out, to, to_see, why
+from router.cli.policy import check, local
+from router.cli.policy.rollout import (
+    Rollout,
+    asked,
+    by,
+    folder_of,
+    free,
+    only_for,
+    rolled_out,
+    to,
+    to_see,
+    why,
+)
+from router.policy_store import Kind
 from router.published_form import published_form
 from router.settings import environment
 from router.sources import calibration as calibration_of
 from router.sources import names_of
+
+NOT_THERE = (
+    "who you are AWS says, and a profile has one policy; it goes out by steps, which alarms take "
+    "back"
+)
 
 
 @click.command("publish")
 @click.argument("policy", type=options.FILE)
 @to
 @why
+@by
+@click.option(
+    "--from",
+    "parent",
+    type=click.IntRange(0),
+    help="The version that it was made from.  [default: the newest]",
+)
+@click.option("--candidate", is_flag=True, help="Not in force: a canary, by its name.")
+@click.option("--shadow", is_flag=True, help="With --candidate: it only decides, beside.")
 @click.option(
     "--strategy",
     metavar="NAME",
@@ -33,10 +59,16 @@ from router.sources import names_of
 @options.calibration
 @to_see
 @options.as_json
+@click.pass_context
 def command(
+    context: click.Context,
     policy: Path,
-    place: Place,
+    place: Place | Path | None,
     reason: str,
+    by: str | None,
+    parent: int | None,
+    candidate: bool,
+    shadow: bool,
     strategy: str | None,
     folder: Path | None,
     fleets: Path | None,
@@ -46,33 +78,59 @@ def command(
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Check POLICY, make a version of it, and deploy that one by a linear strategy.
+    """Check POLICY, and make a version of it. In a store that puts it in force; on AppConfig the
+    version is deployed by a linear strategy.
 
-    Exit 0: all routers are given it (an alarm may still take it back while it bakes); 1: it was
-    taken back, or AppConfig can't be asked; 2: it was refused; 3: the policy or an option is wrong.
+    Exit 0: it is in force (an alarm of AppConfig may still take it back while it bakes); 1: it was
+    taken back, or can't be published now; 2: it was refused; 3: the policy or an option is wrong.
     """
+    kind = _kind(candidate=candidate, shadow=shadow)
+    folder_to = folder_of(place, state)
+    if folder_to is None:
+        only_for(context, "on AppConfig", ("by", "candidate", "shadow"), NOT_THERE)
+    else:
+        only_for(context, "in a store", ("strategy", "every_s", "wait"), "it is in force at once")
     with told():
+        newest_there = 0 if folder_to is None else local.newest(folder_to)
         catalogue = files.catalogue(fleets, state)
         learnt = calibration_of(calibration)
         labelled = bool(learnt and learnt.counts)
         result = check.checked(policy, catalogue, folder, labelled=labelled)
     _show(result, as_json=as_json)
     check.ends([result])
+    if folder_to is not None:
+        started = local.Started(folder_to, newest_there if parent is None else parent, state)
+        with local.stored(), told():
+            source = files.on_disk(policy)
+            made = local.publish(started, source, names_of(catalogue), kind, (by, reason))
+        local.tell(made, folder_to, as_json=as_json)
+        return
+    assert isinstance(place, Place)
     with told():
         source = files.on_disk(policy)
         text, name, content_hash = published_form(source.text, source.name, names_of(catalogue))
     with told(), asked():
         control = Control(place, environment().get("AWS_REGION") or None)
-        newest = next(iter(control.versions()), None)
-        by = control.strategy(strategy)
+        newest = parent
+        if parent is None:
+            newest = next((one.number for one in control.versions()), None)
+        rolled_by = control.strategy(strategy)
         free(control)
         note = Note(control.who(), reason, name, content_hash)
-        number = control.create(text, note, None if newest is None else newest.number)
+        number = control.create(text, note, newest)
         rolled_out(
             control,
-            control.start(number, by, note),
+            control.start(number, rolled_by, note),
             Rollout(number, note, every_s, wait=wait, as_json=as_json),
         )
+
+
+def _kind(*, candidate: bool, shadow: bool) -> Kind:
+    if shadow and not candidate:
+        raise click.BadParameter("it goes with `--candidate`", param_hint="'--shadow'")
+    if not candidate:
+        return "policy"
+    return "shadow" if shadow else "candidate"
 
 
 def _show(result: dict[str, Any], *, as_json: bool) -> None:

@@ -17,7 +17,18 @@ from router.appconfig_control import (
 from router.appconfig_place import Place
 from router.cli import options
 from router.cli.errors import told
-from router.cli.policy.rollout import Rollout, asked, rolled_out, to, to_see, why
+from router.cli.policy import local
+from router.cli.policy.rollout import (
+    Rollout,
+    asked,
+    by,
+    folder_of,
+    only_for,
+    rolled_out,
+    to,
+    to_see,
+    why,
+)
 from router.published_form import published_form
 from router.settings import environment
 from router.sources import names_of
@@ -26,22 +37,34 @@ from router.sources import names_of
 @click.command("rollback")
 @to
 @why
-@click.option("--version", type=click.IntRange(1), help="Back to this one; else to the one before.")
+@by
+@click.option(
+    "--to-version",
+    "--version",
+    "version",
+    type=click.IntRange(1),
+    help="Back to this one; else to the one before.",
+)
+@click.option("--candidate", metavar="NAME", help="Take back this candidate, in a store.")
 @click.option(
     "--strategy",
     metavar="NAME",
     default=AT_ONCE,
     show_default=True,
-    help="How it goes out: a deployment strategy's name or id.",
+    help="How it goes out on AppConfig: a deployment strategy's name or id.",
 )
 @options.fleets
 @options.state
 @to_see
 @options.as_json
+@click.pass_context
 def command(
-    place: Place,
+    context: click.Context,
+    place: Place | Path | None,
     reason: str,
+    by: str | None,
     version: int | None,
+    candidate: str | None,
     strategy: str,
     fleets: Path | None,
     state: Path,
@@ -49,13 +72,25 @@ def command(
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Stop the deployment that is under way, or else publish the policy before it anew.
+    """Publish the policy before it anew; on AppConfig stop a deployment that is under way first.
 
-    Exit 0: it is back; 1: it was taken back itself, or AppConfig can't be asked; 2: there is
+    Exit 0: it is back; 1: it was taken back itself, or can't be published now; 2: there is
     nothing to go back to, or it is refused; 3: an option is wrong, or that policy no longer fits.
     """
     with told():
         catalogue = files.catalogue(fleets, state)
+    folder = folder_of(place, state)
+    if folder is not None:
+        only_for(context, "in a store", ("strategy", "every_s", "wait"), "it is in force at once")
+        if candidate is not None and version is not None:
+            raise click.BadParameter("choose one of `--candidate` and `--to-version`")
+        back = local.Back(folder, state, version, candidate)
+        with local.stored(), told():
+            made = local.rollback(back, names_of(catalogue), (by, reason))
+        local.tell(made, folder, as_json=as_json)
+        return
+    only_for(context, "on AppConfig", ("by", "candidate"), "that is a store's")
+    assert isinstance(place, Place)
     with told(), asked():
         control = Control(place, environment().get("AWS_REGION") or None)
         note = Note(control.who(), reason)
@@ -78,12 +113,12 @@ def command(
         text, name, content_hash = published_form(
             control.content(back_to), f"{place} version {back_to}", names_of(catalogue)
         )
-        by = control.strategy(strategy)
+        rolled_by = control.strategy(strategy)
         note = Note(note.who, reason, name, content_hash, back_to)
         number = control.create(text, note, max(versions))
         rolled_out(
             control,
-            control.start(number, by, note),
+            control.start(number, rolled_by, note),
             Rollout(number, note, every_s, wait=wait, as_json=as_json),
         )
 

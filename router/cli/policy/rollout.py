@@ -1,12 +1,14 @@
 """What publishing and going back have in common: where to, why, and seeing a deployment through."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import click
 import orjson
+from click.core import ParameterSource
 
 from router.appconfig_control import (
     TAKEN_BACK,
@@ -17,10 +19,11 @@ from router.appconfig_control import (
     Refused,
     Unknown,
 )
-from router.appconfig_place import place_of
+from router.appconfig_place import Place, place_of
 from router.cli import options
 from router.cli.errors import FAILED, INVALID, REFUSED, Ends
 
+STORE: Final = "policies"  # in the state folder, unless another one is named
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -36,27 +39,61 @@ class Rollout:
 
 
 def to(command: Command) -> Command:
-    def known(_context: click.Context, _parameter: click.Parameter, text: str) -> object:
+    def known(_context: click.Context, _parameter: click.Parameter, text: str | None) -> object:
+        if text is None:
+            return None
+        if ":" not in text.partition("/")[0]:  # a folder of such a name is `./a:b`
+            return Path(text)
         try:
             return place_of(text)
         except ValueError as exc:
             raise click.BadParameter(str(exc)) from None
 
-    said = "Where to: appconfig:APPLICATION/ENVIRONMENT/PROFILE, names or ids."
-    return click.option("--to", "place", required=True, callback=known, metavar="PLACE", help=said)(
-        command
+    said = (
+        "A store's folder, or appconfig:APPLICATION/ENVIRONMENT/PROFILE, names or ids.  "
+        f"[default: {STORE} in --state]"
     )
+    return click.option("--to", "place", callback=known, metavar="FOLDER|PLACE", help=said)(command)
+
+
+def folder_of(place: Place | Path | None, state: Path) -> Path | None:
+    """Return the folder of a store; None: the place is on AppConfig."""
+    if isinstance(place, Place):
+        return None
+    return state / STORE if place is None else place
+
+
+def only_for(context: click.Context, where: str, names: Sequence[str], why: str) -> None:
+    """Refuse options that would do nothing there."""
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.removesuffix('_s').replace('_', '-')}"
+            said = f"it would do nothing {where}: {why}"
+            raise click.BadParameter(said, param_hint=f"'{option}'")
+
+
+def by(command: Command) -> Command:
+    said = "Who does it, in a store; on AppConfig it is whom AWS knows you by.  [default: the user]"
+    return click.option("--by", metavar="NAME", callback=_words, help=said)(command)
+
+
+def _words(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    """Refuse what says nothing, or can't be kept."""
+    if text is None:
+        return None
+    if not text.strip():
+        raise click.BadParameter("it is empty: say what it is for")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("not a UTF-8 text") from None
+    return text.strip()
 
 
 def why(command: Command) -> Command:
-    def given(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
-        if not text.strip():
-            raise click.BadParameter("it is empty: say what it is for")
-        return text.strip()
-
     said = "What it is for; the version keeps it, with who you are."
     return click.option(
-        "--why", "reason", required=True, callback=given, metavar="TEXT", help=said
+        "--why", "reason", required=True, callback=_words, metavar="TEXT", help=said
     )(command)
 
 

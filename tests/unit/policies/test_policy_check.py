@@ -18,12 +18,13 @@ def test_a_good_policy_has_neither_problems_nor_warnings():
 
 def test_a_policy_without_a_catch_all_gets_a_warning_with_its_line():
     first = "  - {id: a, use: cpu, when: {tier: heavy}}\n"
-    text = f"{HEAD}{first}  - id: b\n    use: cpu\n    when: {{tier: simple}}\n"
+    text = f"{HEAD}{first}  - id: b\n    use: cpu\n    when: {{task: code}}\n"
     report = check(text, "p.yaml", NAMES)
     assert report.policy is not None
     (warning,) = report.warnings
     assert str(warning) == (
         "p.yaml:6: rule b: nothing follows that matches the rest, which is refused"
+        " (for example: tier simple, task other)"
     )
 
 
@@ -32,6 +33,7 @@ def test_a_floor_with_confidence_is_warned_of_where_no_labels_are():
     text = f"{HEAD}  - {{id: a, use: cpu, {sure}}}\n"
     assert check(text, "p.yaml", NAMES).warnings == ()
     (warning,) = check(text, "p.yaml", NAMES, labelled=False).warnings
+    assert warning.kind == "unproved"
     assert str(warning).startswith("p.yaml:5: rules[0].quality_floor.confidence: without labels")
     assert check(text.replace(sure, "relax: []"), "p.yaml", NAMES, labelled=False).warnings == ()
 
@@ -42,7 +44,7 @@ def test_a_hedge_with_nobody_beside_the_first_fleet_is_warned_of():
     alone, two = replace(NAMES, lane_of={"f": "cpu", "g": "gpu"}), {"f": "cpu", "g": "cpu"}
     (warning,) = check(text, "p.yaml", alone).warnings
     said = "p.yaml:5: rule a: hedge: it uses the fleet `f` alone, so none is sent"
-    assert str(warning) == said
+    assert (warning.kind, str(warning)) == ("lonely_hedge", said)
     assert check(text, "p.yaml", replace(NAMES, lane_of=two)).warnings == ()
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from policies.model import Breaker, Limits, Policy, Settings, Slo
 from policies.names import Names
-from policies.parse import NOT_ENFORCED, parse
-from yamlfile import Invalid, dotted
+from policies.parse import parse
+from yamlfile import Invalid
 
 NAMES = Names(
     lanes=frozenset({"cpu", "accelerator"}),
@@ -186,21 +186,6 @@ def test_numbers_of_the_same_value_have_the_same_hash():
     )
     assert read(whole).hash == read(written).hash
     assert type(read(written).rules[0].settings.limits.attempts) is int
-
-
-NOT_DONE = {
-    ("canary",): "canary: {policy: next, share: 0.05, stop_if: {error_rate_above: 0.02}}\n",
-}
-
-
-@pytest.mark.parametrize("path", NOT_DONE, ids=dotted)
-def test_what_is_not_enforced_yet_is_refused_and_not_passed_over(path):
-    (got,) = told(f"{HEAD}{NOT_DONE[path]}rules:\n{REST}")
-    assert got == f"4: {dotted(path)}: {NOT_ENFORCED[path]}"
-
-
-def test_everything_that_is_not_enforced_has_its_test():
-    assert NOT_ENFORCED.keys() == NOT_DONE.keys()
 
 
 MISTAKES = [
@@ -469,7 +454,7 @@ def test_mistakes_of_form_and_of_meaning_are_told_together_in_the_order_of_the_l
         "  - {id: a, use: medium, when: {tier: simple}}\n"  # unknown lane
         "  - {id: b, use: cpu, when: {tier: simpel}}\n"  # unknown value
         "  - {id: a, use: cpu, when: {tier: heavy}}\n"  # twice
-        "canary: {policy: next, share: 0.05}\n"  # not enforced
+        "canary: {policy: prod, share: 0.05}\n"  # itself
     )
     assert [line.partition(":")[0] for line in told(text)] == ["3", "4", "6", "7", "8", "9"]
 

@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 from importlib.resources import files
+from itertools import product
 
 import pytest
 
+import yamlfile
 from policies.cases import Told, read_cases, run_cases
 from policies.check import check
 from policies.evaluate import evaluate
 from policies.names import Names
+from router.case_judge import case_judge
 
 SCOUT, MAVERICK, TINY = "llama-4-scout", "llama-4-maverick", "qwen3-tiny"
 # Stand-ins for the embedded fleets: model, TTFT ms, ITL ms, $/token at the margin, on average
@@ -29,6 +32,7 @@ NAMES = Names(
     regions=frozenset({"local", "us-east-1"}),
     model_of={fleet: row[0] for fleet, row in FLEETS.items()},
 )
+JUDGE = case_judge()
 EDGE = {"reasoning": 1.22, "math": 1.22, "code": 1.32}  # of Maverick over Scout
 
 
@@ -45,6 +49,7 @@ def candidates(facts):
             abilities=frozenset({"json", "logprobs"} if small else {"json", "tools", "vision"}),
             context_tokens=2048 if small else 430_000,
             worst_usd=lambda limit: usd_average * (facts.tokens_in + limit),
+            charge_usd=lambda limit: usd_average * (facts.tokens_in + min(facts.tokens_out, limit)),
             ttft_p50_ms=ttft_ms,
             ttft_p95_ms=1.5 * ttft_ms,
             e2e_p50_ms=e2e_ms,
@@ -70,7 +75,8 @@ def text_of(name):
 
 
 def cases_of(name):
-    return read_cases(FOLDER.joinpath("tests", name).read_text("utf-8"), f"policies/tests/{name}")
+    text = FOLDER.joinpath("tests", name).read_text("utf-8")
+    return read_cases(text, f"policies/tests/{name}", JUDGE)
 
 
 def policy_of(name):
@@ -116,6 +122,21 @@ def test_the_cases_reach_every_rule_in_english_and_in_both_chinese_scripts(name)
     reached = {evaluate(policy, case.facts, []).rule.id for case in cases}
     assert reached == {rule.id for rule in policy.rules}
     assert {"en", "zh-Hans", "zh-Hant"} <= {case.facts.language for case in cases}
+
+
+def test_every_rule_of_the_default_has_prompts_in_english_and_in_both_chinese_scripts():
+    text = FOLDER.joinpath("tests", "default.yaml").read_text("utf-8")
+    asked = {
+        case["name"]
+        for case in yamlfile.parse(text, "default.yaml").value["cases"]
+        if {"prompt", "messages"} & case.keys()
+    }
+    cases = [case for case in cases_of("default.yaml") if case.name in asked]
+    policy = policy_of("default.yaml")
+    languages = {"en", "zh-Hans", "zh-Hant"}
+    assert {
+        (evaluate(policy, case.facts, []).rule.id, case.facts.language) for case in cases
+    } >= set(product([rule.id for rule in policy.rules], languages))
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -1,0 +1,113 @@
+"""``sluice policy history``: who published what, when and why, and what became of it."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from router.appconfig_control import IN_FORCE, TAKEN_BACK, UNDER_WAY, Control, Deployment
+from router.appconfig_place import Place
+from router.beside import key_of, stops_of
+from router.cli import options
+from router.cli.errors import told
+from router.cli.policy import local
+from router.cli.policy.rollout import asked, folder_of, to
+from router.cli.table import grid
+from router.policy_store import Listed, PolicyStore, states, tried
+from router.settings import environment
+
+COLUMNS = ("version", "when", "who", "policy", "hash", "state", "why")
+LEFT = {"when", "who", "policy", "hash", "state", "why"}
+MOST_WHY = 60  # characters of a reason in the table
+
+
+@click.command("history")
+@to
+@options.state
+@options.as_json
+def command(place: Place | Path | None, state: Path, as_json: bool) -> None:
+    """Show every version of a store or a place on AppConfig, the newest first.
+
+    Exit 0: there they are; 1: AppConfig can't be asked; 3: there is no such store or place.
+    """
+    folder = folder_of(place, state)
+    if folder is not None:
+        with local.stored(), told():
+            rows = of_store(folder, state)
+    else:
+        assert isinstance(place, Place)
+        with told(), asked():
+            rows = of_appconfig(Control(place, environment().get("AWS_REGION") or None))
+    if as_json:
+        click.echo(orjson.dumps(rows))
+    else:
+        click.echo(grid(COLUMNS, [_row(row) for row in rows], LEFT))
+
+
+def of_store(folder: Path, state: Path) -> list[dict[str, Any]]:
+    """Return what is said of each version. Raises NotAStore."""
+    listed = PolicyStore(folder).listed()
+    for said in listed.unreadable:
+        click.echo(f"warning: {said}", err=True)
+    stopped = _stopped(listed, folder, state)
+    now = states(listed, stopped)
+    return [
+        {
+            **local.summary(one),
+            "state": now[one.number],
+            **({"stopped": stopped[one.number]} if one.number in stopped else {}),
+        }
+        for one in listed.versions
+    ]
+
+
+def _stopped(listed: Listed, folder: Path, state: Path) -> dict[int, str]:
+    """Return why candidates were stopped; of one that is tried again it says nothing."""
+    stops = stops_of(folder, state)
+    found = {stop.number: stop.why for stop in stops.all() if stop.number is not None}
+    running, canary = listed.in_force(), tried(listed)
+    if running is not None and canary is not None:
+        hashes = running.words.hash, canary.words.hash
+        if stops.find(key_of((running.number, canary.number), *hashes)) is None:
+            found.pop(canary.number, None)
+    return found
+
+
+def of_appconfig(control: Control) -> list[dict[str, Any]]:
+    """Return what is said of each version there: when it went out last, and what became of it."""
+    deployments = [one for one in control.deployments() if one.profile == control.profile_id]
+    now = next((one.number for one in deployments if one.state in IN_FORCE), None)
+    rows = []
+    for version in control.versions():
+        last = next((one for one in deployments if one.version == str(version.number)), None)
+        note = version.note
+        rows.append(
+            {
+                "version": version.number, "kind": "policy", "back_to": note.back_to,
+                "at": None if last is None else last.at or None, "who": note.who or None,
+                "why": note.why or None, "policy": note.policy or None, "hash": note.hash or None,
+                "state": _state(last, now), "deployment": None if last is None else last.number,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _state(last: Deployment | None, now: int | None) -> str:
+    """Say how the last deployment of a version went; `now`: the one that is in force."""
+    if last is None:
+        return "not deployed"
+    if last.number == now:
+        return "in force"
+    if last.state in TAKEN_BACK:
+        return "taken back"
+    if last.state in UNDER_WAY:
+        return f"on its way, {last.percent:g} %"
+    return "before" if last.state in IN_FORCE else last.state.lower().replace("_", " ")
+
+
+def _row(row: dict[str, Any]) -> tuple[str, ...]:
+    why = " ".join((row.get("stopped") or row["why"] or "").split())
+    why = why if len(why) <= MOST_WHY else f"{why[:MOST_WHY]}..."
+    shown = (row["at"], row["who"], row["policy"], row["hash"], row["state"])
+    return (str(row["version"]), *(value or "-" for value in shown), why)

@@ -1,0 +1,167 @@
+"""Publishing into a store of policies, and going back there."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from backends.parse import Source
+from policies.names import Names
+from router.beside import read, trial_of
+from router.cli.errors import FAILED, INVALID, REFUSED, Ends
+from router.ledger.entry import stamp
+from router.policy_store import (
+    Kind,
+    Listed,
+    Meanwhile,
+    NotAStore,
+    PolicyStore,
+    Unknown,
+    Version,
+    Words,
+    is_store,
+    user,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Where to, and the version that one started from."""
+
+    folder: Path
+    parent: int
+    state: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """What is gone back to: a version, or the one before; or the candidate that is taken back."""
+
+    folder: Path
+    state: Path
+    version: int | None
+    candidate: str | None
+
+
+Author = tuple[str | None, str]
+"""Who (None: this machine's user), and why."""
+
+
+@contextmanager
+def stored() -> Iterator[None]:
+    """Turn what a store says into a message and an exit code."""
+    try:
+        yield
+    except (NotAStore, Unknown) as exc:
+        raise Ends(str(exc), INVALID) from None
+    except Meanwhile as exc:
+        raise Ends(str(exc), REFUSED) from None
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        said = f"{exc.filename}: {exc.strerror}: nothing was published"
+        raise Ends(said, FAILED) from None
+
+
+def newest(folder: Path) -> int:
+    """Return the newest version; 0: there is none."""
+    return PolicyStore(folder).listed().newest if is_store(folder) else 0
+
+
+def publish(started: Started, source: Source, names: Names, kind: Kind, author: Author) -> Version:
+    """Make a version of this text. Raises as PolicyStore does; yamlfile.Invalid."""
+    policy = read(source, names)
+    with _writing():
+        store = PolicyStore.make(started.folder)
+    listed = _told(store.listed())
+    if kind == "policy":
+        at = started.parent + 1, started.state
+        trial_of(store, listed, policy, names, at)  # a canary that it names has to be there
+    elif policy.canary is not None:
+        said = "a candidate has no canary of its own: remove `canary`"
+        raise Ends(f"{source.name}: {said}", INVALID)
+    words = Words(Path(source.name).name, source.text, policy.name, policy.hash, policy.compiled)
+    return _added(store, Version(0, started.parent, kind, "", "", "", words), author)
+
+
+def rollback(back: Back, names: Names, author: Author) -> Version:
+    """Make a version of older words, or one that takes a candidate back."""
+    store = PolicyStore(back.folder)
+    listed = _told(store.listed())
+    if back.candidate is not None:
+        gone = _candidate(listed, back.candidate)
+        taken = Version(0, listed.newest, "withdrawal", "", "", "", gone.words, gone.number)
+        return _added(store, taken, author)
+    try:
+        number = listed.before() if back.version is None else back.version
+    except Unknown as exc:
+        raise Ends(f"{back.folder}: {exc}", REFUSED) from None
+    version = store.version(number)
+    if version.kind != "policy":
+        raise Ends(f"{store.called(version)} is a {version.kind}: publish it", REFUSED)
+    running = listed.in_force()
+    if running is not None and running.meant == version.meant:
+        raise Ends(f"{store.called(version)} is in force: there is nothing to do", REFUSED)
+    source = Source(store.called(version), version.words.text)
+    policy = read(source, names)
+    trial_of(store, listed, policy, names, (listed.newest + 1, back.state))
+    again = Version(0, listed.newest, "policy", "", "", "", version.words, version.meant)
+    return _added(store, again, author)
+
+
+def tell(made: Version, folder: Path, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(orjson.dumps({"store": str(folder), **summary(made)}))
+        return
+    words = made.words
+    ends = {
+        "policy": "is in force",
+        "candidate": f"is a candidate: `canary: {{policy: {words.policy}, share: ...}}` tries it",
+        "shadow": "decides beside the policy in force, and nothing is sent for that",
+        "withdrawal": f"takes candidate {made.back_to} back",
+    }
+    again = "" if made.kind != "policy" or made.back_to is None else f", as {made.back_to} was,"
+    said = f"version {made.number} ({words.policy} {words.hash}){again} {ends[made.kind]}"
+    click.echo(f"{said}: {folder}")
+
+
+def summary(version: Version) -> dict[str, Any]:
+    """Return what is said of a version without its words."""
+    words = version.words
+    return {
+        "version": version.number, "kind": version.kind, "parent": version.parent,
+        "back_to": version.back_to, "at": version.at, "who": version.who, "why": version.why,
+        "policy": words.policy, "hash": words.hash, "file": words.file,
+    }  # fmt: skip
+
+
+def _added(store: PolicyStore, version: Version, author: Author) -> Version:
+    who, why = author
+    with _writing():
+        return store.add(version.signed(who or user(), why, stamp(time.time())))
+
+
+def _candidate(listed: Listed, name: str) -> Version:
+    """Return the candidate of this name that may be taken back. Raises Unknown."""
+    kinds = ("candidate", "shadow")
+    found = [v for v in listed.versions if v.kind in kinds and not listed.withdrawal(v.number)]
+    named = [version for version in found if version.words.policy == name]
+    if not named:
+        known = ", ".join(sorted({version.words.policy for version in found})) or "none"
+        raise Unknown(f"no candidate is named `{name}` (known: {known})")
+    return named[0]
+
+
+def _told(listed: Listed) -> Listed:
+    for said in listed.unreadable:
+        click.echo(f"warning: {said}", err=True)
+    return listed

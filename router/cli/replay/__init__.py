@@ -1,0 +1,1 @@
+"""``sluice replay``: what policies would have cost and done over a trace."""

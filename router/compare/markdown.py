@@ -1,0 +1,125 @@
+"""A diff as a comment on a pull request: the same report gives the same bytes."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from router.compare.moved import Moved, top
+from router.compare.report import (
+    SAME_WORDS,
+    Named,
+    Report,
+    Row,
+    assumptions,
+    bound_lines,
+    dollars_of,
+    extrapolated,
+    headline,
+    never_hit,
+    rows,
+    team_rows,
+)
+
+MOST_ROWS: Final = 15
+_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]|~$])")
+_PINGS: Final = re.compile(r"(?<!\w)([@#])(?=\w)")  # a name of ours must not call anybody
+
+
+def markdown(report: Report) -> str:
+    """Return the whole report."""
+    found = report.found
+    parts = [f"### Policy diff: {_named(report.old)} → {_named(report.new)}"]
+    parts += [escaped(note) for note in report.notes]
+    if found is not None:
+        parts.append(f"**{escaped(headline(found))}**")
+        if report.per is not None:
+            parts.append(escaped(extrapolated(found, report.per)))
+        requests = f"{found.requests:,} requests in {found.seconds / 60:,.1f} minutes"
+        parts.append(f"Replayed over {escaped(found.trace)}: {requests}.")
+    parts += _conditions(report)
+    if found is not None:
+        parts.append(_table(("", "old", "new", "change"), map(_cells, rows(found))))
+        parts += _list(bound_lines(found))
+        parts.append(_moves(found.moved, found.requests))
+        teams = _table(("team", "old", "new", "change"), map(_cells, team_rows(found)[:MOST_ROWS]))
+        parts.append(_details("Charged by team", teams))
+        if unused := never_hit(found):
+            parts.append(_details("Rules that no request matched", "\n".join(_list(unused))))
+    parts.append(_words(report))
+    if found is not None:
+        parts.append(_details("What this rests on", "\n".join(_list(assumptions(found)))))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Return a text that Markdown and HTML show as it is, on one line."""
+    line = " ".join(text.split()).replace(" -> ", " → ")
+    plain = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _PINGS.sub(r"\1<!-- -->", _SPECIAL.sub(r"\\\1", plain))
+
+
+def _named(policy: Named) -> str:
+    return f"{escaped(policy.name)} ({policy.hash[:8]})"
+
+
+def _conditions(report: Report) -> list[str]:
+    said = [
+        f"- {_verdict(one.holds)}: {escaped(f'{one.text}: {one.said}')}" for one in report.judged
+    ]
+    return ["\n".join(said)] if said else []
+
+
+def _verdict(holds: bool | None) -> str:
+    return {True: "**fails**", False: "passes", None: "**fails, unknown**"}[holds]
+
+
+def _cells(row: Row) -> Sequence[str]:
+    return row.name, row.old, row.new, row.change
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]], *, texts: int = 1) -> str:
+    """Return a table whose first columns are texts, the others figures."""
+    rule = ["---"] * texts + ["---:"] * (len(head) - texts)
+    written = [" | ".join(map(escaped, cells)) for cells in (head, *lines)]
+    written.insert(1, " | ".join(rule))
+    return "\n".join(f"| {line} |" for line in written)
+
+
+def _list(sentences: Iterable[str]) -> list[str]:
+    lines = [f"- {escaped(sentence)}" for sentence in sentences]
+    return ["\n".join(lines)] if lines else []
+
+
+def _details(summary: str, body: str) -> str:
+    return f"<details><summary>{escaped(summary)}</summary>\n\n{body}\n\n</details>"
+
+
+def _moves(moved: Sequence[Moved], requests: int) -> str:
+    first, rest, of = top(moved, MOST_ROWS)
+    total = sum(row.requests for row in moved)
+    if not moved:
+        return "No request moves."
+    lines = [
+        (row.team, row.task, row.was, row.now, f"{row.requests:,}", usd(row.usd_was, row.usd_now))
+        for row in first
+    ]
+    head = ("team", "task", "from", "to", "requests", "charged")
+    more = f"\n\n{rest:,} more rows, {of:,} requests." if rest else ""
+    share = f"{total / requests:.1%}"
+    return _details(
+        f"Requests that move: {total:,} of {requests:,} ({share})",
+        _table(head, lines, texts=4) + more,
+    )
+
+
+def usd(was: float | None, now: float | None) -> str:
+    """Return what moved requests were and are charged."""
+    return " -> ".join("unknown" if one is None else dollars_of(one) for one in (was, now))
+
+
+def _words(report: Report) -> str:
+    if not report.words:
+        return f"In words: {SAME_WORDS}."
+    body = "\n".join(_list(map(str, report.words)))
+    count = f"{len(report.words)} change{'' if len(report.words) == 1 else 's'}"
+    return _details(f"In words: {count}", body)

@@ -1,0 +1,313 @@
+"""Policies in a folder: numbered versions that are never changed; the newest is what is in force.
+
+``<folder>/versions/000007.json`` holds the text as it was written, what it compiles to, and who
+published it when and why. There is no pointer to the one in force that could disagree with the
+versions: making the newest version is putting it in force, in one step of the file system. A file
+appears whole under its number or not at all, so a publisher may be killed at any moment, and of two
+that would take the same number the second is told. Going back makes a new version of old words.
+
+PolicyStoreFailed
+* NotAStore   the folder is none, or nothing is in force there
+* Unknown     a version, or a candidate, that it doesn't have
+* Meanwhile   somebody else published since the version that one started from
+(and OSError)
+"""
+
+import contextlib
+import getpass
+import json
+import os
+import secrets
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from backends.content_hash import content_hash
+
+Kind = Literal["policy", "candidate", "shadow", "withdrawal"]
+"""What a version is for: to be in force; a canary, or a candidate that only decides, beside it; or
+to take such a candidate back.
+"""
+
+FORM: Final = 1
+MARK: Final = "sluice-policies.json"  # what makes a folder a store
+VERSIONS: Final = "versions"
+DIGITS: Final = 6
+LEFT_BEHIND_S: Final = 3600  # a part that old is nobody's any more
+
+
+class PolicyStoreFailed(Exception):  # noqa: N818  (its parts read as what they say)
+    pass
+
+
+class NotAStore(PolicyStoreFailed):
+    pass
+
+
+class Unknown(PolicyStoreFailed):
+    pass
+
+
+class Meanwhile(PolicyStoreFailed):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is published: a file's name and text, with what it compiles to."""
+
+    file: str
+    text: str
+    policy: str
+    hash: str
+    compiled: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """`parent`: the version that its publisher started from, 0: none. `at`: RFC 3339, UTC.
+    `back_to`: the version whose words these are again, or that a withdrawal takes back.
+    """
+
+    number: int
+    parent: int
+    kind: Kind
+    who: str
+    why: str
+    at: str
+    words: Words
+    back_to: int | None = None
+
+    def __str__(self) -> str:
+        return f"version {self.number} by {self.who} at {self.at}: {self.why}"
+
+    @property
+    def meant(self) -> int:
+        """Return the version that was first published with these words."""
+        return self.number if self.back_to is None else self.back_to
+
+    def signed(self, who: str, why: str, at: str) -> "Version":
+        return replace(self, who=who, why=why, at=at)
+
+    def json(self) -> dict[str, Any]:
+        """Return all of it, as its file has it."""
+        said = asdict(self)
+        return {**said.pop("words"), **said}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The versions that can be read, the newest first, and what is said of the others. `newest`
+    counts those too: their numbers are taken.
+    """
+
+    versions: tuple[Version, ...]
+    unreadable: tuple[str, ...]
+    newest: int
+
+    def version(self, number: int) -> Version | None:
+        return next((one for one in self.versions if one.number == number), None)
+
+    def in_force(self) -> Version | None:
+        return next((one for one in self.versions if one.kind == "policy"), None)
+
+    def canary(self, name: str) -> Version | None:
+        """Return the newest candidate of this name, also where it was taken back."""
+        named = [v for v in self.versions if v.kind == "candidate" and v.words.policy == name]
+        return named[0] if named else None
+
+    def shadow(self) -> Version | None:
+        """Return the candidate that decides beside what is in force: one published since then, and
+        not taken back.
+        """
+        for one in self.versions:
+            if one.kind == "policy":
+                return None
+            if one.kind == "shadow":
+                return None if self.withdrawal(one.number) else one
+        return None
+
+    def withdrawal(self, number: int) -> Version | None:
+        """Return the version that takes this candidate back."""
+        kinds = (v for v in self.versions if v.kind == "withdrawal")
+        return next((one for one in kinds if one.back_to == number), None)
+
+    def before(self) -> int:
+        """Return the version to go back to: the words that were in force before those that are.
+        Raises Unknown.
+        """
+        policies = [one.meant for one in self.versions if one.kind == "policy"]
+        if not policies:
+            raise Unknown("nothing was published here: there is nothing to go back to")
+        older = [number for number in policies if number < policies[0]]
+        if not older:
+            raise Unknown(f"no version before {policies[0]} was in force: there is none to go to")
+        return older[0]
+
+
+def is_store(folder: Path) -> bool:
+    return (folder / MARK).is_file()
+
+
+class PolicyStore:
+    """Raises NotAStore for a folder that is none."""
+
+    def __init__(self, folder: Path) -> None:
+        if not is_store(folder):
+            there = "is no store of policies" if folder.exists() else "is not there"
+            raise NotAStore(f"{folder}: {there} (`sluice policy publish --to {folder}` makes one)")
+        self.folder = folder
+        self._versions = folder / VERSIONS
+
+    @classmethod
+    def make(cls, folder: Path) -> "PolicyStore":
+        """Return the store, made if it isn't there. Raises NotAStore where other things are."""
+        if not is_store(folder):
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise NotAStore(f"{folder}: no store of policies, and not empty: name a new folder")
+            (folder / VERSIONS).mkdir(parents=True, exist_ok=True)
+            made = json.dumps({"version": FORM, "of": "policies of Sluice"}) + "\n"
+            with contextlib.suppress(FileExistsError):  # somebody else made it meanwhile
+                _appear(folder / MARK, made.encode())
+        return cls(folder)
+
+    def listed(self) -> Listed:
+        """Read them all; what can't be read is left out, and told."""
+        versions, unreadable, newest = [], [], 0
+        for path in sorted(self._versions.glob("*.json"), reverse=True):
+            if not path.stem.isdecimal():
+                continue
+            newest = max(newest, int(path.stem))
+            try:
+                versions.append(_read(path))
+            except ValueError:
+                unreadable.append(f"{path}: not a whole version: it is left out")
+        return Listed(tuple(versions), tuple(unreadable), newest)
+
+    def version(self, number: int) -> Version:
+        """Raises Unknown."""
+        found = self.listed()
+        if (version := found.version(number)) is not None:
+            return version
+        known = ", ".join(str(one.number) for one in found.versions) or "none"
+        raise Unknown(f"{self.folder}: unknown version {number} (known: {known})")
+
+    def called(self, version: Version) -> str:
+        """Return how messages call a version's text."""
+        return f"{self.folder} version {version.number}"
+
+    def add(self, version: Version) -> Version:
+        """Make the version that follows its parent; return it with its number. Raises Meanwhile."""
+        found = self.listed()
+        made = replace(version, number=version.parent + 1)
+        if found.newest != version.parent:
+            raise Meanwhile(self._came(version.parent))
+        self._clear()
+        said = made.json()
+        text = json.dumps({**said, "check": content_hash(said)}, indent=1) + "\n"
+        try:
+            _appear(self._versions / f"{made.number:0{DIGITS}}.json", text.encode())
+        except FileExistsError:
+            raise Meanwhile(self._came(version.parent)) from None
+        return made
+
+    def stamp(self) -> tuple[object, ...]:
+        """Return a value that changes when a version comes or is written anew."""
+        try:
+            with os.scandir(self._versions) as there:
+                found = [(each.name, each.stat()) for each in there]
+                return tuple(sorted((name, s.st_mtime_ns, s.st_size) for name, s in found))
+        except OSError:
+            return ("gone",)
+
+    def _came(self, parent: int) -> str:
+        found = self.listed()
+        came = [str(one) for one in reversed(found.versions) if one.number > parent]
+        if not came and found.newest < parent:
+            return f"there is no version {parent} to start from: the newest is {found.newest}"
+        said = "; ".join(came) or f"version {found.newest}, which can't be read"
+        return f"published meanwhile: {said}. Look at it, and publish again"
+
+    def _clear(self) -> None:
+        """Remove what publishers that were killed left behind."""
+        for part in self._versions.glob(".*.part"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - part.stat().st_mtime > LEFT_BEHIND_S:
+                    part.unlink()
+
+
+def tried(found: Listed) -> Version | None:
+    """Return the candidate that the policy in force names as its canary."""
+    running = found.in_force()
+    canary = None if running is None else running.words.compiled.get("canary")
+    return None if canary is None else found.canary(canary["policy"])
+
+
+def states(found: Listed, stopped: Collection[int]) -> dict[int, str]:
+    """Return what each version is now; `stopped` are candidates that stopped."""
+    running, canary, beside = found.in_force(), tried(found), found.shadow()
+
+    def state(one: Version) -> str:
+        for holds, said in (
+            (found.withdrawal(one.number) is not None, "taken back"),
+            (one.number in stopped, "stopped"),
+            (one is running, "in force"),
+            (one is canary, "canary"),
+            (one is beside, "shadow"),
+            (one.kind in ("candidate", "withdrawal"), one.kind),
+        ):
+            if holds:
+                return said
+        return _past(one, found)
+
+    return {one.number: state(one) for one in found.versions}
+
+
+def _past(one: Version, found: Listed) -> str:
+    """Say how a version went that was in force, or decided beside what was."""
+    later = [v for v in found.versions if v.kind == "policy" and v.number > one.number]
+    gone_back = later and later[-1].back_to is not None and later[-1].back_to < one.meant
+    return "taken back" if gone_back else "before"
+
+
+def user() -> str:
+    """Return the name of this machine's user."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # KeyError: before Python 3.13
+        return "unknown"
+
+
+def _read(path: Path) -> Version:
+    """Raises ValueError for what is not a whole version."""
+    try:
+        said = json.loads(path.read_bytes())
+        check = said.pop("check")
+        words = Words(*(said.pop(name) for name in Words.__slots__))
+        version = Version(**said, words=words)
+    except (AttributeError, KeyError, TypeError, UnicodeDecodeError) as exc:
+        raise ValueError(f"{path}: not a version") from exc
+    if check != content_hash(version.json()) or version.number != int(path.stem):
+        raise ValueError(f"{path}: not as it was written")
+    return version
+
+
+def _appear(path: Path, content: bytes) -> None:
+    """Have a file appear whole, and for good. Raises FileExistsError where one is there."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(part, path)  # unlike a rename it fails where somebody was quicker
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            part.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,137 @@
+"""The budgets of a policy while a replay goes on: the ledger's rules, kept in memory.
+
+Who is refused or downgraded is decided by `router.ledger.standing.judged`, as both stores do; what
+is set aside is `router.budgets.worst_nano`, as the treasury does. A test holds it against the real
+SqliteLedger (tests/unit/replay/test_replay_budgets.py).
+"""
+
+from __future__ import annotations  # `array[int]` is no value before Python 3.12
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from policies.model import Budget, Facts
+from router.budgets import Periods, least_hard_nano, scopes_of, within, worst_nano
+from router.decide import Decision
+from router.ledger.port import Downgrade, Refused, Scope
+from router.ledger.standing import judged
+
+ROUNDS: Final = 9  # as of router.treasury, which a pure module can't import
+Decided = Callable[[Facts], Decision]
+Spent = dict[tuple[str, str, str], tuple[int, float | None]]
+
+
+class Account:
+    """One scope: `avail` + reserved + `spent` = its limit. `short_s`: when a request was first
+    refused or downgraded for it, in seconds since the trace's start.
+    """
+
+    __slots__ = ("avail", "floor", "scope", "short_s", "spent")
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope, self.spent = scope, 0
+        self.avail, self.floor = scope.limit.nano, scope.limit.floor
+        self.short_s: float | None = None
+
+
+class Books:
+    """`start_s`: of the trace, since 1970; `now_s` everywhere: since then."""
+
+    def __init__(self, budgets: Sequence[Budget], kinds: Sequence[Facts], start_s: float) -> None:
+        self._budgets, self._kinds, self._start_s = budgets, kinds, start_s
+        self._periods = Periods()
+        self._accounts: dict[tuple[str, str, str], Account] = {}
+        self._of: list[tuple[float, tuple[Account, ...]]] = [(-math.inf, ())] * len(kinds)
+        self._held: dict[int, tuple[int, tuple[Account, ...]]] = {}
+
+    def accounts(self, kind: int, now_s: float) -> tuple[Account, ...]:
+        """Return the scopes that requests of this kind count in now."""
+        until_s, accounts = self._of[kind]
+        if now_s < until_s:
+            return accounts
+        wall_s = self._start_s + now_s
+        scopes = scopes_of(self._budgets, self._kinds[kind], wall_s, self._periods)
+        accounts = tuple(map(self._account, scopes))
+        ends = [self._periods.at(budget, wall_s).ends_s for budget in self._budgets]
+        self._of[kind] = min(ends, default=math.inf) - self._start_s, accounts
+        return accounts
+
+    def take(self, i: int, accounts: tuple[Account, ...], nano: int) -> bool:
+        """Set aside for a request what all its scopes have, or nothing."""
+        for account in accounts:
+            if account.avail - nano < account.floor:
+                return False
+        for account in accounts:
+            account.avail -= nano
+        self._held[i] = nano, accounts
+        return True
+
+    def set_aside(
+        self, i: int, kind: int, now_s: float, decision: Decision, decided: Decided
+    ) -> Decision | None:
+        """Return the decision that is paid for (router.treasury.Treasury.set_aside); None: there is
+        not enough for any.
+        """
+        accounts = self.accounts(kind, now_s)
+        scopes = [account.scope for account in accounts]
+        least = least_hard_nano(scopes)
+        if worst_nano(decision) is None and least is not None:
+            decision = decided(within(decision.facts, least))
+        answer: Refused | Downgrade | None = None
+        for _ in range(ROUNDS):
+            if not decision.plan.attempts:
+                break
+            nano = worst_nano(decision) or 0
+            standing = [(account.avail, account.floor) for account in accounts]
+            answer = judged(scopes, standing, nano, frozenset(decision.facts.downgraded))
+            if answer is None:
+                for account in accounts:
+                    account.avail -= nano
+                self._held[i] = nano, accounts
+                return decision
+            if isinstance(answer, Downgrade):
+                self._falls_short(answer.scope, now_s)
+            decision = decided(_poorer(decision.facts, answer))
+        if answer is not None:
+            self._falls_short(answer.scope, now_s)
+        return None
+
+    def settle(self, i: int, nano: int) -> int:
+        """Charge what was used in the place of what was set aside; return what is charged."""
+        held = self._held.pop(i, None)
+        if held is None:
+            return nano
+        reserved, accounts = held
+        if any(account.scope.hard_nano is not None for account in accounts):
+            nano = min(nano, reserved)
+        for account in accounts:
+            account.avail += reserved - nano
+            account.spent += nano
+        return nano
+
+    def spent(self) -> Spent:
+        """Return of each scope what was spent, and when it first had not enough."""
+        return {
+            name: (account.spent, account.short_s)
+            for name, account in sorted(self._accounts.items())
+        }
+
+    def _falls_short(self, scope: Scope, now_s: float) -> None:
+        """Note when a scope first had a request refused or downgraded."""
+        account = self._accounts[scope.budget, scope.value, scope.period]
+        if account.short_s is None:
+            account.short_s = now_s
+
+    def _account(self, scope: Scope) -> Account:
+        name = scope.budget, scope.value, scope.period
+        return self._accounts.setdefault(name, Account(scope))
+
+
+def _poorer(facts: Facts, answer: Refused | Downgrade) -> Facts:
+    """As the treasury asks anew: for the cheapest lane, or within what is left."""
+    if isinstance(answer, Downgrade):
+        spent = sorted(answer.budgets.difference(facts.downgraded))
+        return replace(facts, downgraded=(*facts.downgraded, *spent))
+    return within(facts, answer.left_nano)

@@ -1,0 +1,282 @@
+"""`sluice policy publish | rollback | history | show` on a store, as typed, and a router on it."""
+
+import getpass
+import json
+import os
+
+import click
+import httpx
+import pytest
+from click.testing import CliRunner
+from support import catalogue, fleet, policy, wait_until
+
+from router.cli.errors import INVALID
+from router.cli.main import cli
+from router.policy_store import PolicyStore
+
+FLEETS = catalogue(fleet("one", "http://127.0.0.1:1/v1"))
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "own.yaml").write_text(FLEETS, "utf-8")
+    (tmp_path / "test.yaml").write_text(f"# why it is so\n{policy()}", "utf-8")
+    return tmp_path
+
+
+def run(place, command, *more, code=0, why="slower nights"):
+    """Run it on the store `policies` of the state folder; return the result."""
+    options = ["--state", place]
+    if command in ("publish", "rollback"):
+        options += ["--fleets", place / "own.yaml", *(("--why", why) if why else ())]
+    before = click.UsageError.exit_code
+    click.UsageError.exit_code = INVALID  # as `main` has it
+    try:
+        ran = CliRunner().invoke(cli, ["policy", command, *map(str, [*more, *options])])
+    finally:
+        click.UsageError.exit_code = before
+    assert ran.exit_code == code, ran.output
+    return ran
+
+
+def publish(place, text=None, *more, **kind):
+    path = place / "test.yaml"
+    if text is not None:
+        path = place / "changed.yaml"
+        path.write_text(text, "utf-8")
+    return run(place, "publish", path, *more, **kind)
+
+
+def history(place):
+    return json.loads(run(place, "history", "--json").stdout)
+
+
+def stated(place):
+    return {one["version"]: one["state"] for one in history(place)}
+
+
+NEW = policy(rules="  - {id: new, use: cpu}\n")
+NEXT = NEW.replace("name: test", "name: next")
+CANARY = policy() + "canary: {policy: next, share: 0.5}\n"
+
+
+def test_what_is_published_is_in_force_and_history_says_who_when_and_why(place):
+    assert "version 1 (test " in publish(place, why="夜里慢一点").stdout
+    publish(place, NEW, "--by", "ana")
+    newest, first = history(place)
+    assert (first["who"], first["why"]) == (getpass.getuser(), "夜里慢一点")
+    assert (newest["who"], newest["parent"], newest["file"]) == ("ana", 1, "changed.yaml")
+    assert first["at"] < newest["at"]
+    assert stated(place) == {2: "in force", 1: "before"}
+    shown = run(place, "history").stdout.splitlines()
+    assert shown[0].split() == ["version", "when", "who", "policy", "hash", "state", "why"]
+    assert "夜里慢一点" in shown[3]
+
+
+def test_a_policy_is_shown_as_it_was_written_and_as_it_holds(place):
+    publish(place)
+    written = run(place, "show", "--as-written").stdout
+    assert written == f"# why it is so\n{policy()}"
+    holds = json.loads(run(place, "show", "1").stdout)
+    assert holds["rules"][0]["settings"]["limits"]["attempts"] == 3
+    whole = json.loads(run(place, "show", "current", "--json").stdout)
+    assert (whole["text"], whole["compiled"]) == (written, holds)
+    assert whole["hash"] == history(place)[0]["hash"]
+
+
+def test_going_back_is_a_new_entry_and_says_what_it_is_again(place):
+    publish(place)
+    publish(place, NEW)
+    assert "as 1 was, is in force" in run(place, "rollback", why="too slow").stdout
+    assert stated(place) == {3: "in force", 2: "taken back", 1: "before"}
+    assert history(place)[0]["back_to"] == 1
+    assert "no version before 1" in run(place, "rollback", code=2).output
+    said = json.loads(run(place, "rollback", "--to-version", "2", "--json").stdout)
+    assert (said["version"], said["back_to"]) == (4, 2)
+    assert "there is nothing to do" in run(place, "rollback", "--to-version", "2", code=2).output
+    assert "unknown version 9 (known: 4, 3, 2, 1)" in (
+        run(place, "rollback", "--to-version", "9", code=3).output
+    )
+
+
+def test_the_second_of_two_publishers_is_told_who_came_first_when_and_why(place):
+    publish(place, None, "--by", "bo", why="cheaper nights")
+    publish(place, NEW, "--by", "bo", why="dearer days")
+    at = history(place)[0]["at"]
+    said = publish(place, None, "--from", "1", code=2).output
+    assert f"published meanwhile: version 2 by bo at {at}: dearer days. Look at it" in said
+    assert len(history(place)) == 2
+    publish(place, None, "--from", "2")
+
+
+def test_a_policy_is_checked_before_it_is_published(place):
+    wrong = policy().replace("use: cpu", "use: gpu")
+    assert "changed.yaml:6: rule all: unknown lane `gpu`" in publish(place, wrong, code=3).output
+    assert not (place / "policies").exists()
+    run(place, "history", code=3)
+
+
+def test_a_policy_that_no_longer_fits_the_fleets_is_not_gone_back_to(place):
+    publish(place)
+    publish(place, NEW)
+    (place / "own.yaml").write_text(FLEETS.replace("lane: cpu", "lane: other"), "utf-8")
+    assert "version 1:7: rule all: unknown lane `cpu`" in run(place, "rollback", code=3).output
+
+
+def test_a_canary_has_to_be_there_before_the_policy_that_names_it(place):
+    publish(place)
+    said = publish(place, CANARY, code=3).output
+    assert "version 2: canary: no version is a candidate named `next`: publish it first" in said
+    publish(place, NEXT, "--candidate")
+    publish(place, CANARY)
+    assert stated(place) == {3: "in force", 2: "canary", 1: "before"}
+    said = publish(place, NEXT + "canary: {policy: x, share: 0.1}\n", "--candidate", code=3).output
+    assert "a candidate has no canary of its own" in said
+
+
+def test_a_candidate_is_taken_back_by_its_name(place):
+    publish(place)
+    publish(place, NEXT, "--candidate", "--shadow")
+    assert stated(place) == {2: "shadow", 1: "in force"}
+    assert "unknown" not in run(place, "rollback", "--candidate", "next").output
+    assert stated(place) == {3: "withdrawal", 2: "taken back", 1: "in force"}
+    said = run(place, "rollback", "--candidate", "next", code=3).output
+    assert "no candidate is named `next` (known: none)" in said
+    assert "is a shadow: publish it" in run(place, "rollback", "--to-version", "2", code=2).output
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "said"),
+    [
+        ("publish", ("--strategy", "x"), "it would do nothing in a store"),
+        ("publish", ("--no-wait",), "it would do nothing in a store"),
+        ("publish", ("--shadow",), "it goes with `--candidate`"),
+        ("publish", ("--to", "appconfig:a/b/c", "--by", "me"), "it would do nothing on AppConfig"),
+        ("publish", ("--to", "appconfig:a/b/c", "--candidate"), "it would do nothing on AppConfig"),
+        ("publish", ("--to", "appconfig:a"), "no place on AppConfig"),
+        ("publish", ("--why", " "), "it is empty"),
+        ("publish", ("--why", "\udcff"), "not a UTF-8 text"),
+        ("rollback", ("--strategy", "x"), "it would do nothing in a store"),
+        ("rollback", ("--candidate", "a", "--to-version", "1"), "choose one of"),
+        ("rollback", ("--to", "appconfig:a/b/c", "--candidate", "x"), "that is a store's"),
+        ("show", ("--to", "appconfig:a/b/c", "--as-written"), "comments stay in the file"),
+        ("show", ("zero",), "`zero` is no version (valid: a number from 1, or `current`)"),
+        ("show", (), "is not there (`sluice policy publish --to"),
+        ("history", (), "is not there (`sluice policy publish --to"),
+        ("rollback", (), "is not there (`sluice policy publish --to"),
+    ],
+)
+def test_what_would_do_nothing_or_is_wrong_is_refused(place, command, more, said):
+    given = (place / "test.yaml", *more) if command == "publish" else more
+    why = None if "--why" in more else "slower nights"
+    assert said in " ".join(run(place, command, *given, code=3, why=why).output.split())
+
+
+def test_a_folder_of_other_things_is_told(place):
+    said = publish(place, None, "--to", place, code=3).output
+    assert "no store of policies, and not empty: name a new folder" in said
+    assert "is no store of policies" in run(place, "history", "--to", place, code=3).output
+    nothing = PolicyStore.make(place / "empty").folder
+    assert "nothing is in force here yet" in run(place, "show", "--to", nothing, code=3).output
+    assert "nothing to go back to" in run(place, "rollback", "--to", nothing, code=2).output
+
+
+def test_a_disk_that_takes_nothing_is_told_and_nothing_is_published(place, monkeypatch):
+    publish(place)
+    full = OSError(28, "No space left on device", "the disk")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(full))
+    assert "No space left on device: nothing was published" in publish(place, NEW, code=1).output
+    monkeypatch.undo()
+    assert stated(place) == {1: "in force"}
+    assert [*(place / "policies" / "versions").glob(".*")] == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_is_told(place):
+    publish(place)
+    folder = place / "policies" / "versions"
+    folder.chmod(0o500)
+    try:
+        assert "Permission denied: nothing was published" in publish(place, NEW, code=1).output
+    finally:
+        folder.chmod(0o700)
+
+
+# -- a router on it --------------------------------------------------------------------------------
+
+
+def ready(router):
+    return httpx.get(router.url + "/readyz").json()
+
+
+def test_a_router_follows_a_store_and_a_torn_version_is_told_and_left_out(
+    start_router, upstream, place
+):
+    publish(place)
+    publish(place, NEXT, "--candidate")
+    store = place / "policies"
+    router = start_router(catalogue(fleet("one", upstream.url)), None, "--policy", store)
+    assert router.chat().headers["x-sluice-rule"] == "all"
+
+    budget = "budgets: [{id: all, match: {}, usd: 5, per: day, when_spent: reject}]\n"
+    publish(place, NEW + budget)
+    wait_until(lambda: router.chat().headers["x-sluice-rule"] == "new")
+    receipt = router.receipt(router.chat())
+    assert receipt["reservation"]["scopes"][0]["budget"] == "all"  # its limits are in force
+
+    publish(place, CANARY)
+    wait_until(lambda: "canary" in ready(router))
+    names = {router.chat().headers["x-sluice-policy"].partition("@")[0] for _ in range(30)}
+    assert names == {"test", "next"}
+    run(place, "rollback", "--candidate", "next", why="not now")
+    wait_until(lambda: ready(router)["canary"]["stopped"])
+    assert "taken back: version 5 by" in ready(router)["canary"]["stopped"]
+
+    torn = store / "versions" / "000006.json"
+    torn.write_bytes(b'{"number": 6, "pa')
+    wait_until(lambda: f"{torn}: not a whole version: it is left out" in router.log())
+    assert router.chat().status_code == 200
+    assert ready(router)["policy"]["stale"] is False
+    run(place, "rollback", "--to-version", "1")
+    wait_until(lambda: "canary" not in ready(router))
+
+    (place / "own.yaml").write_text(FLEETS.replace("lane: cpu", "lane: other"), "utf-8")
+    publish(place, policy("other"))  # fits those fleets, not the router's
+    wait_until(lambda: ready(router)["policy"]["stale"])
+    assert f"{store} version 8:6: rule all: unknown lane `other`" in router.log()
+    assert router.chat().headers["x-sluice-rule"] == "all"
+
+
+def test_a_canary_that_stops_is_kept_in_the_store_and_shown_by_history(
+    start_router, upstream, second_upstream, place
+):
+    two = fleet("two", second_upstream.url, lane="accelerator")
+    fleets = catalogue(fleet("one", upstream.url), two)
+    (place / "own.yaml").write_text(fleets, "utf-8")
+    second_upstream.answers(b"HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n")
+    publish(place, policy("accelerator").replace("name: test", "name: next"), "--candidate")
+    stop_if = "canary: {policy: next, share: 0.7, stop_if: {error_rate_above: 0.1}}\n"
+    publish(place, policy() + stop_if)
+    shadow = policy("accelerator").replace("name: test", "name: later")
+    publish(place, shadow, "--candidate", "--shadow")
+    router = start_router(fleets, None, "--policy", place / "policies")
+    while not ready(router)["canary"]["stopped"]:
+        router.chat()
+    assert stated(place) == {3: "shadow", 2: "in force", 1: "stopped"}
+    assert "requests failed" in history(place)[2]["stopped"]
+    assert "requests failed" in run(place, "history").stdout
+    stables = [one for one in router.receipts() if "canary" not in one]
+    assert {one["candidate"]["policy"]["name"] for one in stables} == {"later"}
+    publish(place, policy() + stop_if)  # anew: it begins again
+    assert stated(place)[1] == "canary"
+    wait_until(lambda: ready(router)["canary"]["stopped"] is None)
+
+
+@pytest.mark.parametrize("empty", [True, False], ids=["empty", "other things"])
+def test_a_router_does_not_start_on_a_folder_without_a_policy(place, empty):
+    folder = PolicyStore.make(place / "p").folder if empty else place
+    options = ["--state", place, "--policy", folder, "--port", "0"]
+    ran = CliRunner().invoke(cli, ["serve", *map(str, options)])
+    assert ran.exit_code == 3
+    said = "nothing is in force here yet" if empty else "is no store of policies"
+    assert said in ran.output

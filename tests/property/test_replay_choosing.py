@@ -1,0 +1,164 @@
+"""Whom a replay chooses fast is whom the router chooses, over every load, kind and policy."""
+
+from functools import cache
+from importlib import resources
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from replay_worlds import POLICIES, START_S, kind, world_of
+
+from backends import files
+from policies.parse import parse
+from router.budgets import worst_nano
+from router.decide import decide
+from router.replay.choosing import UNSURE, Choosers, Clock, Seen, seen_as
+from router.replay.fleet import Fleet
+from router.sources import names_of
+from router.traces.trace import Trace
+from router.wake_worth import if_awake, sleeper
+from router.world import world
+
+EXAMPLES = sorted(
+    entry.name
+    for entry in resources.files("policies").joinpath("examples").iterdir()
+    if entry.name.endswith(".yaml")
+)
+
+
+@cache
+def worlds():
+    """Return our own worlds, and every shipped policy over the packaged fleets."""
+    found = [world_of(policy) for policy in POLICIES]
+    found += [world_of(POLICIES[0], place="lambda")]
+    catalogue = files.catalogue(None)
+    names = names_of(catalogue)
+    for name in EXAMPLES:
+        given_ = files.packaged("policies", "examples", name)
+        found.append(world(parse(given_.text, given_.name, names), catalogue))
+    default = files.packaged("policies", "default.yaml")
+    return [*found, world(parse(default.text, default.name, names), catalogue)]
+
+
+KINDS = st.builds(
+    kind,
+    tier=st.sampled_from(["simple", "heavy"]),
+    task=st.sampled_from(["classification", "code", "math", "other"]),
+    language=st.sampled_from(["en", "zh-Hans"]),
+    service_class=st.sampled_from(["interactive", "standard", "deferrable"]),
+    needs=st.sampled_from([(), (), ("json",), ("tools",), ("vision",)]),
+    tags=st.sampled_from([{}, {"data": "private"}]),
+    n=st.sampled_from([1, 1, 3]),
+    max_tokens=st.sampled_from([None, None, 50, 5000]),
+    tokens_in_bound=st.sampled_from([None, 900]),
+    lanes=st.sampled_from([None, None, ("cpu",), ("accelerator",)]),
+    models=st.sampled_from([None, None, ("m", "llama-4-scout")]),
+    requested_model=st.sampled_from(["auto", "auto", "auto", "auto:best"]),
+    max_usd=st.sampled_from([None, None, None, 0.001]),
+    slo_ttft_ms=st.sampled_from([None, None, None, 500.0]),
+)
+REQUESTS = st.tuples(
+    st.sampled_from([1, 20, 200, 299, 300, 301, 1000, 3900, 50_000]),  # tokens in
+    st.sampled_from([1, 2, 100, 300, 4096, 9000]),  # expected
+    st.sampled_from([0.0, 0.3, 0.6, 0.61, 1.0]),  # complexity
+    st.sampled_from([0.0, 0.5, 0.85, 0.9, 1.0]),  # p_small
+)
+LOADS = st.tuples(
+    st.sampled_from([1, 1, 1, 2, 0]),  # replicas
+    st.sampled_from(["cold", "waking", "draining"]),  # without any
+    st.sampled_from([0.0, 0.0, 0.3, 0.5, 0.7, 0.99, 1.0, 1.5]),  # in flight, of the limit
+)
+
+
+def fleets_at(found, loads):
+    fleets = [Fleet(place, on) for place, on in enumerate(found.fleets)]
+    for fleet, (replicas, state, share) in zip(fleets, loads, strict=False):
+        fleet.resize(replicas, 0.0, state)
+        fleet.in_flight = int(fleet.limit * share) if replicas else 0
+        fleet.changed()
+    return fleets
+
+
+def matching(cases, at_s, tokens_in, complexity):
+    seen = Seen(Clock(START_S).at(at_s), complexity, tokens_in)
+    return next(
+        (case for case in cases if all(matches(seen_as(seen)) for matches in case.varying)), None
+    )
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    st.integers(0, len(EXAMPLES) + 4),
+    KINDS,
+    REQUESTS,
+    st.lists(LOADS, min_size=8, max_size=8),
+    st.sampled_from([0.0, 14_399.9994, 14_400.0, 43_199.9996, 43_200.0]),  # 22:00 and 6:00 there
+)
+def test_who_is_chosen_fast_is_who_the_router_chooses(which, of, request, loads, at_s):
+    found = worlds()[which]
+    fleets = fleets_at(found, loads)
+    tokens_in, expected, complexity, p_small = request
+    columns = {
+        "at_s": [at_s],
+        "tokens_in": [tokens_in],
+        "tokens_out": [1],
+        "expected": [expected],
+        "complexity": [complexity],
+        "p_small": [p_small],
+        "acceptable": [1],
+        "kind": [0],
+    }
+    facts = Trace("t", START_S, kinds=(of,), **columns).facts(0)
+    decision = decide(found, facts, [fleet.load() for fleet in fleets])
+    case = matching(Choosers(found, fleets).of(of), at_s, tokens_in, complexity)
+    if case is None or decision.verdict.rule is None:
+        assert case is None
+        assert decision.verdict.rule is None
+        return
+    assert found.policy.rules[case.rule] == decision.verdict.rule
+    if case.pick is None:
+        return
+    place = case.pick(*request)
+    if place != UNSURE:
+        attempt = decision.plan.attempts[0]
+        assert fleets[place].on.fleet.id == attempt.candidate.fleet
+        assert not attempt.accept_if
+        assert not decision.verdict.relaxed
+        assert case.worst(*request) == worst_nano(decision)
+        awake = if_awake(found, decision)
+        missed = None if awake is None else sleeper(decision, awake)
+        assert missed is None or missed.candidate.state == "waking"  # nobody wakes it twice
+        return
+    waits_for = case.hope(*request)
+    if waits_for is not None:
+        assert not decision.plan.attempts
+        full = {r.candidate.fleet for r in decision.verdict.refused if r.code == "at_limit"}
+        hoped = decide(found, facts, [with_one_place(fleet) for fleet in fleets])
+        assert not hoped.verdict.relaxed
+        assert waits_for == {c.fleet for c in hoped.verdict.ranked if c.fleet in full}
+
+
+def with_one_place(fleet):
+    before = fleet.in_flight
+    fleet.in_flight = min(before, fleet.limit - 1)
+    fleet.changed()
+    load = fleet.load()
+    fleet.in_flight = before
+    fleet.changed()
+    return load
+
+
+def test_most_requests_are_chosen_fast():
+    found = worlds()[-1]
+    fleets = fleets_at(found, [])
+    for of in (kind(), kind(tier="heavy", task="code")):
+        case = matching(Choosers(found, fleets).of(of), 0.0, 200, 0.2)
+        assert case.pick(200, 100, 0.2, 0.9) != UNSURE
+
+
+def test_tenants_that_no_rule_tells_apart_share_what_was_worked_out():
+    found = worlds()[-1]
+    asked = Choosers(found, fleets_at(found, []))
+    assert asked.of(kind(tenant="a")) is asked.of(kind(tenant="b"))
+    assert asked.of(kind(tags={"data": "private"})) is not asked.of(kind())
+    assert asked.of(kind(lanes=("cpu",))) is not asked.of(kind())
+    assert asked.of(kind(max_usd=0.1)) is not asked.of(kind())

@@ -1,0 +1,151 @@
+"""`--fail-if`: what can be asked, what holds, and what is told of it."""
+
+from dataclasses import replace
+
+import pytest
+from diff_support import compared, run, trace
+
+from router.compare.condition import judged, parse
+from router.compare.metrics import METRICS
+
+
+def hour(usd):
+    return ([usd] * 60, [0.0] * 60)
+
+
+OLD = run([0] * 100, bills=hour(1.0), seconds=3600.0, ttft_ms=800.0)
+DEARER = run([0] * 98 + [None, None], bills=hour(1.1), seconds=3600.0, ttft_ms=1000.0)
+FOUND = compared(OLD, DEARER, trace(100))  # $60 -> $66
+
+
+def holds(text, found=FOUND):
+    return judged(parse(text), found).holds
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("usd > +5%", True),
+        ("usd > +15%", False),
+        ("usd>=+6", True),
+        ("usd > +$6.01", False),
+        ("usd > 65", True),
+        ("usd > 1_000", False),
+        ("usd < +0", False),
+        ("usd < -5%", False),
+        ("ttft_p95_ms > 900", True),
+        ("ttft_p95_ms > +200", False),
+        ("ttft_p95_ms >= +200", True),
+        ("e2e_p95_ms > +24%", True),
+        ("refused > 1%", True),
+        ("refused > 2", False),
+        ("refused > +1", True),
+        ("refused > +900%", True),
+        ("moved > 1%", True),
+        ("moved > 2", False),
+        ("slo < 99%", True),
+        ("slo < -1%", True),
+        ("slo < -3%", False),
+        ("usd.low > +5%", True),
+        ("usd.high > +$5.99", True),
+        ("usd.high > 67", False),
+        ("never_hit > 1", False),
+        ("never_hit >= 1", True),
+        ("budgets_broken > 0", False),
+    ],
+)
+def test_a_condition_holds_or_does_not(text, expected):
+    assert holds(text) is expected
+
+
+def test_what_is_turned_round_is_judged_the_other_way():
+    back = compared(DEARER, OLD, trace(100))
+    assert not holds("usd > +5%", back)
+    assert holds("usd < -5%", back)
+    assert holds("ttft_p95_ms < +0", back)
+
+
+def test_it_says_the_value_the_bound_and_by_how_much_it_is_beyond():
+    texts = ("usd > +5%", "ttft_p95_ms > 900", "usd > +15%", "slo < -1%")
+    assert {text: judged(parse(text), FOUND).said for text in texts} == {
+        "usd > +5%": "usd changes by +10.00%, the bound is > +5.00%, 5.00% beyond",
+        "ttft_p95_ms > 900": "ttft_p95_ms is 1,000 ms, the bound is > 900 ms, 100 ms beyond",
+        "usd > +15%": "usd changes by +10.00%, the bound is > +15.00%",
+        "slo < -1%": "slo changes by -2.00 points, the bound is < -1.00 points, 1.00 points beyond",
+    }
+
+
+def test_a_price_that_is_unknown_fails_the_condition_and_is_told():
+    unknown = compared(OLD, run([0] * 100, bills=(None, [0.0] * 60)), trace(100))
+    for text in ("usd > +5%", "usd < 1", "usd.low > +5%", "usd_idle > +1"):
+        found = judged(parse(text), unknown)
+        assert found.holds is None
+        assert found.fails
+        assert "can't be judged" in found.said
+        assert "unknown" in found.said
+
+
+def test_an_interval_that_a_short_trace_lacks_fails_the_condition_and_is_told():
+    short = compared(run([0]), run([0]))
+    found = judged(parse("usd.high > +5%"), short)
+    assert found.fails
+    assert "too short for an interval" in found.said
+    assert not judged(parse("usd > +5%"), short).fails
+
+
+def test_times_of_nobody_served_fail_the_condition():
+    nobody = compared(OLD, run([None] * 100, bills=hour(1.0), seconds=3600.0), trace(100))
+    assert judged(parse("ttft_p95_ms > 900"), nobody).holds is None
+
+
+def test_more_of_what_was_none_is_beyond_every_percentage_and_none_of_none_is_no_change():
+    assert holds("refused > +1000%")
+    assert not holds("timed_out > +1%")
+    assert "from 0" in judged(parse("refused > +5%"), FOUND).said
+
+
+def test_a_bill_that_was_nothing_has_no_interval_in_percent():
+    free = run([0] * 100, bills=hour(0.0), seconds=3600.0)
+    found = judged(parse("usd.high > +5%"), compared(free, OLD, trace(100)))
+    assert found.fails
+    assert "the old bill is 0" in found.said
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_can_be_asked_and_says_what_it_is(name):
+    metric = METRICS[name]
+    bound = "1%" if metric.unit == "share" else "1"
+    assert judged(parse(f"{name} > {bound}"), FOUND).holds is not None
+    assert metric.said
+    same = replace(FOUND, new=FOUND.old, moved=(), bounds=())
+    if not metric.is_change:
+        assert judged(parse(f"{name} > +0%"), same).holds is False
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("usdd > +5%", "at character 1: unknown metric `usdd`, did you mean `usd`? (known: usd,"),
+        ("> 5", "at character 1: a metric is missing (known: usd,"),
+        ("", "at character 1: a metric is missing"),
+        ("  cost > 5", "at character 3: unknown metric `cost`"),
+        ("usd == 5", "at character 5: a comparator is one of >= <= > <"),
+        ("usd", "at character 4: a comparator is one of"),
+        ("usd > ", "at character 7: a value is a change (+5%, -100) or a bound (900, 99%)"),
+        ("usd > five", "at character 7: a value is"),
+        ("usd > nan", "at character 7: a value is"),
+        ("usd > +5% or", "at character 7: a value is"),
+        ("usd > 5%", "at character 7: a percentage of `usd` is a change: write +5% or -5%"),
+        ("usd.mid > +5%", "at character 5: `.mid` is neither .low nor .high"),
+        ("slo.low < 5%", "at character 5: `slo` has no interval (only usd has)"),
+        ("slo < 0.9", "at character 7: `slo` is a share: write it in percent (99%)"),
+        ("moved > +5%", "at character 9: `moved` is a change already"),
+        ("never_hit > 5%", "at character 13: `never_hit` doesn't count requests"),
+        ("usd > 5\nor", "at character 1: a condition is one line"),
+        (f"usd > {'9' * 400}", "at character 7: a value is"),
+    ],
+)
+def test_what_is_no_condition_is_told_with_its_place_and_what_would_be_valid(text, said):
+    with pytest.raises(ValueError, match="character") as caught:
+        parse(text)
+    assert said in str(caught.value)

@@ -1,0 +1,168 @@
+"""The report: what stands in the headline, and what a pull request shows."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from diff_support import NAMES, compared, kind, run, trace
+
+from backends import files
+from policies.parse import parse
+from router.cli.policy.diff import command as diff
+from router.compare.condition import parse as condition_of
+from router.compare.markdown import MOST_ROWS, escaped, markdown
+from router.compare.metrics import METRICS
+from router.compare.report import Named, Report, extrapolated, headline, rows
+from router.compare.words import Said
+
+OLD, NEW = Named("old.yaml", "shop", "a" * 16), Named("new.yaml", "shop-next", "b" * 16)
+
+
+def hour(*usd):
+    return ([usd[i % len(usd)] for i in range(60)], [0.0] * 60)
+
+
+def of(old, new, count=1, kinds=()):
+    sides = (run([0] * count, bills=each, seconds=3600.0) for each in (old, new))
+    return compared(*sides, trace(count, kinds))
+
+
+def report(found=None, words=(), **more):
+    return Report(OLD, NEW, tuple(words), found, **more)
+
+
+def test_a_dearer_policy_has_a_plus_and_a_cheaper_one_a_minus():
+    steady, dearer = hour(1.0, 1.1), hour(1.5, 1.8)
+    assert headline(of(steady, dearer)).startswith("+$36.00 (+57.14%), 95 % interval +$")
+    assert headline(of(dearer, steady)).startswith("-$36.00 (-36.36%), 95 % interval -$")
+
+
+def test_a_difference_within_the_interval_is_told_as_one_that_may_be_none():
+    noisy = hour(1.0, 3.0, 0.2, 1.9, 0.1, 2.2, 5.0)
+    other = hour(3.0, 1.1, 0.9, 0.2, 2.4, 5.0, 1.0)
+    assert headline(of(noisy, other)).endswith("this trace can't tell it from no change")
+
+
+def test_a_bill_that_stays_in_every_minute_is_told_so_though_requests_move():
+    found = compared(
+        run([0], bills=hour(1.0), seconds=3600.0), run([1], bills=hour(1.0), seconds=3600.0)
+    )
+    assert headline(found) == "the bill stays as it is, in every minute"
+
+
+def test_no_difference_is_said_where_not_one_figure_differs():
+    assert headline(of(hour(1.0), hour(1.0))).startswith("no difference: every request")
+
+
+def test_a_trace_that_is_too_short_says_that_it_has_no_interval():
+    found = compared(run([0]), run([0], bills=((2.0,), (0.0,))))
+    assert headline(found) == "+$1.00 (+100.00%); the trace is too short for an interval"
+
+
+def test_a_week_is_told_as_what_it_is_an_extrapolation():
+    found = of(hour(1.0), hour(1.5))
+    assert extrapolated(found, "week") == (
+        "+$5,040.00 a week (7 days), if all of it were as this trace is; "
+        "interval +$5,040.00 to +$5,040.00"
+    )
+
+
+def test_the_table_has_old_new_and_the_change_and_unknown_is_a_word():
+    found = compared(run([0]), run([None], bills=(None, (0.0,))))
+    table = {row.name.strip(): (row.old, row.new, row.change) for row in rows(found)}
+    assert table["bill"] == ("$1.00", "unknown", "unknown")
+    assert table["TTFT p95"] == ("100 ms", "unknown", "unknown")
+    assert table["refused"] == ("0", "1", "+1")
+
+
+# -- Markdown --------------------------------------------------------------------------------------
+
+
+def test_what_a_name_holds_can_neither_break_a_table_nor_be_html_nor_call_anybody():
+    assert escaped("a|b\n`c` <b>&") == r"a\|b \`c\` &lt;b&gt;&amp;"
+    assert escaped("@everyone in #12, x@y") == "@<!-- -->everyone in #<!-- -->12, x@y"
+    assert escaped("搜索") == "搜索"
+    assert escaped("[a](b) *c* _d_ ~e~ \\ $x$") == r"\[a\](b) \*c\* \_d\_ \~e\~ \\ \$x\$"
+
+
+@pytest.mark.parametrize("team", ["搜索|<script>`x`\n\n# 大", "</details>"])
+def test_a_table_keeps_its_columns_whatever_a_team_is_called(team):
+    old, new = (run([place], bills=hour(1.0), seconds=3600.0) for place in (0, 1))
+    text = markdown(report(compared(old, new, trace(1, (kind(team),)))))
+    table = [line for line in text.splitlines() if line.startswith("| team | task |")]
+    (row,) = [line for line in text.splitlines() if "cheap | dear" in line]
+    assert row.replace(r"\|", "").count("|") == table[0].count("|") == 7
+    assert "<script>" not in text
+    assert text.count("<details>") == text.count("</details>")
+
+
+def test_many_ways_are_cut_and_the_rest_is_counted():
+    kinds = tuple(kind(f"team-{i}") for i in range(MOST_ROWS + 5))
+    old, new = (run([place] * 40, bills=hour(1.0), seconds=3600.0) for place in (0, 1))
+    text = markdown(report(compared(old, new, trace(40, kinds))))
+    assert "<summary>Requests that move: 40 of 40 (100.0%)</summary>" in text
+    assert "5 more rows, 10 requests." in text
+
+
+def test_words_alone_make_a_report_without_a_bill():
+    text = markdown(report(words=[Said("rule `a`", "task: + math")]))
+    assert text == (
+        "### Policy diff: shop (aaaaaaaa) → shop-next (bbbbbbbb)\n\n"
+        "<details><summary>In words: 1 change</summary>\n\n"
+        "- rule \\`a\\`: task: + math\n\n</details>\n"
+    )
+
+
+def test_policies_of_one_meaning_say_so():
+    assert "In words: nothing changed in meaning" in markdown(report())
+
+
+def test_what_was_drawn_and_what_the_interval_covers_stand_in_the_report():
+    found = of(hour(1.0, 1.2), hour(1.5, 1.9))
+    found = replace(found, assumptions=("60% are simple",), seeded=found.seeded * 2)
+    text = markdown(report(found))
+    assert "- 60% are simple" in text
+    assert "it doesn't cover prices" in text
+    assert "was drawn 2 times: seed 1 +" in text
+
+
+# -- the documentation -----------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+def test_the_example_in_the_documentation_is_of_the_policies_as_they_are():
+    page = (DOCS / "policy-diff-example.md").read_text("utf-8")
+    for path in ("default.yaml", "examples/lowest-cost.yaml"):
+        source = files.packaged("policies", *path.split("/"))
+        found = parse(source.text, source.name, NAMES)
+        assert f"{found.name} ({found.hash[:8]})" in page
+
+
+def test_the_documentation_lists_every_metric_of_a_condition():
+    page = (DOCS / "policy-diff.md").read_text("utf-8")
+    table = page.split("| metric | what it is |")[1].split("\n\n")[0]
+    first = " ".join(row.split("|")[1] for row in table.splitlines()[2:])
+    assert set(re.findall(r"`(\w+)`", first)) == METRICS.keys()
+
+
+def test_the_conditions_in_the_documentation_can_be_read():
+    page = (DOCS / "policy-diff.md").read_text("utf-8")
+    rows = page.split("| value | means | example |")[1].split("\n\n")[0].splitlines()[2:]
+    examples = [text for row in rows for text in re.findall(r"`([^`]+)`", row.split("|")[3])]
+    assert len(examples) >= 8
+    for text in (*examples, *re.findall(r"--fail-if '([^']+ [^']+)'", page)):
+        if "METRIC" not in text:
+            condition_of(text)
+
+
+def test_the_workflow_in_the_documentation_is_yaml_and_runs_this_command():
+    page = (DOCS / "policy-diff.md").read_text("utf-8")
+    workflow = yaml.safe_load(page.split("```yml")[1].split("```")[0])
+    (command,) = [
+        step["run"] for step in workflow["jobs"]["diff"]["steps"] if "diff" in step.get("run", "")
+    ]
+    known = {option for each in diff.params for option in each.opts}
+    assert set(re.findall(r"--[a-z-]+", command)) <= known

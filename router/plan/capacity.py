@@ -59,6 +59,7 @@ def idle_ms(on: FleetModel, requests: RequestClass) -> tuple[float | None, float
 def in_flight(on: FleetModel, requests: RequestClass, slo: Slo, replicas: int) -> int:
     """Return how many may be in flight, one more included, until the p95 is beyond the SLO."""
     most = math.ceil(on.capacity * replicas * WAITING)
+    slo = requests.slo or slo
 
     def holds(count: int) -> bool:
         load = Load(in_flight=count - 1, replicas=replicas)

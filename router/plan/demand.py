@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from backends.queueing import Z95
+from router.plan.slo import Slo
 from router.traces.trace import Trace
 
 HOUR_S: Final = 3600.0
@@ -24,7 +25,7 @@ LONG: Final = 0.95  # a class meets its limits at this quantile of its lengths
 class RequestClass:
     """Requests that the same fleets may serve. Means are what work is counted by, `long_in` and
     `long_out` (p95) what times are. `late`: no fleet is fast enough, and they are few: they are
-    served without a limit of time.
+    served without a limit of time. `slo` None: the plan's.
     """
 
     id: str
@@ -39,6 +40,7 @@ class RequestClass:
     tier: str = ""
     service_class: str = ""
     late: bool = False
+    slo: Slo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +120,14 @@ def _classes(
         lengths_in[place].append(trace.tokens_in[i])
         lengths_out[place].append(trace.tokens_out[i])
     found = []
+    named: dict[str, int] = {}
     for (sort, below), place in keys.items():
+        name = f"{sort.name}, under {below:,} tokens"
+        named[name] = named.get(name, 0) + 1  # the same, but for who may serve them
         ins, outs = sorted(lengths_in[place]), sorted(lengths_out[place])
         found.append(
             RequestClass(
-                f"{sort.name}, under {below:,} tokens",
+                name if named[name] == 1 else f"{name} ({named[name]})",
                 sort.rule,
                 sort.fleets,
                 sum(ins) / len(ins),

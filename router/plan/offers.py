@@ -4,9 +4,9 @@ Fleets of one `host` come together: a machine carries a replica of each, and cos
 their shares.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, cast
 
 from backends.catalogue import Catalogue, Fleet
 from backends.prices import Pool
@@ -100,11 +100,16 @@ def _offers(fleet: Fleet, catalogue: Catalogue) -> list[Offer]:
         if price is not None and tranche.option not in found:
             limit = tranche.replicas if tranche.option in BOUGHT_AHEAD else None
             found[tranche.option] = Offer(tranche.option, price.usd_per_hour, limit)
-    for option in BOOK:
+    own = next(row for row in _rows(catalogue) if row["id"] == fleet.id)
+    for option in () if "usd_per_hour" in own else BOOK:  # an own price is the only one there is
         row = catalogue.price_book.find(fleet.instance, fleet.region, option)
         if row is not None and option not in found:
             found[option] = Offer(option, row.usd_per_hour)
     return sorted(found.values(), key=lambda offer: (not offer.fixed, BOOK.index(offer.option)))
+
+
+def _rows(catalogue: Catalogue) -> Sequence[Mapping[str, Any]]:
+    return cast("Sequence[Mapping[str, Any]]", catalogue.compiled["fleets"])
 
 
 def _unit(fleets: list[Fleet], catalogue: Catalogue) -> Unit:

@@ -83,6 +83,7 @@ def _with_late(
 def _in_time(
     requests: RequestClass, models: Mapping[str, FleetModel], slo: Slo, fleets: set[str]
 ) -> bool:
+    slo = requests.slo or slo
     return any(slo.met(*idle_ms(models[fleet], requests)) for fleet in fleets & requests.fleets)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from router.plan.demand import RequestClass
 from router.plan.slo import Slo
 from router.plan.solve import Plan
 from router.plan.values import Value
@@ -55,6 +56,7 @@ def as_json(found: Reported) -> dict[str, Any]:
         "gap": plan.gap,
         "fill": problem.fill,
         "units": [_unit(plan, unit.id) for unit in problem.units],
+        "classes": [_class(requests) for requests in problem.classes],
         "routes": routes(plan),
         "values": [asdict(value) for value in found.values],
         "shadow_prices": {fleet: list(usd) for fleet, usd in found.prices.items()},
@@ -74,6 +76,17 @@ def as_json(found: Reported) -> dict[str, Any]:
         "requests_not_planned": found.unplanned,
         "requests_late": sum(c.requests for c in problem.classes if c.late),
         "assumptions": list(found.assumptions),
+    }
+
+
+def _class(requests: RequestClass) -> dict[str, Any]:
+    return {
+        "class": requests.id,
+        "requests": requests.requests,
+        "tokens_in": {"mean": requests.tokens_in, "p95": requests.long_in},
+        "tokens_out": {"mean": requests.tokens_out, "p95": requests.long_out},
+        "fleets": sorted(requests.fleets),
+        "late": requests.late,
     }
 
 

@@ -178,8 +178,8 @@ def _left_out(found: Reported) -> list[str]:
     if late:
         requests, least = sum(c.requests for c in late), min(c.tokens_in for c in late)
         lines.append(
-            f"late: {requests:,} requests ({requests / found.requests:.2%}), of {least:,.0f} tokens "
-            "and more, for which no fleet is fast enough: served without a limit"
+            f"late: {requests:,} requests ({requests / found.requests:.2%}), of {least:,.0f} "
+            "tokens and more, for which no fleet is fast enough: served without a limit"
         )
     if found.unplanned:
         lines.append(f"{found.unplanned:,} requests match no rule")

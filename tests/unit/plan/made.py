@@ -42,10 +42,11 @@ PRICES = """
 version: 1
 currency: USD
 prices:
-  - {instance: a1, region: r1, purchase: on_demand, usd_per_hour: 10, as_of: 2026-01-01, source: s, mark: stated}
-  - {instance: a1, region: r1, purchase: reserved, usd_per_hour: 6, as_of: 2026-01-01, source: s, mark: stated}
-  - {instance: a1, region: r1, purchase: spot, usd_per_hour: 3, as_of: 2026-01-01, source: s, mark: stated}
-"""
+""" + "".join(
+    f"  - {{instance: a1, region: r1, purchase: {option}, usd_per_hour: {usd}, "
+    "as_of: 2026-01-01, source: s, mark: stated}\n"
+    for option, usd in (("on_demand", 10), ("reserved", 6), ("spot", 3))
+)
 FLEET = """
   - {{id: {id}, model: m, lane: big, engine: vllm, kind: openai_http, url: "http://127.0.0.1:9/v1",
      instance: {instance}, region: r1, replicas: {{min: {least}, max: {most}, concurrency_each: 8}},
@@ -53,7 +54,8 @@ FLEET = """
 """
 MODELS = """
 version: 1
-models: [{id: m, context_tokens: 100000, abilities: [json], languages: [en], quality: llama-4-scout}]
+models:
+  - {id: m, context_tokens: 100000, abilities: [json], languages: [en], quality: llama-4-scout}
 fleets:
 """
 

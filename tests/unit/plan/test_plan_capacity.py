@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -75,5 +76,5 @@ def test_a_looser_slo_never_carries_less():
     requests = [made.requests("r", {"inf2-scout"})]
     carried = [modes(INF2, requests, Slo(ttft_ms=ms), 1)[-1] for ms in (310, 400, 600, 1000, 5000)]
     per_second = [mode.replicas_busy[0] / mode.busy_s[0] for mode in carried]
-    assert all(a <= b * 1.001 for a, b in zip(per_second, per_second[1:], strict=False))
+    assert all(a <= b * 1.001 for a, b in itertools.pairwise(per_second))
     assert math.isfinite(per_second[-1])

@@ -1,0 +1,51 @@
+from unit.plan import made
+
+from router.plan.offers import market
+
+
+def test_a_fleet_is_offered_by_its_own_option_and_those_of_the_price_book(tmp_path):
+    sold = market(made.catalogue(tmp_path, made.fleet("f")))
+    (unit,) = sold.units
+    assert [(o.option, o.usd_per_hour, o.fixed) for o in unit.offers] == [
+        ("reserved", 6, True),
+        ("on_demand", 10, False),
+        ("spot", 3, False),
+    ]
+    assert (unit.least, unit.most, unit.start_hours) == (0, 3, 600 / 3600)
+
+
+def test_an_own_price_is_the_only_offer(tmp_path):
+    sold = market(made.catalogue(tmp_path, made.fleet("f", more=", usd_per_hour: 4")))
+    assert [(o.option, o.usd_per_hour) for o in sold.units[0].offers] == [("on_demand", 4)]
+
+
+def test_a_fleet_without_a_price_is_left_out_with_the_reason(tmp_path):
+    sold = market(made.catalogue(tmp_path, made.fleet("f"), made.fleet("g", instance="none")))
+    assert [unit.id for unit in sold.units] == ["f"]
+    assert sold.left_out == (("g", "its price is unknown"),)
+
+
+def test_fleets_of_one_host_come_together_and_share_its_price(tmp_path):
+    host = ", host: h, host_share: {}"
+    sold = market(
+        made.catalogue(
+            tmp_path,
+            made.fleet("f", more=host.format(0.6)),
+            made.fleet("g", more=host.format(0.4)),
+        )
+    )
+    (unit,) = sold.units
+    assert (unit.id, unit.fleets) == ("h", ("f", "g"))
+    assert unit.offers[1].usd_per_hour == 10
+
+
+def test_a_plan_from_zero_forgets_what_is_there(tmp_path):
+    found = made.catalogue(tmp_path, made.fleet("f", least=2))
+    assert market(found).units[0].least == 2
+    assert market(found, from_zero=True).units[0].least == 0
+
+
+def test_a_spot_machine_counts_for_less_as_it_is_away_while_another_starts(tmp_path):
+    unit = market(made.catalogue(tmp_path, made.fleet("f"))).units[0]
+    assert unit.spot_worth(0.6) == 1 - 0.6 / 6
+    assert unit.spot_worth(0.0) == 1

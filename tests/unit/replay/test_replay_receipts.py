@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from router.replay.choosing import choosers_of
+from router.replay.choosing import Choosers
 from router.replay.fleet import Fleet
 from router.replay.run import replay
 from router.sources import Sources
@@ -95,7 +95,8 @@ def test_tenants_share_what_decides_about_them_unless_a_rule_tells_them_apart(wo
     kind = one_request(100).kinds[0]
     kinds = [replace(kind, tenant=f"tenant-{n}", key=f"key-{n}") for n in range(50)]
     fleets = [Fleet(place, on) for place, on in enumerate(found.fleets)]
-    cases = choosers_of(found, kinds, fleets)
+    choosers = Choosers(found, fleets)
+    cases = [choosers.of(kind) for kind in kinds]
     assert len({id(each) for each in cases}) == 2
     assert [case.rule for case in cases[7]] == [0]
     assert [case.rule for case in cases[8]] == [1]

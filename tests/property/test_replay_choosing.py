@@ -3,7 +3,7 @@
 from functools import cache
 from importlib import resources
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from replay_worlds import POLICIES, START_S, kind, world_of
 
@@ -87,6 +87,13 @@ def matching(cases, at_s, tokens_in, complexity):
     )
 
 
+IDLE, AWAY = (1, "cold", 0.0, 1.0), (0, "waking", 0.0, 1.0)
+
+
+# The caller's own limit leaves no room in a context that the expected answer would fit in.
+@example(2, kind(max_tokens=3500), (1000, 100, 0.3, 0.9), [IDLE] * 8, 0.0)
+# A strict rule, and only a fleet of unknown price is there.
+@example(3, kind(), (20, 100, 0.3, 0.9), [AWAY] * 7 + [IDLE], 0.0)
 @settings(max_examples=1000, deadline=None)
 @given(
     st.one_of(st.integers(0, 4), st.integers(0, len(EXAMPLES) + 5)),

@@ -132,6 +132,14 @@ defaults: {quality_floor: 0, slo: {ttft_p95_ms: null, e2e_p95_ms: null}, max_out
 rules:
   - {id: all, use: [cpu, accelerator]}
 """,
+    """
+version: 1
+name: strict
+baseline: big@p5
+defaults: {quality_floor: 0, strict: true, slo: {ttft_p95_ms: null, e2e_p95_ms: null}}
+rules:
+  - {id: all, use: [unpriced, mixed, blind, a-cold, a]}
+""",
 )
 
 

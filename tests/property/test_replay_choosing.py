@@ -3,7 +3,7 @@
 from functools import cache
 from importlib import resources
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from replay_worlds import POLICIES, START_S, kind, world_of
 
@@ -48,7 +48,7 @@ KINDS = st.builds(
     needs=st.sampled_from([(), (), ("json",), ("tools",), ("vision",)]),
     tags=st.sampled_from([{}, {"data": "private"}]),
     n=st.sampled_from([1, 1, 3]),
-    max_tokens=st.sampled_from([None, None, 50, 5000]),
+    max_tokens=st.sampled_from([None, None, 50, 3500]),
     tokens_in_bound=st.sampled_from([None, 900]),
     lanes=st.sampled_from([None, None, ("cpu",), ("accelerator",)]),
     models=st.sampled_from([None, None, ("m", "llama-4-scout")]),
@@ -57,21 +57,23 @@ KINDS = st.builds(
     slo_ttft_ms=st.sampled_from([None, None, None, 500.0]),
 )
 REQUESTS = st.tuples(
-    st.sampled_from([1, 20, 200, 299, 300, 301, 1000, 3900, 50_000]),  # tokens in
+    st.sampled_from([1, 20, 206, 299, 300, 301, 1000, 3900, 50_000]),  # tokens in
     st.sampled_from([1, 2, 100, 300, 4096, 9000]),  # expected
     st.sampled_from([0.0, 0.3, 0.6, 0.61, 1.0]),  # complexity
     st.sampled_from([0.0, 0.5, 0.85, 0.9, 1.0]),  # p_small
 )
 LOADS = st.tuples(
-    st.sampled_from([1, 1, 1, 2, 0]),  # replicas
+    st.sampled_from([1, 1, 2, 0, 0]),  # replicas
     st.sampled_from(["cold", "waking", "draining"]),  # without any
-    st.sampled_from([0.0, 0.0, 0.3, 0.5, 0.7, 0.99, 1.0, 1.5]),  # in flight, of the limit
+    st.sampled_from([0.0, 0.3, 0.5, 0.99, 1.0, 1.0, 1.0, 1.5]),  # in flight, of the limit
+    st.sampled_from([1.0, 1.0, 2.0]),  # the limit, of the places: beyond them requests wait
 )
 
 
 def fleets_at(found, loads):
     fleets = [Fleet(place, on) for place, on in enumerate(found.fleets)]
-    for fleet, (replicas, state, share) in zip(fleets, loads, strict=False):
+    for fleet, (replicas, state, share, grown) in zip(fleets, loads, strict=False):
+        fleet.limiter.share = grown
         fleet.resize(replicas, 0.0, state)
         fleet.in_flight = int(fleet.limit * share) if replicas else 0
         fleet.changed()
@@ -85,9 +87,16 @@ def matching(cases, at_s, tokens_in, complexity):
     )
 
 
-@settings(max_examples=600, deadline=None)
+IDLE, AWAY = (1, "cold", 0.0, 1.0), (0, "waking", 0.0, 1.0)
+
+
+# The caller's own limit leaves no room in a context that the expected answer would fit in.
+@example(2, kind(max_tokens=3500), (1000, 100, 0.3, 0.9), [IDLE] * 8, 0.0)
+# A strict rule, and only a fleet of unknown price is there.
+@example(3, kind(), (20, 100, 0.3, 0.9), [AWAY] * 7 + [IDLE], 0.0)
+@settings(max_examples=1000, deadline=None)
 @given(
-    st.integers(0, len(EXAMPLES) + 4),
+    st.one_of(st.integers(0, 4), st.integers(0, len(EXAMPLES) + 5)),
     KINDS,
     REQUESTS,
     st.lists(LOADS, min_size=8, max_size=8),

@@ -50,7 +50,8 @@ defaults:
 rules: [{id: all, use: [a, a2, mixed], quality_floor: 0}]
 """
 WORLDS = [
-    world_of(policy, FLEETS) for policy in (*POLICIES, POLICIES[0] + BUDGET, TIGHT, TIGHT + BUDGET)
+    world_of(policy, FLEETS)
+    for policy in (*POLICIES[:3], POLICIES[0] + BUDGET, TIGHT, TIGHT + BUDGET)
 ]
 KINDS = (
     kind(),

@@ -52,6 +52,8 @@ bench: setup ## Print where the microseconds go, and the ratio to a direct call
 	@$(BIN)/python tools/bench_workers.py
 	@$(BIN)/python tools/bench_streams.py
 	@$(BIN)/python tools/bench_cold_start.py
+	@$(BIN)/python tools/bench_replay.py
+	@$(BIN)/python tools/bench_diff.py
 
 prove-ledger: setup ## Try to make the ledger wrong: storms, kills, full disks; print violations
 	@$(BIN)/python tools/prove_ledger.py

@@ -1,4 +1,4 @@
-"""`make bench-replay`: how many requests a second a replay decides and serves on one core.
+"""How many requests a second a replay decides and serves on one core.
 
     python tools/bench_replay.py [--requests 200000] [--million]
 

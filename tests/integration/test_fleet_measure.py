@@ -72,7 +72,7 @@ def test_a_running_routers_decisions_change_because_of_what_was_measured(tmp_pat
     slow.write_text(
         "version: 1\nprofiles:\n  - {id: here/qwen3-tiny, model: qwen3-tiny, instance: here,"
         " source: a guess, mark: assumed, prefill_tok_s: 1,"
-        " points: [{concurrency: 1, tok_s: 0.01, tokens_in: 64, tokens_out: 16}]}\n"
+        " points: [{concurrency: 1, tok_s: 0.01, tokens_in: 300, tokens_out: 16}]}\n"
     )
     catalogue = fleets(tmp_path, tiny, profile="profile: here/qwen3-tiny,")
     catalogue.write_text(

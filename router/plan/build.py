@@ -1,15 +1,16 @@
 """A problem -> the integer program whose optimum is the plan. Pure; formulas: docs/plan.md.
 
 Columns, for each level of traffic: which count of replicas a fleet runs in which of its modes
-(one of them, or none), how many requests a second of each class go there, how many machines are
-bought by the hour; and once for the whole time: the machines bought ahead.
+(one of them, or none) and how many of those are on Spot machines, how many requests a second of
+each class go there, how many machines are bought by the hour; and once for the whole time: the
+machines bought ahead.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from router.plan.offers import Unit
+from router.plan.offers import SPOT, Unit
 from router.plan.problem import Problem
 from router.plan.program import INF, Program
 
@@ -35,6 +36,7 @@ class Built:
     starts: dict[tuple[str, int, int], int] = field(default_factory=dict)
     covered: dict[tuple[int, str, str], int] = field(default_factory=dict)
     capacity: dict[tuple[int, str, int], int] = field(default_factory=dict)
+    on_spot: dict[Count, int] = field(default_factory=dict)
     missed: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
@@ -46,6 +48,7 @@ def build(problem: Problem, *, missed_usd: float | None = None) -> Built:
     _machines(problem, built)
     for level in range(len(problem.levels)):
         _counts(problem, built, level)
+        _on_spot(problem, built, level)
         _routes(problem, built, level)
         _demand(problem, built, level, missed_usd)
         _bought(problem, built, level)
@@ -85,8 +88,28 @@ def _counts(problem: Problem, built: Built, level: int) -> None:
             program.row(own, high=1.0)
 
 
+def _on_spot(problem: Problem, built: Built, level: int) -> None:
+    """Count the replicas that run on Spot machines, as the others don't suffice: of each count, as
+    its capacity is what they take from.
+    """
+    for unit in problem.units:
+        if spot_absence(problem, unit) <= 0:
+            continue
+        for fleet in unit.fleets:
+            for count in _counts_of(built, level, fleet):
+                n = float(count[3])
+                column = built.program.column(0.0, 0, n)
+                built.on_spot[count] = column
+                built.program.row({column: 1.0, built.counts[count]: -n}, high=0.0)
+
+
+def _counts_of(built: Built, level: int, fleet: str) -> list[Count]:
+    return [count for count in built.counts if count[:2] == (level, fleet)]
+
+
 def _routes(problem: Problem, built: Built, level: int) -> None:
     program, rates = built.program, problem.levels[level].rates
+    absent = {fleet: spot_absence(problem, unit) for unit in problem.units for fleet in unit.fleets}
     for fleet, ways in problem.modes.items():
         for j, mode in enumerate(ways):
             taken = {}
@@ -100,6 +123,8 @@ def _routes(problem: Problem, built: Built, level: int) -> None:
                 continue
             for n, busy in enumerate(mode.replicas_busy, 1):
                 taken[built.counts[level, fleet, j, n]] = -busy * problem.fill
+                if (on_spot := built.on_spot.get((level, fleet, j, n))) is not None:
+                    taken[on_spot] = absent[fleet] * busy / n * problem.fill
             built.capacity[level, fleet, j] = program.row(taken, high=0.0)
 
 
@@ -120,31 +145,34 @@ def _demand(problem: Problem, built: Built, level: int, missed_usd: float | None
 
 
 def _bought(problem: Problem, built: Built, level: int) -> None:
-    """Replicas run on machines that are bought; a Spot machine counts for a little less than one.
-
-    All together are as many as the catalogue's bounds say.
+    """Replicas run on machines that are bought, on Spot where the others don't suffice. All
+    machines together are as many as the catalogue's bounds say.
     """
     program = built.program
     for unit in problem.units:
         machines = {column: 1.0 for (name, _), column in built.fixed.items() if name == unit.id}
-        worth = dict(machines)
+        firm = dict(machines)
         for (at, name, option), column in built.hourly.items():
             if (at, name) == (level, unit.id):
                 machines[column] = 1.0
-                worth[column] = _worth(problem, unit, option)
+                if option != SPOT:
+                    firm[column] = 1.0
         program.row(machines, float(unit.least), float(unit.most) if machines else INF)
         for fleet in unit.fleets:
-            run = {
-                column: float(n)
-                for (at, name, _, n), column in built.counts.items()
-                if (at, name) == (level, fleet)
-            }
+            own = _counts_of(built, level, fleet)
+            run = {built.counts[count]: float(count[3]) for count in own}
             if run:
-                program.row({**run, **{c: -each for c, each in worth.items()}}, high=0.0)
+                program.row({**run, **dict.fromkeys(machines, -1.0)}, high=0.0)
+            on_spot = {built.on_spot[count]: -1.0 for count in own if count in built.on_spot}
+            if on_spot:
+                program.row({**run, **on_spot, **dict.fromkeys(firm, -1.0)}, high=0.0)
 
 
-def _worth(problem: Problem, unit: Unit, option: str) -> float:
-    return unit.spot_worth(problem.spot_interruptions_per_hour) if option == "spot" else 1.0
+def spot_absence(problem: Problem, unit: Unit) -> float:
+    """Return the share of the time that a Spot machine of this unit is away; 0: it sells none."""
+    if all(offer.option != SPOT for offer in unit.offers):
+        return 0.0
+    return 1.0 - unit.spot_worth(problem.spot_interruptions_per_hour)
 
 
 def passages(problem: Problem) -> Mapping[tuple[int, int], int]:

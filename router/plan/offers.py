@@ -14,6 +14,7 @@ from backends.tariff import BOUGHT_AHEAD
 
 FIXED: Final = BOUGHT_AHEAD | {"savings_plan"}  # paid over the whole time, used or not
 BOOK: Final = ("reserved", "capacity_block", "savings_plan", "on_demand", "spot")
+SPOT: Final = "spot"
 MOST: Final = 64  # machines of a kind that a plan counts to
 
 

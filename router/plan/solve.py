@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from router.plan.build import Built, build
+from router.plan.build import Built, build, spot_absence
 from router.plan.problem import Problem
 from router.plan.program import Limits, Program, Solution, Solver
 
@@ -110,6 +110,7 @@ def _purchase(problem: Problem, built: Built, value: tuple[float, ...], unit: st
 
 def _runs(problem: Problem, built: Built, value: tuple[float, ...]) -> list[Run]:
     found = []
+    absent = {fleet: spot_absence(problem, unit) for unit in problem.units for fleet in unit.fleets}
     for (level, fleet, j, n), column in built.counts.items():
         if round(value[column]) != 1:
             continue
@@ -121,7 +122,9 @@ def _runs(problem: Problem, built: Built, value: tuple[float, ...]) -> list[Run]
             if (at, name, way) == (level, fleet, j) and value[share] > TINY
         }
         busy = math.fsum(rate * busy_s[place] for place, rate in routed.items())
-        carries = mode.replicas_busy[n - 1] * problem.fill
+        spot = built.on_spot.get((level, fleet, j, n))
+        away = 0.0 if spot is None else value[spot] * absent[fleet] / n
+        carries = mode.replicas_busy[n - 1] * problem.fill * (1 - away)
         if busy > TINY:
             found.append(Run(fleet, level, j, n, busy, carries, routed))
     return found

@@ -26,6 +26,7 @@ from router.plan.solve import Plan, solve
 from router.plan.values import Terms, values
 from router.plan.verify import Played, Round, best, play, verified
 from router.plan.why_not import Lack, lacks
+from router.replay.outcome import Settings
 from router.replay.shadow_prices import WEEK_HOURS, ShadowPrices
 from router.sources import names_of
 from router.traces.mix import Mix
@@ -54,6 +55,11 @@ class Asked:
     interruptions: float
     simple_share: float
     seed: int
+
+    @property
+    def replay(self) -> Settings:
+        """Return what the plan is replayed with: what was drawn and assumed for the plan itself."""
+        return Settings(seed=self.seed, spot_interruptions_per_hour=self.interruptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +109,13 @@ def answer(asked: Asked, solver: Solver) -> Answer | Infeasible:
     plan = solve(problem, solver, PLAN)
     if plan is None:
         return Infeasible(lacks(problem, maker.models, asked.slo, maker.why, solver, PLAN))
-    return _verified(asked, _Bench(asked, catalogue, policy, trace, maker, solver), plan, terms)
+    return _verified(asked, Bench(asked, catalogue, policy, trace, maker, solver), plan, terms)
 
 
 @dataclass(frozen=True, slots=True)
-class _Bench:
+class Bench:
+    """What plans of one command are remade and played with."""
+
     asked: Asked
     catalogue: Catalogue
     policy: Policy
@@ -126,15 +134,15 @@ class _Bench:
     def fleets(self, plan: Plan) -> dict[str, Any]:
         return planned_fleets(plan, self.catalogue.compiled, self.policy.baseline[1])
 
-    def play(self, plan: Plan) -> Played:
+    def play(self, plan: Plan, prices: ShadowPrices | None = None) -> Played:
         _told(f"replaying the plan at ${plan.usd_per_week:,.0f} a week")
-        return play(self.world(plan), self.trace, self.asked.slo)
+        return play(self.world(plan), self.trace, self.asked.slo, self.asked.replay, prices)
 
     def remade(self, problem: Problem, fill: float) -> Plan | None:
         return solve(replace(problem, fill=fill), self.solver, PLAN)
 
 
-def _verified(asked: Asked, bench: _Bench, plan: Plan, terms: Terms) -> Answer:
+def _verified(asked: Asked, bench: Bench, plan: Plan, terms: Terms) -> Answer:
     rounds, held = verified(plan, bench.play, lambda fill: bench.remade(plan.problem, fill))
     chosen: Round = best(rounds)
     plan = chosen.plan
@@ -150,7 +158,7 @@ def _verified(asked: Asked, bench: _Bench, plan: Plan, terms: Terms) -> Answer:
     )
     prices = shadow_prices(plan, bench.solver, PLAN)
     weekly = len(plan.problem.level_of) == WEEK_HOURS
-    by_prices = play(bench.world(plan), bench.trace, asked.slo, prices=ShadowPrices(prices, weekly))
+    by_prices = bench.play(plan, ShadowPrices(prices, weekly))
     trace = bench.trace
     report = Reported(
         trace.name,
@@ -171,7 +179,7 @@ def _verified(asked: Asked, bench: _Bench, plan: Plan, terms: Terms) -> Answer:
     return Answer(report, document, tuple(_notes(bench, document, held=held)))
 
 
-def _notes(bench: _Bench, document: Mapping[str, Any], *, held: bool) -> list[str]:
+def _notes(bench: Bench, document: Mapping[str, Any], *, held: bool) -> list[str]:
     notes = []
     if not held:
         notes.append("the replay misses the SLO: no tighter plan was found that holds it")

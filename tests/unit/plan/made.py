@@ -77,16 +77,25 @@ def requests(name, fleets, *, tokens=(200, 50), count=100):
     return RequestClass(name, 0, frozenset(fleets), ins, outs, ins, outs, count)
 
 
-def unit(name, usd, *, least=0, most=3, ahead=None, start_s=0.0):
+POOL = "plan"
+
+
+def unit(name, usd, *, least=0, most=3, ahead=None, spot=None, start_s=0.0, plan_usd=None):
+    """`plan_usd`: per machine in the savings plan of `POOL`, which exists."""
     offers = (Offer("on_demand", usd),)
+    if spot is not None:
+        offers = (*offers, Offer("spot", spot))
     if ahead is not None:
         offers = (Offer("reserved", ahead), *offers)
-    return Unit(name, (name,), offers, least, most, start_s)
+    pools = () if plan_usd is None else (POOL,)
+    return Unit(name, (name,), offers, least, most, start_s, plan_usd=plan_usd, pools=pools)
 
 
-def made_problem(units, classes, rates, busy_s, carried, *, fill=1.0):
-    """`rates`: of each hour, of each class; `busy_s`: of each unit and class, None: not there;
-    `carried`: of each unit for 1, 2, ... replicas.
+def made_problem(
+    units, classes, rates, busy_s, carried, *, fill=1.0, weights=None, level_of=None, pools=()
+):
+    """`rates`: of each level, of each class; `busy_s`: of each unit and class, None: not there;
+    `carried`: of each unit for 1, 2, ... replicas. `weights`: of each level, in hours.
     """
     modes = {}
     for one in units:
@@ -94,6 +103,11 @@ def made_problem(units, classes, rates, busy_s, carried, *, fill=1.0):
         taken = tuple(busy_s[one.id][i] for i in able)
         ways = (Mode(1.0, tuple(able), taken, tuple(carried[one.id])),) if able else ()
         modes[one.id] = ways
-    hours = tuple(Hour(tuple(each), 1.0, 1.0, i * 3600.0) for i, each in enumerate(rates))
-    level_of = tuple(range(len(hours)))
-    return Problem(tuple(classes), hours, level_of, 1.0, Market(tuple(units), ()), modes, fill)
+    weights = weights or [1.0] * len(rates)
+    hours = tuple(
+        Hour(tuple(each), 1.0, weight, i * 3600.0)
+        for i, (each, weight) in enumerate(zip(rates, weights, strict=True))
+    )
+    level_of = level_of or tuple(range(len(hours)))
+    sold = Market(tuple(units), (), tuple(pools))
+    return Problem(tuple(classes), hours, level_of, 1.0, sold, modes, fill)

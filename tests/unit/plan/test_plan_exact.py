@@ -1,12 +1,14 @@
 """The program against every plan there is, on small pools."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.plan import made
 
+from backends.prices import Pool
 from router.plan.highs import Highs
 from router.plan.program import Limits
 from router.plan.shadow import relaxation, shadow_prices
@@ -19,27 +21,58 @@ RATE = st.sampled_from([0.0, 0.5, 1.0, 2.0])
 CARRIED = {"a": (0.5, 1.5), "b": (1.0, 2.0)}
 
 
+LEVELS_OF = {
+    1: [(0,), (0, 0, 0)],
+    2: [(0, 1), (0, 0, 1), (0, 1, 0, 1), (1, 0, 1, 1, 0, 1)],
+}
+
+
 @st.composite
 def problems(draw):
+    """Small pools, so that bills tie and limits bind: levels of several hours, Spot, and a savings
+    plan that exists.
+    """
     units = [
-        made.unit(name, draw(USD), least=draw(st.sampled_from([0, 0, 1])), most=2,
-                  ahead=draw(st.sampled_from([None, 0.5, 1.5])),
-                  start_s=draw(st.sampled_from([0.0, 1800.0])))
+        replace(
+            made.unit(name, draw(USD), least=draw(st.sampled_from([0, 0, 1])), most=2,
+                      ahead=draw(st.sampled_from([None, 0.5, 1.5])),
+                      spot=draw(st.sampled_from([None, 0.4, 1.0])) if name == "a" else None,
+                      plan_usd=draw(st.sampled_from([None, 0.5, 1.0]))),
+            wake_s=draw(st.sampled_from([0.0, 1800.0])),
+        )
         for name in "ab"
     ]  # fmt: skip
     classes = [made.requests(name, {"a", "b"}) for name in ("x", "y")]
     rates = draw(st.lists(st.tuples(RATE, RATE), min_size=1, max_size=2))
-    busy_s = {name: draw(st.tuples(BUSY, BUSY)) for name in "ab"}
-    return made.made_problem(units, classes, rates, busy_s, CARRIED)
+    return replace(
+        made.made_problem(
+            *(units, classes, rates),
+            {name: draw(st.tuples(BUSY, BUSY)) for name in "ab"},
+            CARRIED,
+            weights=[draw(st.sampled_from([0.5, 1.0, 3.0])) for _ in rates],
+            level_of=draw(st.sampled_from(LEVELS_OF[len(rates)])),
+            pools=[Pool(made.POOL, draw(st.sampled_from([0.25, 0.75, 3.0])), (), ())],
+        ),
+        spot_interruptions_per_hour=draw(st.sampled_from([0.0, 0.5])),
+    )
 
 
-def carries(problem, hour, counts):
+def room(problem, unit, firm, spot):
+    """Return what machines of this unit carry: as many replicas as is best, first where firm."""
+    away = problem.spot_interruptions_per_hour * unit.wake_s / 3600
+    found = [0.0]
+    for n in range(1, firm + spot + 1):
+        on_spot = max(0, n - firm)
+        found.append(CARRIED[unit.id][n - 1] * ((n - on_spot) + on_spot * (1 - away)) / n)
+    return max(found)
+
+
+def carries(problem, level, room_of):
     """Whether some split of the classes over the fleets fits: by the corners of the routes.
 
     Two fleets, two classes: give each class to a as far as it goes, in either order.
     """
-    rates = problem.levels[hour].rates
-    room = {f: (CARRIED[f][n - 1] if n else 0.0) for f, n in counts.items()}
+    rates = problem.levels[level].rates
     busy = {
         f: dict(zip(ways[0].classes, ways[0].busy_s, strict=True)) if ways else {}
         for f, ways in problem.modes.items()
@@ -47,7 +80,7 @@ def carries(problem, hour, counts):
     for order in itertools.permutations(range(2)):
         for first in ("a", "b"):
             second = "b" if first == "a" else "a"
-            left, fits = dict(room), True
+            left, fits = dict(room_of), True
             for place in order:
                 rate = rates[place]
                 for fleet in (first, second):
@@ -62,41 +95,72 @@ def carries(problem, hour, counts):
     return False
 
 
-def cheapest(problem):
-    """Return the least bill of all counts, or None."""
-    hours = len(problem.levels)
-    ahead = [[(u, n) for n in (range(3) if u.offers[0].fixed else (0,))] for u in problem.units]
-    best = None
-    for fixed in itertools.product(*ahead):
-        for hourly in itertools.product(
-            itertools.product(range(3), repeat=len(problem.units)), repeat=hours
-        ):
-            usd = bill(problem, fixed, hourly)
-            if usd is not None and (best is None or usd < best):
-                best = usd
-    return best
+def usd_of(unit, option):
+    return next((o.usd_per_hour for o in unit.offers if o.option == option), None)
 
 
-def bill(problem, fixed, hourly):
-    usd, hours = 0.0, len(problem.levels)
-    for place, (unit, ahead) in enumerate(fixed):
-        listed = unit.offers[-1].usd_per_hour
-        if ahead:
-            usd += ahead * unit.offers[0].usd_per_hour * hours
-        for hour in range(hours):
-            if not unit.least <= ahead + hourly[hour][place] <= unit.most:
-                return None
-            usd += hourly[hour][place] * listed
-            grown = hourly[hour][place] - hourly[hour - 1][place]
-            usd += max(0, grown) * listed * unit.start_hours
-    for hour in range(hours):
-        counts = {u.id: n + hourly[hour][i] for i, (u, n) in enumerate(fixed)}
-        if not carries(problem, hour, counts):
-            return None
+def hourly_counts(unit):
+    """Return each count of machines of the hour: on demand, and on Spot if it is sold."""
+    spot = range(3) if usd_of(unit, "spot") is not None else (0,)
+    return [both for both in itertools.product(range(3), spot) if sum(both) <= unit.most]
+
+
+def covered(problem, counts):
+    """Return USD an hour that the savings plan saves: it goes where a dollar of it saves most."""
+    left, saved = problem.market.pools[0].usd_per_hour, 0.0
+    able = [
+        (usd_of(unit, "on_demand") / unit.plan_usd, unit.plan_usd, on_demand)
+        for unit, (on_demand, _) in zip(problem.units, counts, strict=True)
+        if unit.plan_usd is not None and usd_of(unit, "on_demand") > unit.plan_usd
+    ]
+    for per_usd, each, machines in sorted(able, reverse=True):
+        taken = min(left, each * machines)
+        left, saved = left - taken, saved + taken * per_usd
+    return saved
+
+
+def levels_bills(problem, ahead, level):
+    """Return the machines of the hour that suffice for this level, each with its bill."""
+    found = {}
+    for counts in itertools.product(*(hourly_counts(unit) for unit in problem.units)):
+        bought = list(zip(problem.units, ahead, counts, strict=True))
+        if any(not unit.least <= n + sum(both) <= unit.most for unit, n, both in bought):
+            continue
+        usd, room_of = -covered(problem, counts), {}
+        for unit, fixed, (on_demand, spot) in bought:
+            usd += on_demand * usd_of(unit, "on_demand") + spot * (usd_of(unit, "spot") or 0.0)
+            room_of[unit.id] = room(problem, unit, fixed + on_demand, spot)
+        if carries(problem, level, room_of):
+            found[counts] = usd * problem.levels[level].weight
+    return found
+
+
+def starts(problem, hourly):
+    """Return what machines of the hour cost while they start: hour by hour, round and round."""
+    usd = 0.0
+    for place, unit in enumerate(problem.units):
+        each = min(o.usd_per_hour for o in unit.offers if not o.fixed) * unit.wake_s / 3600
+        running = [sum(hourly[level][place]) for level in problem.level_of]
+        usd += sum(max(0, n - running[hour - 1]) * each for hour, n in enumerate(running))
     return usd
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+def cheapest(problem):
+    """Return the least bill of all counts, or None."""
+    hours = sum(level.weight for level in problem.levels)
+    pool = hours * problem.market.pools[0].usd_per_hour
+    bills = []
+    sold = [usd_of(unit, "reserved") for unit in problem.units]
+    for ahead in itertools.product(*(range(3) if usd is not None else (0,) for usd in sold)):
+        fixed = sum(n * (usd or 0.0) for n, usd in zip(ahead, sold, strict=True)) * hours
+        levels = [levels_bills(problem, ahead, level) for level in range(len(problem.levels))]
+        for hourly in itertools.product(*levels):
+            own = sum(bill[counts] for bill, counts in zip(levels, hourly, strict=True))
+            bills.append(pool + fixed + own + starts(problem, hourly))
+    return min(bills, default=None)
+
+
+@settings(max_examples=120, deadline=None, derandomize=True)
 @given(problems())
 def test_the_plan_is_the_cheapest_of_all_there_are(problem):
     plan = solve(problem, Highs(), EXACT)
@@ -143,6 +207,17 @@ def test_the_shadow_price_is_that_of_the_hours_machine_where_the_fleet_grows():
     prices = shadow_prices(solve(one_fleet(3.0), Highs(), EXACT), Highs(), EXACT)
     per_replica = 1.9 / 2  # what each of the two planned replicas carries
     assert prices["a"] == (pytest.approx(10 / 3600 / per_replica),)
+
+
+@pytest.mark.parametrize("weight", [0.5, 3.0])
+def test_a_shadow_price_is_of_one_second_however_many_hours_a_level_stands_for(weight):
+    problem = one_fleet(3.0)
+    (hour,) = problem.levels
+    other = replace(problem, levels=(replace(hour, weight=weight),))
+    once, often = (
+        shadow_prices(solve(each, Highs(), EXACT), Highs(), EXACT) for each in (problem, other)
+    )
+    assert often["a"] == pytest.approx(once["a"])
 
 
 def test_room_that_is_paid_anyway_has_no_price():

@@ -1,6 +1,12 @@
+from dataclasses import replace
+
+import pytest
 from unit.plan import made
 
+from router.plan.highs import Highs
 from router.plan.offers import market
+from router.plan.program import Limits
+from router.plan.solve import solve
 
 
 def test_a_fleet_is_offered_by_its_own_option_and_those_of_the_price_book(tmp_path):
@@ -49,3 +55,30 @@ def test_a_spot_machine_counts_for_less_as_it_is_away_while_another_starts(tmp_p
     unit = market(made.catalogue(tmp_path, made.fleet("f"))).units[0]
     assert unit.spot_worth(0.6) == 1 - 0.6 / 6
     assert unit.spot_worth(0.0) == 1
+
+
+def on_spot(*, rate=0.5, on_demand=10.0, most=3):
+    """Return the plan of a fleet whose one replica carries 0.9; a Spot machine is away 1 %."""
+    unit = replace(made.unit("a", on_demand, spot=3.0, most=most), wake_s=720.0)
+    carried = {"a": (0.9, 1.9, 2.9)[:most]}
+    problem = made.made_problem(
+        [unit], [made.requests("x", {"a"})], [(rate,)], {"a": (1.0,)}, carried
+    )
+    return solve(problem, Highs(), Limits(gap=0.0))
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_one_spot_machine_serves_what_one_replica_can_its_absence_aside(most):
+    bought = on_spot(most=most).purchase("a")
+    assert bought.hourly == ({"on_demand": 0, "spot": 1},)
+
+
+def test_another_machine_is_bought_where_the_absence_of_spot_matters():
+    assert on_spot(rate=0.89).purchase("a").machines == (1,)
+    assert on_spot(rate=0.895).purchase("a").machines == (2,)
+    assert on_spot(rate=0.895, on_demand=5.0).purchase("a").hourly == ({"on_demand": 1, "spot": 0},)
+
+
+def test_what_a_fleet_on_spot_carries_is_less_by_the_absence():
+    (run,) = on_spot().runs
+    assert run.carries == pytest.approx(0.9 * 0.99)

@@ -1,0 +1,58 @@
+"""What `sluice plan` is told to assume, from its options to the replay that verifies it."""
+
+from dataclasses import replace
+
+import pytest
+from unit.plan import made
+
+from policies.parse import parse as parse_policy
+from router.cli.plan.asked import Asked, Bench
+from router.plan.highs import Highs
+from router.plan.making import Maker
+from router.plan.offers import market
+from router.plan.program import Limits
+from router.plan.slo import Slo
+from router.plan.solve import solve
+from router.plan.values import Terms
+from router.plan.verify import play
+from router.replay.outcome import Settings
+from router.replay.shadow_prices import ShadowPrices
+from router.sources import names_of
+from router.world import world
+
+SLO = Slo(ttft_ms=5000)
+POLICY = "version: 1\nname: x\nbaseline: m@f\nrules: [{id: all, use: big}]\n"
+PRICES = ShadowPrices({"f": (0.001, 0.001)})
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """A plan of one fleet on Spot machines, and what plays it."""
+    catalogue = made.catalogue(tmp_path, made.fleet("f", most=1))
+    policy = parse_policy(POLICY, "x.yaml", names_of(catalogue))
+    trace = made.trace([i * 20.0 for i in range(360)])
+    spot = [
+        replace(unit, offers=tuple(o for o in unit.offers if o.option == "spot"))
+        for unit in market(catalogue).units
+    ]
+    sold = replace(market(catalogue), units=tuple(spot))
+    maker = Maker(world(policy, catalogue), trace, sold, 0.0)
+    asked = Asked(*("made", SLO, None, None, tmp_path, "local", None, (), False, 0.95, 6.0, 0.6, 7))
+    return Bench(asked, catalogue, policy, trace, maker, Highs())
+
+
+def with_spot(bench):
+    return solve(bench.maker(Terms(SLO, None, 0.95)), Highs(), Limits(gap=0.0))
+
+
+def test_a_plan_is_replayed_with_the_seed_and_the_spot_interruptions_that_it_was_asked_for(bench):
+    plan = with_spot(bench)
+    for prices in (None, PRICES):
+        found = bench.play(plan, prices)
+        asked_for = Settings(seed=7, spot_interruptions_per_hour=6.0)
+        assert found == play(bench.world(plan), bench.trace, SLO, asked_for, prices)
+        for other in (
+            replace(asked_for, seed=8),
+            replace(asked_for, spot_interruptions_per_hour=0),
+        ):
+            assert found != play(bench.world(plan), bench.trace, SLO, other, prices)

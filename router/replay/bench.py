@@ -10,6 +10,7 @@ from router.replay.outcome import Replayed
 from router.replay.rivals import Rival, rivals
 from router.replay.summary import Summary, slos, summary
 from router.replay.summary_json import ms, quantiles_json, share, summary_json, usd
+from router.replay.whom import whom
 from router.traces.trace import Trace
 from router.world import World
 
@@ -117,11 +118,7 @@ def delta_json(new: Found, old: Found) -> dict[str, Any]:
 
 def moved(new: Replayed, old: Replayed) -> int:
     """Return how many requests another fleet serves, or nobody any more, or somebody now."""
-    names = [fleet.fleet for fleet in new.fleets], [fleet.fleet for fleet in old.fleets]
-    pairs = zip(new.fleet, old.fleet, strict=True)
-    if names[0] == names[1]:
-        return sum(a != b for a, b in pairs)
-    return sum((a >= 0 and names[0][a]) != (b >= 0 and names[1][b]) for a, b in pairs)
+    return sum(a != b for a, b in zip(whom(new), whom(old), strict=True))
 
 
 def _less(new: float | None, old: float | None) -> float | None:

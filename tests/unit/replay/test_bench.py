@@ -7,7 +7,7 @@ from replayed import LARGE, SMALL, by_hand, fleet_run, kind, replayed, served, t
 
 from router.replay.bench import Asked, bench, delta_json, found_json, moved
 from router.replay.curve import SHARES
-from router.replay.outcome import REFUSED
+from router.replay.outcome import REFUSED, TIMED_OUT
 
 CONTRACT = {
     "requests",
@@ -92,3 +92,10 @@ def test_who_moved_is_told_by_the_fleets_names():
     rows = [served(SMALL, 0, 1, 2), served(SMALL, 0, 1, 2), (None, 0, REFUSED, None, None, 0)]
     assert moved(replayed(rows, fleets=both), old) == 2
     assert moved(replayed(rows, fleets=both[::-1]), old) == 2
+
+
+def test_who_is_too_late_on_the_same_fleet_has_moved():
+    old = replayed([served(SMALL, 0, 1, 2)] * 2)
+    late = replayed([served(SMALL, 0, 1, 2), (SMALL, 0, TIMED_OUT, None, None, 5)])
+    assert moved(late, old) == moved(old, late) == 1
+    assert moved(late, late) == 0

@@ -1,6 +1,6 @@
 """A candidate decides too: the receipt keeps the difference, metrics count it, nothing is sent."""
 
-from router.compared import compared
+from router.candidate_decision import compared
 from router.decide import Decision
 from router.metrics import Metrics
 from router.receipt import Json

@@ -49,12 +49,13 @@ def trace(count=4, kinds=(), every_s=1.0, assumptions=()):
 def run(
     places, *, usd=1000, ttft_ms=100.0, rules=None, bills=((1.0,), (0.0,)), seconds=60.0, **more
 ):
-    """Return a run: the place of the fleet of each request, None refused, "late" timed out.
+    """Return a run: the place of the fleet of each request, None refused, "late" timed out on the
+    first fleet, as the engine says it.
 
     `bills`: of each fleet what every look costs. `usd`: nano-USD of each, or a list.
     """
     outcome = [REFUSED if p is None else TIMED_OUT if p == "late" else SERVED for p in places]
-    fleet = [p if isinstance(p, int) else -1 for p in places]
+    fleet = [-1 if p is None else 0 if p == "late" else p for p in places]
     charged = usd if isinstance(usd, list) else [usd if p >= 0 else 0 for p in fleet]
     times = ttft_ms if isinstance(ttft_ms, list) else [ttft_ms] * len(places)
     times = [ms if p >= 0 else nan for ms, p in zip(times, fleet, strict=True)]

@@ -9,8 +9,9 @@ from router.compare.bound import Bound, bounds
 from router.compare.figures import Figures, figures
 from router.compare.interval import Spread, settled, spread
 from router.compare.moved import Moved, moves
+from router.replay.ending import added_usd, money_until, until_s
 from router.replay.outcome import Replayed
-from router.replay.summary import Money, met, slos
+from router.replay.summary import met, slos
 from router.traces.trace import Trace
 
 
@@ -66,12 +67,15 @@ class Comparison:
 
 def compare(trace: Trace, old: Side, new: Side, *, seed: int, look_s: float) -> Comparison:
     """Return what changes from `old` to `new`, both over `trace` with the same seed."""
-    end_s = bills.until_s(old.run, new.run)
-    added = [bills.added_usd(side.run, end_s, look_s) for side in (old, new)]
+    end_s = until_s(old.run, new.run)
+    added = [added_usd(side.run, end_s, look_s) for side in (old, new)]
     kept_old = slos(old.policy, old.run)
     before, after = (
-        _with(figures(side.policy, trace, side.run, met(side.run, kept_old)), usd)
-        for side, usd in zip((old, new), added, strict=True)
+        replace(
+            figures(side.policy, trace, side.run, met(side.run, kept_old)),
+            money=money_until(side.run, end_s, look_s),
+        )
+        for side in (old, new)
     )
     found = _spread(trace, old.run, new.run, seed, look_s)
     warned = [f"warning: {warning}" for warning in trace.warnings]
@@ -102,25 +106,6 @@ def over_seeds(first: Comparison, others: Sequence[Comparison]) -> Comparison:
 
 
 def _spread(trace: Trace, old: Replayed, new: Replayed, seed: int, look_s: float) -> Spread | None:
-    end_s = bills.until_s(old, new)
+    end_s = until_s(old, new)
     was, now = (bills.series(run, trace, end_s, look_s) for run in (old, new))
     return None if was is None or now is None else spread(was, now, seed)
-
-
-def _with(found: Figures, usd: float) -> Figures:
-    """Return the figures with the bill longer by idle machines."""
-    money = found.money
-    longer = Money(
-        _plus(money.total, usd),
-        _plus(money.bill, usd),
-        money.busy,
-        money.allocated,
-        _plus(money.idle, usd),
-        money.variance,
-        money.router,
-    )
-    return replace(found, money=longer)
-
-
-def _plus(value: float | None, more: float) -> float | None:
-    return None if value is None else value + more

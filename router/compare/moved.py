@@ -1,15 +1,13 @@
 """Which requests go elsewhere under the new policy: by team, task, and from where to where."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from router.compare.figures import team_of
-from router.replay.outcome import TIMED_OUT, Replayed
+from router.replay.outcome import Replayed
 from router.replay.summary import NANO
+from router.replay.whom import REFUSED_NAME, whom
 from router.traces.trace import Trace
-
-REFUSED_NAME = "(refused)"
-TIMED_OUT_NAME = "(timed out)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +35,9 @@ class _Sum:
 
 def moves(trace: Trace, old: Replayed, new: Replayed) -> tuple[Moved, ...]:
     """Return a row for each way that requests took to another fleet, the most taken first."""
-    was_at, now_at = list(_places(old)), list(_places(new))
     of_kind = [(team_of(kind), kind.task) for kind in trace.kinds]
     found: dict[Way, _Sum] = {}
-    columns = zip(trace.kind, was_at, now_at, old.usd_nano, new.usd_nano, strict=True)
+    columns = zip(trace.kind, whom(old), whom(new), old.usd_nano, new.usd_nano, strict=True)
     for kind, was, now, nano_was, nano_now in columns:
         if was != now:
             row = found.setdefault((*of_kind[kind], was, now), _Sum())
@@ -59,18 +56,9 @@ def top(rows: Sequence[Moved], most: int) -> tuple[Sequence[Moved], int, int]:
     return rows[:most], len(rest), sum(row.requests for row in rest)
 
 
-def _places(run: Replayed) -> Iterable[str]:
-    names = [fleet.fleet for fleet in run.fleets]
-    for fleet, outcome in zip(run.fleet, run.outcome, strict=True):
-        if fleet >= 0:
-            yield names[fleet]
-        else:
-            yield TIMED_OUT_NAME if outcome == TIMED_OUT else REFUSED_NAME
-
-
 def _plus(total: int | None, place: str, nano: int) -> int | None:
     """Add a charge; who was refused has none, whatever its column says."""
-    if place in (REFUSED_NAME, TIMED_OUT_NAME):
+    if place == REFUSED_NAME:
         return total if total is None else total + max(0, nano)
     return None if total is None or nano < 0 else total + nano
 

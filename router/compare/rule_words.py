@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from router.compare.overlap import can_both_match
+from router.compare.meeting import can_both_match
 from router.compare.pairs import Entry, Move, Pair
 from router.compare.phrases import changed, conditions, sentence_of, shown, used
 from router.compare.walk import Leaf, leaves

@@ -7,15 +7,16 @@ the smallest that serves the requests within their objectives as often as the po
 from __future__ import annotations  # `array[int]` is no value before Python 3.12
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from backends.catalogue import Catalogue, Replicas
 from policies.model import Facts, Policy, Rule, Settings, Slo
+from router.replay.ending import money_until, until_s
 from router.replay.fewest import fewest
 from router.replay.outcome import Replayed
 from router.replay.quantiles import Quantiles
-from router.replay.summary import Money, met, money, served_quantiles
+from router.replay.summary import Money, met, served_quantiles, slos
 from router.traces.trace import Trace
 from router.world import World, world
 
@@ -25,13 +26,18 @@ Run = Callable[[World, Trace], Replayed]
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """`reached` False: no size attains what the policy does; this is the one that attains most."""
+    """`reached` False: no size attains what the policy does; this is the one that attains most.
+
+    `money` runs until the later of its end and the policy's; `usd_policy` is the policy's bill
+    until then.
+    """
 
     fleet: str
     replicas: int
     reached: bool
     attained: float
     money: Money
+    usd_policy: float | None
     ttft_ms: Quantiles
     e2e_ms: Quantiles
     run: Replayed
@@ -42,13 +48,16 @@ class Alone:
     of one baseline, and simple shares, which change neither arrivals nor lengths.
     """
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, look_s: float) -> None:
+        self._run, self._look_s = run, look_s
         self._done: dict[tuple[object, ...], Replayed] = {}
         self._lengths: list[tuple[array[float], array[int], array[int], array[int]]] = []
 
-    def of(self, at: World, trace: Trace, wanted: Sequence[Slo], attained: float) -> Baseline:
-        """Return the smallest baseline that serves so large a share within what is wanted."""
+    def of(self, at: World, trace: Trace, policys: Replayed, attained: float) -> Baseline:
+        """Return the smallest baseline that serves so large a share within the objectives that the
+        requests have in the policy's run.
+        """
+        wanted = slos(at.policy, policys)
 
         def tried(replicas: int) -> float:
             within = met(self._sized(at, trace, replicas), wanted)
@@ -56,12 +65,14 @@ class Alone:
 
         replicas, reached = fewest(tried, attained)
         run = self._sized(at, trace, replicas)
+        end_s = until_s(run, policys)
         return Baseline(
             at.baseline.fleet.id,
             replicas,
             reached,
             tried(replicas),
-            money(run.fleets, run.usd_router),
+            money_until(run, end_s, self._look_s),
+            money_until(policys, end_s, self._look_s).total,
             served_quantiles(run, run.ttft_ms),
             served_quantiles(run, run.e2e_ms),
             run,

@@ -2,33 +2,42 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from router.replay.baseline import Alone, Baseline, Run
 from router.replay.curve import SHARES, Point, Traces, curve, point_json
-from router.replay.outcome import Replayed
-from router.replay.rivals import Rival, rivals
-from router.replay.summary import Summary, slos, summary
+from router.replay.ending import money_until, until_s
+from router.replay.outcome import Replayed, Settings
+from router.replay.rivals import Course, Rival, rivals
+from router.replay.summary import Summary, summary
 from router.replay.summary_json import ms, quantiles_json, share, summary_json, usd
+from router.replay.whom import whom
 from router.traces.trace import Trace
 from router.world import World
 
+LOOK_S: Final = Settings().look_s
 Tell = Callable[[str], None]
 """Told what is done next, for who waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be made beside the replay. `traces` None: the trace tells its simple share."""
+    """What is to be made beside the replay. `traces` None: the trace tells its simple share.
+    `look_s`: of the replay's settings.
+    """
 
     rivals: bool = True
     traces: Traces | None = None
     seed: int = 0
+    look_s: float = LOOK_S
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One policy: what it did, what that comes to, and what it is held against."""
+    """One policy: what it did, what that comes to, and what it is held against.
+
+    The summary's bill ends with the policy's own last answer. `look_s`: of the replay's settings.
+    """
 
     at: World
     run: Replayed
@@ -36,13 +45,14 @@ class Found:
     baseline: Baseline
     rivals: tuple[Rival, ...]
     curve: tuple[Point, ...]
+    look_s: float
 
 
 def bench(
     worlds: Sequence[World], trace: Trace, run: Run, asked: Asked, tell: Tell
 ) -> tuple[Found, ...]:
     """Replay each world's policy, in their order."""
-    beside = Alone(run)
+    beside = Alone(run, asked.look_s)
     return tuple(_found(at, trace, run, beside, asked, tell) for at in worlds)
 
 
@@ -52,17 +62,18 @@ def _found(at: World, trace: Trace, run: Run, beside: Alone, asked: Asked, tell:
     replayed = run(at, trace)
     found = summary(at, trace, replayed)
     tell(f"{name}: how many {at.baseline.fleet.id} alone do as well")
-    baseline = beside.of(at, trace, slos(at.policy, replayed), found.attained)
+    baseline = beside.of(at, trace, replayed, found.attained)
     others: list[Rival] = []
     if asked.rivals:
         tell(f"{name}: its rivals")
-        others = rivals(at, trace, replayed, baseline, run, asked.seed)
+        course = Course(at, trace, replayed, run, asked.seed, asked.look_s)
+        others = rivals(course, baseline)
     points: list[Point] = []
     if asked.traces is not None:
         for point in curve(at, asked.traces, run, beside):
             points.append(point)
             tell(f"{name}: simple share {point.simple_share:g} ({len(points)} of {len(SHARES)})")
-    return Found(at, replayed, found, baseline, tuple(others), tuple(points))
+    return Found(at, replayed, found, baseline, tuple(others), tuple(points), asked.look_s)
 
 
 def found_json(found: Found) -> dict[str, Any]:
@@ -79,7 +90,9 @@ def _rival_json(rival: Rival) -> dict[str, Any]:
         "rival": rival.name,
         "about": rival.about,
         "served": rival.served,
+        "small_served": rival.small_served,
         "usd_total": usd(rival.money.total),
+        "usd_policy": usd(rival.usd_policy),
         "usd_idle": usd(rival.money.idle),
         "slo_attainment": share(rival.attained),
         "ttft_ms": quantiles_json(rival.ttft_ms),
@@ -90,16 +103,26 @@ def _rival_json(rival: Rival) -> dict[str, Any]:
     }
 
 
+def totals(*found: Found) -> tuple[float | None, ...]:
+    """Return their whole bills until the last of them ends."""
+    end_s = until_s(*(one.run for one in found))
+    return tuple(money_until(one.run, end_s, one.look_s).total for one in found)
+
+
 def delta_json(new: Found, old: Found) -> dict[str, Any]:
-    """Return what `new` changes against `old` over the same trace; positive: `new` has more."""
+    """Return what `new` changes against `old` over the same trace; positive: `new` has more.
+
+    Both bills run until the later of the two ends, as in `policy diff`.
+    """
     ours, theirs = new.summary, old.summary
-    usd_new, usd_old = ours.money.total, theirs.money.total
-    grown = None if usd_new is None or usd_old is None else usd_new - usd_old
+    end_s = until_s(new.run, old.run)
+    now, was = (money_until(one.run, end_s, one.look_s) for one in (new, old))
+    grown = _less(now.total, was.total)
     return {
         "against": {"name": theirs.policy, "hash": theirs.hash},
         "usd_total": usd(grown),
-        "usd_total_share": None if grown is None or not usd_old else share(grown / usd_old),
-        "usd_idle": usd(_less(ours.money.idle, theirs.money.idle)),
+        "usd_total_share": None if grown is None or not was.total else share(grown / was.total),
+        "usd_idle": usd(_less(now.idle, was.idle)),
         "slo_attainment": share(ours.attained - theirs.attained),
         "ttft_ms": {
             "p50": ms(_less(ours.ttft_ms.p50, theirs.ttft_ms.p50)),
@@ -117,11 +140,7 @@ def delta_json(new: Found, old: Found) -> dict[str, Any]:
 
 def moved(new: Replayed, old: Replayed) -> int:
     """Return how many requests another fleet serves, or nobody any more, or somebody now."""
-    names = [fleet.fleet for fleet in new.fleets], [fleet.fleet for fleet in old.fleets]
-    pairs = zip(new.fleet, old.fleet, strict=True)
-    if names[0] == names[1]:
-        return sum(a != b for a, b in pairs)
-    return sum((a >= 0 and names[0][a]) != (b >= 0 and names[1][b]) for a, b in pairs)
+    return sum(a != b for a, b in zip(whom(new), whom(old), strict=True))
 
 
 def _less(new: float | None, old: float | None) -> float | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from router.replay.baseline import Alone, Run
-from router.replay.summary import slos, summary
+from router.replay.summary import summary
 from router.replay.summary_json import saving, share, usd
 from router.traces.trace import Trace
 from router.world import World
@@ -41,12 +41,12 @@ def curve(at: World, traces: Traces, run: Run, beside: Alone) -> Iterator[Point]
 def _point(at: World, trace: Trace, run: Run, beside: Alone, simple_share: float) -> Point:
     replayed = run(at, trace)
     found = summary(at, trace, replayed)
-    baseline = beside.of(at, trace, slos(at.policy, replayed), found.attained)
+    baseline = beside.of(at, trace, replayed, found.attained)
     return Point(
         simple_share,
         found.money.total,
         baseline.money.total,
-        saving(found, baseline),
+        saving(baseline),
         found.attained,
         found.answers.small,
         baseline.replicas,

@@ -21,7 +21,7 @@ def summary_json(found: Summary, baseline: Baseline | None) -> dict[str, Any]:
         "usd_variance": usd(money.variance),
         "usd_router": usd(money.router),
         "usd_baseline": None if baseline is None else usd(baseline.money.total),
-        "saving": share(saving(found, baseline)),
+        "saving": share(saving(baseline)),
         "slo_attainment": share(found.attained),
         "ttft_ms": quantiles_json(found.ttft_ms),
         "e2e_ms": quantiles_json(found.e2e_ms),
@@ -40,11 +40,13 @@ def summary_json(found: Summary, baseline: Baseline | None) -> dict[str, Any]:
     }
 
 
-def saving(found: Summary, baseline: Baseline | None) -> float | None:
-    """Return the share of the baseline's bill that is saved; negative: it costs more."""
-    if baseline is None or not baseline.money.total or found.money.total is None:
+def saving(baseline: Baseline | None) -> float | None:
+    """Return the share of the baseline's bill that is saved, both until the same moment; negative:
+    the policy costs more.
+    """
+    if baseline is None or not baseline.money.total or baseline.usd_policy is None:
         return None
-    return 1 - found.money.total / baseline.money.total
+    return 1 - baseline.usd_policy / baseline.money.total
 
 
 def baseline_json(baseline: Baseline) -> dict[str, Any]:
@@ -56,6 +58,7 @@ def baseline_json(baseline: Baseline) -> dict[str, Any]:
         "usd_bill": usd(baseline.money.bill),
         "usd_idle": usd(baseline.money.idle),
         "usd_router": usd(baseline.money.router),
+        "usd_policy": usd(baseline.usd_policy),
         "ttft_ms": quantiles_json(baseline.ttft_ms),
         "e2e_ms": quantiles_json(baseline.e2e_ms),
     }

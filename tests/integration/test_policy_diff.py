@@ -147,6 +147,16 @@ def test_the_bills_are_those_that_replay_tells_but_for_the_time_until_the_other_
         assert figures["ttft_ms"]["p95"] == pytest.approx(theirs["ttft_ms"]["p95"], rel=1e-6)
 
 
+def test_replay_against_tells_the_same_change(found):
+    run = CliRunner().invoke(
+        cli,
+        ["replay", TRACE, "--policy", str(LATENCY), "--against", str(BALANCED), *FIGURES_ALONE],
+    )
+    delta = orjson.loads(run.stdout)["delta"]
+    assert delta["usd_total"] == pytest.approx(found["replay"]["usd_change"], abs=1e-6)
+    assert delta["moved"] == found["replay"]["moved"]
+
+
 def test_turned_round_every_change_has_the_other_sign(found):
     back = json_of(LATENCY, BALANCED, "--trace", TRACE, "--seeds", 1)["replay"]
     assert back["usd_change"] == pytest.approx(-found["replay"]["usd_change"], abs=1e-6)

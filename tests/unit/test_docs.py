@@ -51,6 +51,7 @@ from router.batches.api import BATCH_FIELDS
 from router.batches.api import ROUTES as batch_routes  # noqa: N811  (two tables of this name)
 from router.batches.port import Status as BatchStatus
 from router.batches.validate import FIELDS as LINE_FIELDS
+from router.candidate_decision import OUTCOMES
 from router.case_judge import case_judge
 from router.classify import judge_by
 from router.cli.cited import SOURCES
@@ -60,7 +61,6 @@ from router.cli.keys import list_ as key_list
 from router.cli.ledger import COMMANDS as ledger_commands  # noqa: N811  (as above)
 from router.cli.main import COMMANDS as commands  # noqa: N811  (two tables of this name)
 from router.cli.policy import COMMANDS as policy_commands  # noqa: N811  (as above)
-from router.compared import OUTCOMES
 from router.decide import Decision, decide
 from router.estimate import estimate
 from router.facts import facts_of

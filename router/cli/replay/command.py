@@ -146,9 +146,13 @@ def command(
     _check_share(opened, open_at)
     progress = Progress()
     run = partial(replay, settings=settings)
-    asked = Asked(with_rivals, open_at if curve else None, seed)
+    asked = Asked(with_rivals, open_at if curve else None, seed, look_s)
     found = bench(worlds, opened, run, asked, progress.tell)
-    other = bench(old, opened, run, Asked(rivals=False), progress.tell)[0] if old else None
+    other = (
+        bench(old, opened, run, Asked(rivals=False, look_s=look_s), progress.tell)[0]
+        if old
+        else None
+    )
     progress.done()
     warnings = warnings_of(opened, found, curve_left_out=open_at is not None and not curve)
     if page is not None and html is not None:

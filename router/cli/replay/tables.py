@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from router.cli.table import grid
 from router.ledger.entry import stamp
-from router.replay.bench import Found
+from router.replay.bench import Found, totals
 from router.replay.rivals import Rival
 from router.replay.summary import Summary
 from router.replay.summary_json import saving
@@ -65,7 +65,7 @@ def policy_row(one: Found) -> tuple[str, ...]:
         usd(of.money.router),
         usd(of.money.total),
         usd(one.baseline.money.total),
-        percent(saving(of, one.baseline)),
+        percent(saving(one.baseline)),
         percent(of.attained),
         ms(of.ttft_ms.p50),
         ms(of.ttft_ms.p95),
@@ -77,11 +77,12 @@ def policy_row(one: Found) -> tuple[str, ...]:
 
 def delta_line(new: Found, old: Found) -> str:
     ours, theirs = new.summary, old.summary
-    if ours.money.total is None or theirs.money.total is None:
+    usd_new, usd_old = totals(new, old)
+    if usd_new is None or usd_old is None:
         money = "dollars unknown: a price is missing"
     else:
-        grown = ours.money.total - theirs.money.total
-        part = f" ({grown / theirs.money.total:+.1%})" if theirs.money.total else ""
+        grown = usd_new - usd_old
+        part = f" ({grown / usd_old:+.1%})" if usd_old else ""
         money = f"{'+' if grown >= 0 else '-'}${abs(grown):,.4f}{part}"
     late = 100 * (ours.attained - theirs.attained)
     return f"{ours.policy} against {theirs.policy}: {money}, {late:+.2f} points within SLO"
@@ -193,6 +194,7 @@ def budget_rows(of: Summary) -> list[tuple[str, ...]]:
 RIVALS = (
     "rival",
     "total $",
+    "policy $",
     "in SLO",
     "served",
     "TTFT p95",
@@ -207,12 +209,13 @@ def rival_row(rival: Rival) -> tuple[str, ...]:
     return (
         rival.name,
         usd(rival.money.total),
+        usd(rival.usd_policy),
         percent(rival.attained),
         f"{rival.served:,}",
         ms(rival.ttft_ms.p95),
         ms(rival.e2e_ms.p95),
         number(rival.answers.quality),
-        percent(rival.answers.small),
+        f"{rival.small_served:,} ({percent(rival.answers.small)})",
         rival.about,
     )
 

@@ -62,6 +62,14 @@ def test_requests_that_move_are_counted_by_team_task_and_way_with_their_charges(
     assert (rows[2].usd_was, rows[2].usd_now) == pytest.approx((0.0, 90e-9))
 
 
+def test_who_was_served_and_is_too_late_on_the_same_fleet_now_has_moved_and_is_charged():
+    (row,) = compared(run([0, 0]), run([0, "late"], usd=[1000, 700])).moved
+    assert (row.was, row.now, row.requests) == ("cheap", "(timed out)", 1)
+    assert (row.usd_was, row.usd_now) == pytest.approx((1e-6, 7e-7))
+    (back,) = compared(run([0, "late"], usd=[1000, -1]), run([0, 0])).moved
+    assert (back.was, back.now, back.usd_was) == ("(timed out)", "cheap", None)
+
+
 def test_a_charge_that_is_unknown_makes_its_row_and_its_team_unknown():
     found = compared(run([0, 0]), run([1, 0], usd=[-1, 5]), trace(2, (kind("a"), kind("b"))))
     assert found.moved[0].usd_now is None

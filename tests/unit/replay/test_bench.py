@@ -1,13 +1,16 @@
 """Several policies over one trace, and what is told of them."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 from replayed import LARGE, SMALL, by_hand, fleet_run, kind, replayed, served, trace
 
+from router.replay.baseline import Alone
 from router.replay.bench import Asked, bench, delta_json, found_json, moved
 from router.replay.curve import SHARES
-from router.replay.outcome import REFUSED
+from router.replay.outcome import REFUSED, TIMED_OUT
+from router.replay.summary_json import saving
 
 CONTRACT = {
     "requests",
@@ -92,3 +95,31 @@ def test_who_moved_is_told_by_the_fleets_names():
     rows = [served(SMALL, 0, 1, 2), served(SMALL, 0, 1, 2), (None, 0, REFUSED, None, None, 0)]
     assert moved(replayed(rows, fleets=both), old) == 2
     assert moved(replayed(rows, fleets=both[::-1]), old) == 2
+
+
+def test_who_is_too_late_on_the_same_fleet_has_moved():
+    old = replayed([served(SMALL, 0, 1, 2)] * 2)
+    late = replayed([served(SMALL, 0, 1, 2), (SMALL, 0, TIMED_OUT, None, None, 5)])
+    assert moved(late, old) == moved(old, late) == 1
+    assert moved(late, late) == 0
+
+
+def test_a_delta_and_a_saving_hold_both_bills_until_the_later_end():
+    def ends(seconds):
+        def run(world, trace):
+            found = engine(world, trace)
+            found.seconds = seconds
+            return found
+
+        return run
+
+    short, long = made(ends(60.0)), made(ends(90.0))
+    told = delta_json(long, short)
+    fleets = len(short.run.fleets)
+    assert told["usd_total"] == pytest.approx(fleets * (4.0 - 6.0))  # the short one's looks go on
+    assert told["usd_idle"] == pytest.approx(fleets * (3.0 - 5.0))
+    alone = replace(short.baseline.run, seconds=90.0)
+    beside = Alone(lambda _world, _trace: alone, 60.0)
+    found = beside.of(short.at, trace([kind("simple"), kind("heavy")]), short.run, 1.0)
+    assert (found.money.total, found.usd_policy) == (4.5, pytest.approx(fleets * 6.0 + 0.5))
+    assert saving(found) == pytest.approx(1 - (fleets * 6.0 + 0.5) / 4.5)

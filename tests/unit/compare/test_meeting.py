@@ -1,13 +1,14 @@
-"""Which rules one request can match both of: never denied where some request does."""
+"""Which rules one request can match both of, as the sentences tell it."""
 
 from dataclasses import replace
 
+from diff_support import policy
 from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.conditions import CONDITIONS
 from policies.model import Facts
-from router.compare.overlap import MEET, can_both_match
+from router.compare.meeting import can_both_match
 
 FACTS = Facts(
     "2026-01-05T12:00:00.000Z", "shop", "web", "k1", {}, "code", "heavy", 0.5, 0.5, "en", 50, 50
@@ -62,25 +63,37 @@ def test_where_a_request_matches_both_it_is_never_denied(a, b, facts):
         assert can_both_match(a, b)
 
 
+def apart(one, other):
+    """Tell whether two rules of these conditions can't both match."""
+    rules = f"""
+rules:
+  - {{id: one, when: {one}, use: cpu}}
+  - {{id: other, when: {other}, use: cpu}}
+  - {{id: rest, use: accelerator}}
+"""
+    first, second, _ = policy(rules).compiled["rules"]
+    return not can_both_match(first["when"], second["when"])
+
+
 def test_what_excludes_each_other_is_seen():
-    def apart(name, one, other):
-        kind = CONDITIONS[name]
-        return not can_both_match({name: kind.canonical(one)}, {name: kind.canonical(other)})
+    assert apart("{task: code}", "{task: [math, planning]}")
+    assert apart("{language: zh}", "{language: en}")
+    assert not apart("{language: zh}", "{language: zh-Hant}")
+    assert apart("{complexity: {below: 0.4}}", "{complexity: {above: 0.4}}")
+    assert apart("{tokens_in: {below: 6}}", "{tokens_in: {above: 5}}")
+    assert not apart("{tokens_in: {below: 7}}", "{tokens_in: {above: 5}}")
+    assert apart("{tags: {data: private, app: x}}", "{tags: {data: public}}")
+    assert not apart("{tags: {data: private}}", "{tags: {app: x}}")
+    assert not apart("{needs: tools}", "{needs: json}")
 
-    assert apart("task", "code", ["math", "planning"])
-    assert apart("language", "zh", "en")
-    assert not apart("language", "zh", "zh-Hant")
-    assert apart("complexity", {"below": 0.4}, {"above": 0.4})
-    assert apart("tokens_in", {"below": 6}, {"above": 5})
-    assert not apart("tokens_in", {"below": 7}, {"above": 5})
-    assert apart("tags", {"data": "private", "app": "x"}, {"data": "public"})
-    assert not apart("tags", {"data": "private"}, {"app": "x"})
-    assert apart("local_time", {"from": "22:00", "to": "06:00"}, {"from": "06:00", "to": "07:00"})
-    assert not apart(
-        "local_time", {"from": "22:00", "to": "06:00"}, {"from": "05:00", "to": "07:00"}
+
+def test_hours_of_two_zones_that_never_meet_exclude_each_other():
+    times = '{{local_time: {{from: "{}", to: "{}", tz: {}}}}}'
+    assert apart(
+        times.format("08:00", "09:00", "UTC"), times.format("08:00", "09:00", "Asia/Shanghai")
     )
-    assert not apart("needs", "tools", "json")
-
-
-def test_every_condition_has_its_way_to_exclude():
-    assert MEET.keys() == CONDITIONS.keys()
+    assert not apart(
+        times.format("08:00", "09:00", "UTC"), times.format("16:30", "17:00", "Asia/Shanghai")
+    )
+    assert apart(times.format("22:00", "06:00", "UTC"), times.format("06:00", "07:00", "UTC"))
+    assert not apart(times.format("22:00", "06:00", "UTC"), times.format("05:00", "07:00", "UTC"))

@@ -7,7 +7,7 @@ import pytest
 from backends.load import Load
 from policies.model import Facts
 from policies.parse import parse
-from router.compared import compared
+from router.candidate_decision import compared
 from router.decide import decide
 from router.sources import Sources, names_of
 from router.world import world

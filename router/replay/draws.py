@@ -3,6 +3,7 @@
 from typing import Final
 
 _MASK: Final = (1 << 64) - 1
+_STEP: Final = 0x9E3779B97F4A7C15
 
 
 class Draws:
@@ -18,8 +19,15 @@ class Draws:
 
     def next(self) -> float:
         """Return the next number, from 0 to below 1."""
-        self._state = (self._state + 0x9E3779B97F4A7C15) & _MASK
-        mixed = self._state
-        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK
-        return ((mixed ^ (mixed >> 31)) >> 11) / (1 << 53)
+        self._state = (self._state + _STEP) & _MASK
+        return _number(self._state)
+
+    def at(self, place: int) -> float:
+        """Return the number that `next` gives after so many others, and go nowhere."""
+        return _number((self._state + (place + 1) * _STEP) & _MASK)
+
+
+def _number(mixed: int) -> float:
+    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK
+    return ((mixed ^ (mixed >> 31)) >> 11) / (1 << 53)

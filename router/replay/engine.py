@@ -70,6 +70,8 @@ class Engine:
         # Of a cascade: who is asked where the answer isn't kept, and what was charged before.
         self._follows: dict[int, int] = {}
         self._before: dict[int, int] = {}
+        # When the later attempt of a cascade was sent: timers of the one before ring for nothing.
+        self._again_s: dict[int, float] = {}
         self._draws = Draws(settings.seed, "cascades")
         self.fleet = array("h", [-1]) * n
         self.rule = array("h", [-1]) * n
@@ -300,8 +302,10 @@ class Engine:
     def _is_not_kept(self, i: int, fleet: Fleet, now_s: float) -> bool:
         """Send a tested answer's request on, if the answer isn't good enough; it is charged too."""
         after, acceptable = self._follows.pop(i), self.trace.acceptable[i]
-        draw = self._draws.next()
-        kept = acceptable == 1 or (acceptable == UNKNOWN and draw < self.trace.p_small[i])
+        # By the request alone, so that another policy over the same trace meets the same luck.
+        kept = acceptable == 1 or (
+            acceptable == UNKNOWN and self._draws.at(i) < self.trace.p_small[i]
+        )
         if kept:
             return False
         if after == NOBODY:
@@ -316,6 +320,7 @@ class Engine:
                 self._before[i] = nano
                 self.allocated[fleet.place] += nano
             fleet.answered()
+            self._again_s[i] = now_s
             self._sends(i, self.fleets[after], self.rule[i], now_s)
         if self._lined:
             self._freed(fleet, now_s)
@@ -370,7 +375,11 @@ class Engine:
         """Give a request up that has no first token by now; another one may run to its deadline."""
         if self.outcome[i] != PENDING:
             return
-        ends_s = self.trace.at_s[i] + self.limits[self.rule[i]][2]
+        _, ttft_s, deadline_s = self.limits[self.rule[i]]
+        ends_s = self.trace.at_s[i] + deadline_s
+        again_s = self._again_s.get(i)
+        if again_s is not None and now_s < min(again_s + ttft_s, ends_s):
+            return
         if ends_s > now_s and self.fleets[self.fleet[i]].service.has_begun(i, now_s):
             self._at(ends_s, LATE, i)
         else:

@@ -1,11 +1,14 @@
 """Whom a replay chooses fast is whom the router chooses, over every load, kind and policy."""
 
+import math
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from replay_worlds import POLICIES, START_S, kind, world_of
+from replay_worlds import POLICIES, START_S, box, catalogue_of, kind, strong, world_of
 
 from backends import files
 from policies.parse import parse
@@ -25,11 +28,21 @@ EXAMPLES = sorted(
 )
 
 
+BY_ROUTER = """
+version: 1
+name: by-router
+baseline: big@p5
+defaults: {quality_floor: 0, minimize: marginal_cost, slo: {ttft_p95_ms: null, e2e_p95_ms: null}}
+rules: [{id: all, use: [cpu, accelerator]}]
+"""
+OURS = 2 * len(POLICIES) + 1  # worlds, half of them with a router that costs
+
+
 @cache
 def worlds():
     """Return our own worlds, and every shipped policy over the packaged fleets."""
     found = [world_of(policy) for policy in POLICIES]
-    found += [world_of(POLICIES[0], place="lambda")]
+    found += [world_of(policy, place="lambda") for policy in (*POLICIES, BY_ROUTER)]
     catalogue = files.catalogue(None)
     names = names_of(catalogue)
     for name in EXAMPLES:
@@ -65,9 +78,34 @@ REQUESTS = st.tuples(
 LOADS = st.tuples(
     st.sampled_from([1, 1, 2, 0, 0]),  # replicas
     st.sampled_from(["cold", "waking", "draining"]),  # without any
-    st.sampled_from([0.0, 0.3, 0.5, 0.99, 1.0, 1.0, 1.0, 1.5]),  # in flight, of the limit
-    st.sampled_from([1.0, 1.0, 2.0]),  # the limit, of the places: beyond them requests wait
+    st.sampled_from([0.0, 0.3, 0.5, 0.75, 0.99, 1.0, 1.0, 1.5]),  # in flight, of the limit
+    st.sampled_from([1.0, 1.3, 2.0, 2.0]),  # the limit, of the places: beyond them requests wait
 )
+
+EDGES = st.tuples(
+    st.integers(0, 2),  # of the candidates, best first: whose prediction is the limit
+    st.sampled_from(["ttft_p95_ms", "e2e_p95_ms"]),
+    st.booleans(),  # just met, or just missed
+)
+
+
+def at_edge(found, decision, edge):
+    """Return the world with a limit that one candidate's prediction just meets, or just misses."""
+    which, limit, met = edge
+    verdict = decision.verdict
+    candidates = [*verdict.ranked, *(refused.candidate for refused in verdict.refused)]
+    predicted = getattr(candidates[which % len(candidates)], limit)
+    if predicted is None:
+        return found
+    most = {limit: predicted if met else math.nextafter(predicted, 0.0)}
+    rules = tuple(
+        replace(
+            rule,
+            settings=replace(rule.settings, slo=replace(rule.settings.slo, **most)),
+        )
+        for rule in found.policy.rules
+    )
+    return replace(found, policy=replace(found.policy, rules=rules))
 
 
 def fleets_at(found, loads):
@@ -91,18 +129,19 @@ IDLE, AWAY = (1, "cold", 0.0, 1.0), (0, "waking", 0.0, 1.0)
 
 
 # The caller's own limit leaves no room in a context that the expected answer would fit in.
-@example(2, kind(max_tokens=3500), (1000, 100, 0.3, 0.9), [IDLE] * 8, 0.0)
+@example(2, kind(max_tokens=3500), (1000, 100, 0.3, 0.9), [IDLE] * 8, 0.0, None)
 # A strict rule, and only a fleet of unknown price is there.
-@example(3, kind(), (20, 100, 0.3, 0.9), [AWAY] * 7 + [IDLE], 0.0)
+@example(3, kind(), (20, 100, 0.3, 0.9), [AWAY] * 7 + [IDLE], 0.0, None)
 @settings(max_examples=1000, deadline=None)
 @given(
-    st.one_of(st.integers(0, 4), st.integers(0, len(EXAMPLES) + 5)),
+    st.one_of(st.integers(0, OURS - 1), st.integers(0, OURS + len(EXAMPLES))),
     KINDS,
     REQUESTS,
     st.lists(LOADS, min_size=8, max_size=8),
     st.sampled_from([0.0, 14_399.9994, 14_400.0, 43_199.9996, 43_200.0]),  # 22:00 and 6:00 there
+    st.one_of(st.none(), EDGES),
 )
-def test_who_is_chosen_fast_is_who_the_router_chooses(which, of, request, loads, at_s):
+def test_who_is_chosen_fast_is_who_the_router_chooses(which, of, request, loads, at_s, edge):
     found = worlds()[which]
     fleets = fleets_at(found, loads)
     tokens_in, expected, complexity, p_small = request
@@ -118,6 +157,9 @@ def test_who_is_chosen_fast_is_who_the_router_chooses(which, of, request, loads,
     }
     facts = Trace("t", START_S, kinds=(of,), **columns).facts(0)
     decision = decide(found, facts, [fleet.load() for fleet in fleets])
+    if edge is not None and decision.verdict.rule is not None:
+        found = at_edge(found, decision, edge)
+        decision = decide(found, facts, [fleet.load() for fleet in fleets])
     case = matching(Choosers(found, fleets).of(of), at_s, tokens_in, complexity)
     if case is None or decision.verdict.rule is None:
         assert case is None
@@ -171,3 +213,37 @@ def test_tenants_that_no_rule_tells_apart_share_what_was_worked_out():
     assert asked.of(kind(tags={"data": "private"})) is not asked.of(kind())
     assert asked.of(kind(lanes=("cpu",))) is not asked.of(kind())
     assert asked.of(kind(max_usd=0.1)) is not asked.of(kind())
+
+
+@pytest.mark.parametrize(("by", "usd_per_hour"), [("marginal_cost", 392), ("average_cost", 6.4)])
+@pytest.mark.parametrize(("place", "wins"), [("local", "slow"), ("lambda", "quick")])
+def test_the_cost_of_the_router_decides_between_fleets_that_cost_about_as_much(
+    by, usd_per_hour, place, wins
+):
+    quick = strong("quick", usd_per_hour=usd_per_hour, profile="p5.48xlarge/llama-4-scout")
+    policy = BY_ROUTER.replace("big@p5", "big@quick").replace("marginal_cost", by)
+    found = world_of(policy, catalogue_of(box("slow"), quick), place=place)
+    fleets = fleets_at(found, [])
+    (case,) = Choosers(found, fleets).of(kind())
+    assert fleets[case.pick(500, 100, 0.2, 0.9)].on.fleet.id == wins
+
+
+@pytest.mark.parametrize("limit", ["ttft_p95_ms", "e2e_p95_ms"])
+@pytest.mark.parametrize("met", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.75])
+@pytest.mark.parametrize("tokens", [(20, 100), (300, 2)])
+def test_a_limit_is_met_to_the_last_bit_where_requests_wait_too(limit, met, share, tokens):
+    policy = BY_ROUTER.replace("big@p5", "m@a").replace("cpu, accelerator", "cpu")
+    found = world_of(policy, catalogue_of(box("a")), place="lambda")
+    fleets = fleets_at(found, [(1, "cold", share, 2.0)])
+    (on,) = fleets
+    seen = on.on.predict(*tokens, 1, on.load())
+    assert (on.in_flight > on.on.capacity) == (share > 0)
+    predicted = getattr(seen, limit)
+    edge = predicted if met else math.nextafter(predicted, 0.0)
+    rule = found.policy.rules[0]
+    slo = replace(rule.settings.slo, **{limit: edge})
+    rule = replace(rule, settings=replace(rule.settings, slo=slo))
+    found = replace(found, policy=replace(found.policy, rules=(rule,)))
+    (case,) = Choosers(found, fleets).of(kind())
+    assert (case.pick(*tokens, 0.2, 0.9) == 0) == met

@@ -1,9 +1,11 @@
 """A cascade in a replay: an answer that isn't good enough is charged, and asked for again."""
 
 import pytest
-from replay_worlds import box, catalogue_of, strong, trace_of, world_of
+from replay_worlds import box, catalogue_of, kind, strong, trace_of, world_of
 
-from router.replay.outcome import REFUSED, SERVED
+from backends.load import Load
+from router.replay.draws import Draws
+from router.replay.outcome import REFUSED, SERVED, TIMED_OUT
 from router.replay.run import replay
 
 POLICY = """
@@ -51,3 +53,45 @@ def test_what_the_trace_says_nothing_of_is_kept_as_often_as_p_small_says():
     _, out = outcome(-1, 0.7, many=300)
     kept = sum(out.fleets[place].fleet == "a" for place in out.fleet) / 300
     assert 0.6 < kept < 0.8
+
+
+def waiting(ttft_timeout_ms, first, tokens_out):
+    """Return what becomes of one request whose first answer, of the fleet `first`, is no good."""
+    limits = f"{{ttft_timeout_ms: {ttft_timeout_ms}, deadline_ms: 60000}}"
+    policy = POLICY.replace("big@p5", "big@b").replace("{", f"{{limits: {limits}, ", 1)
+    world = world_of(policy, catalogue_of(first, strong("b")))
+    return world, replay(world, trace_of([(0.0, 500, tokens_out, {"acceptable": 0})]))
+
+
+def test_the_time_to_a_first_token_is_counted_anew_for_each_attempt():
+    # The first token of each takes 4.85 s, and the second attempt begins at 7.6 s.
+    _, out = waiting(8000, box("a"), 100)
+    assert out.outcome[0] == SERVED
+    assert out.ttft_ms[0] > 8000
+
+
+def test_a_later_attempt_is_given_up_when_its_own_time_is_over():
+    fast = box("a", profile="p5.48xlarge/llama-4-scout")
+    world, out = waiting(4000, fast, 100)
+    assert out.outcome[0] == TIMED_OUT
+    first, then = world.fleets
+    assert out.seconds == pytest.approx(4 + first.predict(500, 100, 1, Load()).e2e_p50_ms / 1000)
+    assert out.usd_nano[0] == first.card.charge_nano(500, 0, 100) + then.card.charge_nano(500, 0, 0)
+
+
+def test_whether_an_answer_is_kept_hangs_on_the_request_alone():
+    rule = "{id: heavy, when: {tier: heavy}, use: accelerator}, "
+    world = world_of(POLICY.replace("[{", f"[{rule}{{", 1), catalogue_of(box("a"), P5))
+    row = {"acceptable": -1, "p_small": 0.5}
+    luck = []
+    for of in (0, 1):  # of one request: a cascade is asked for it, or none
+        rows = [(60.0 * i, 20, 10, {**row, "kind": of if i == 7 else 0}) for i in range(60)]
+        luck.append(replay(world, trace_of(rows, (kind(), kind(tier="heavy")))).fleet)
+    assert luck[0][8:] == luck[1][8:]
+    assert set(luck[0][8:]) == {0, 1}
+
+
+def test_numbers_by_place_are_those_one_after_the_other():
+    by_place = Draws(3, "cascades")
+    in_order = Draws(3, "cascades")
+    assert [by_place.at(i) for i in range(5)] == [in_order.next() for _ in range(5)]

@@ -49,6 +49,12 @@ def _of_fleets(fleets: Sequence[Fleet]) -> Iterator[str]:
     unpriced = [f.id for f in fleets if f.price is None and f.fallback_usd_per_mtok is None]
     if unpriced:
         yield f"{_named(unpriced)}: no price, so the bill is unknown"
+    shrink = [f.id for f in fleets if f.replicas.max > f.replicas.min]
+    if shrink:
+        yield (
+            f"{_named(shrink)}: a replica that goes leaves what runs there to the others at once, "
+            "where a real one would finish it"
+        )
     follow = [f.id for f in fleets if f.replicas.max > f.replicas.min and f.runs is None]
     if follow:
         yield (

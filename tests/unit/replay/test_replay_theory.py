@@ -37,12 +37,17 @@ MEAN = 1000  # tokens: the steps are fine beside it
 WAITS = Settings(queue=10**9, queue_s=math.inf)
 
 
-def queue(servers, profile):
-    """Return the world of one replica with so many places."""
+def queue(servers, profile, replicas=1):
+    """Return the world of replicas with so many places each."""
     only = box(
         "only",
         profile="box/steady",
-        replicas={"min": 1, "max": 1, "concurrency_each": servers, "scale_out_at": 1.0},
+        replicas={
+            "min": replicas,
+            "max": replicas,
+            "concurrency_each": servers,
+            "scale_out_at": 1.0,
+        },
     )
     fleets = catalogue_of(only).replace("context_tokens: 4096", "context_tokens: 100000000")
     return world_of(PATIENT, fleets, (profile,))
@@ -80,9 +85,11 @@ def erlang_c(servers, load):
     return last / (sum(offered**k / math.factorial(k) for k in range(servers)) + last)
 
 
-def test_many_servers_make_wait_as_erlang_says():
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_many_servers_make_wait_as_erlang_says(replicas):
     servers, load = 4, 0.6
-    world = queue(servers, STEADY.format(c=servers, tok_s=100 * servers))
+    each = servers // replicas
+    world = queue(each, STEADY.format(c=each, tok_s=100 * each), replicas)
     waits = [w for t in traffic(load, servers, 45_000) for w in waits_s(world, t)]
     waited = sum(w > STEP_S for w in waits) / len(waits)
     assert waited == pytest.approx(erlang_c(servers, load), rel=0.03)

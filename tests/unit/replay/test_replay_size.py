@@ -1,0 +1,45 @@
+"""Replicas, look by look: above its target a fleet grows, clearly below it shrinks."""
+
+import pytest
+
+from backends.scaling import Scaling
+from router.replay.size import Size
+
+# A replica's target is 4 streams; it grows after 180 s above, shrinks after 900 s below.
+GIVEN = Scaling(1, 10, 4.0, 180.0, 900.0, 120.0, 300.0, 60.0, 0.0)
+
+
+def changes(used, standing, looks):
+    """Return what each look a minute apart asks for; what is started is there at once."""
+    size, found = Size(GIVEN, standing), []
+    for look in range(1, looks + 1):
+        change = size.look(used(look), 60.0, 60.0 * look)
+        if change > 0:
+            size.began(change)
+            for _ in range(change):
+                size.is_ready(60.0 * look)
+        elif change < 0:
+            size.went(-change)
+        found.append(change)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("used", "standing", "wanted"),
+    [
+        # Just above the target, for three looks and not for two.
+        (lambda _: 4.1, 1, {3: 1}),
+        (lambda look: 0.0 if look == 2 else 4.1, 1, {5: 1}),
+        (lambda _: 4.0, 1, {}),
+        # Nine tenths of its target and up are no reason to shrink, below that are.
+        (lambda _: 7.3, 2, {}),
+        (lambda _: 3.5, 2, {15: -1}),
+        # It asks for more at each look, but not within the 120 s after it grew.
+        (lambda look: 4.0 * min(look, 9) + 0.1, 1, {3: 3, 5: 2, 7: 2, 9: 2}),
+        # It asks for less at each look, but not within the 300 s after it shrank.
+        (lambda look: 30.0 if look < 16 else 16.0, 10, {15: -2, 20: -4}),
+    ],
+)
+def test_a_fleet_follows_its_load_look_by_look(used, standing, wanted):
+    found = changes(used, standing, 22)
+    assert {look: change for look, change in enumerate(found, 1) if change} == wanted

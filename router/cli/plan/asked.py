@@ -35,7 +35,7 @@ from router.traces.trace import Trace
 from router.world import World, world
 from yamlfile import suggest
 
-PLAN, VALUE = Limits(), Limits(gap=1e-3, nodes=5_000)
+PLAN, VALUE = Limits(), Limits(nodes=5_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,12 +126,18 @@ def _values(values: Sequence[Value]) -> str:
         (
             value.limit,
             value.relaxed,
-            "unknown" if value.usd_per_week is None else f"{value.usd_per_week:,.2f}",
+            _worth(value),
         )
         for value in values
     ]
     head = ("limit", "relaxed to", "costs $ a week")
     return f"what each limit costs, relaxed by itself:\n{grid(head, rows, LEFT)}"
+
+
+def _worth(value: Value) -> str:
+    if value.usd_per_week is not None:
+        return f"{value.usd_per_week:,.2f}"
+    return "unknown" if value.less_than_usd is None else f"less than {value.less_than_usd:,.2f}"
 
 
 def _verified(found: Reported) -> str:

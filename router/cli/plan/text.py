@@ -163,10 +163,23 @@ def _verified(found: Reported) -> str:
         grid(head, rows, LEFT),
     ]
     curve, prices = found.played, found.played_by_prices
+    lines += [] if curve is None else _missed(curve)
     if curve and prices and curve.usd_per_week is not None and prices.usd_per_week is not None:
         saved = curve.usd_per_week - prices.usd_per_week
         lines.append(f"shadow prices save ${saved:,.2f} a week against the curve")
     return "\n".join(lines)
+
+
+def _missed(played: Played) -> list[str]:
+    """Return the worst of the classes that don't hold; all together may hide them."""
+    missed = [(name, played.by_class[name]) for name in played.missed]
+    lines = [
+        f"missed by `{name}`: {each.attained:.2%} of {each.requests:,} within SLO"
+        for name, each in missed[:TOLD]
+    ]
+    if len(missed) > TOLD:
+        lines.append(f"missed by {len(missed) - TOLD} more classes of requests (--json)")
+    return lines
 
 
 def _prices(found: Reported) -> str:

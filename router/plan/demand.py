@@ -58,13 +58,14 @@ class Hour:
 @dataclass(frozen=True, slots=True)
 class Demand:
     """`hours` in their order; after the last one the first comes again. `per_week`: what the
-    trace's bill is multiplied by for a week's.
+    trace's bill is multiplied by for a week's. `class_of`: the class of each request.
     """
 
     classes: tuple[RequestClass, ...]
     hours: tuple[Hour, ...]
     per_week: float
     weekly: bool = False
+    class_of: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def demand(trace: Trace, sort_of: SortOf, busy: float = 0.95) -> Demand:
     classes = _classes(trace, keys, places)
     hours = _hours(trace, places, len(classes), slots, weekly=weekly, busy=busy)
     whole = sum(hour.weight for hour in hours)
-    return Demand(classes, hours, WEEK_HOURS / whole if whole else 0.0, weekly)
+    return Demand(classes, hours, WEEK_HOURS / whole if whole else 0.0, weekly, places)
 
 
 def _slots(trace: Trace) -> tuple[list[int], bool]:

@@ -69,6 +69,7 @@ def as_json(found: Reported) -> dict[str, Any]:
                 "fill": each.fill,
                 "usd_per_week": each.plan.usd_per_week,
                 "attained": None if each.played is None else each.played.attained,
+                "held": None if each.played is None else each.played.held,
             }
             for each in found.rounds
         ],
@@ -128,4 +129,8 @@ def hours_of(plan: Plan, level: int) -> Sequence[int]:
 
 
 def _played(played: Played) -> dict[str, Any]:
-    return {**asdict(played), "held": played.held}
+    by_class = {
+        name: {**asdict(each), "attained": each.attained, "held": each.held}
+        for name, each in played.by_class.items()
+    }
+    return {**asdict(played), "by_class": by_class, "held": played.held}

@@ -4,6 +4,7 @@ Counts are whole, so no derivative says this: each limit is relaxed by itself, a
 of the two bills is its value.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from router.plan.program import Limits, Solver
 from router.plan.slo import Slo
 from router.plan.solve import Plan, solve
 
+CENT = 0.01
 NEXT = 2.0  # the next level of a time: twice as long
 
 
@@ -30,11 +32,15 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """`usd_per_week` is what the limit costs against being `relaxed`; None: no plan was found."""
+    """`usd_per_week` is what the limit costs against being `relaxed`. None: less than
+    `less_than_usd`, as far as both plans are known to be the cheapest; without it: no plan was
+    found.
+    """
 
     limit: str
     relaxed: str
     usd_per_week: float | None
+    less_than_usd: float | None = None
 
 
 Make = Callable[[Terms], Problem]
@@ -47,9 +53,22 @@ def values(
     found = []
     for limit, relaxed, other in _relaxations(plan, terms, floors):
         cheaper = solve(make(other), solver, limits)
-        usd = None if cheaper is None else max(0.0, plan.usd_per_week - cheaper.usd_per_week)
-        found.append(Value(limit, relaxed, usd))
+        found.append(Value(limit, relaxed, *_difference(plan, cheaper)))
     return tuple(found)
+
+
+def _difference(plan: Plan, cheaper: Plan | None) -> tuple[float | None, float | None]:
+    """Return the difference, where it is beyond both plans' gaps, else what it is less than."""
+    if cheaper is None:
+        return None, None
+    usd, own = plan.usd_per_week - cheaper.usd_per_week, _gap_usd(cheaper)
+    if usd > _gap_usd(plan) + own or _gap_usd(plan) + own < CENT:
+        return max(0.0, usd), None
+    return None, usd + own if math.isfinite(own) else None
+
+
+def _gap_usd(plan: Plan) -> float:
+    return plan.gap * abs(plan.usd_per_week - plan.usd_pools) if plan.gap else 0.0
 
 
 def _relaxations(

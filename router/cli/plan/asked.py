@@ -24,7 +24,7 @@ from router.plan.shadow import shadow_prices
 from router.plan.slo import Slo
 from router.plan.solve import Plan, solve
 from router.plan.values import Terms, values
-from router.plan.verify import Played, Round, best, play, verified
+from router.plan.verify import Classes, Played, Round, best, play, verified
 from router.plan.why_not import Lack, lacks
 from router.replay.outcome import Settings
 from router.replay.shadow_prices import WEEK_HOURS, ShadowPrices
@@ -35,7 +35,7 @@ from router.traces.trace import Trace
 from router.world import World, world
 from yamlfile import suggest
 
-PLAN, VALUE = Limits(), Limits(gap=1e-3, nodes=5_000)
+PLAN, VALUE = Limits(), Limits(nodes=5_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,10 @@ class Bench:
 
     def play(self, plan: Plan, prices: ShadowPrices | None = None) -> Played:
         _told(f"replaying the plan at ${plan.usd_per_week:,.0f} a week")
-        return play(self.world(plan), self.trace, self.asked.slo, self.asked.replay, prices)
+        counted = self.maker.demand(self.asked.floor, self.asked.busy)
+        classes = Classes(plan.problem.classes, counted.class_of)
+        asked = self.asked
+        return play(self.world(plan), self.trace, asked.slo, asked.replay, prices, classes)
 
     def remade(self, problem: Problem, fill: float) -> Plan | None:
         return solve(replace(problem, fill=fill), self.solver, PLAN)

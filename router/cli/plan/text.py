@@ -126,12 +126,18 @@ def _values(values: Sequence[Value]) -> str:
         (
             value.limit,
             value.relaxed,
-            "unknown" if value.usd_per_week is None else f"{value.usd_per_week:,.2f}",
+            _worth(value),
         )
         for value in values
     ]
     head = ("limit", "relaxed to", "costs $ a week")
     return f"what each limit costs, relaxed by itself:\n{grid(head, rows, LEFT)}"
+
+
+def _worth(value: Value) -> str:
+    if value.usd_per_week is not None:
+        return f"{value.usd_per_week:,.2f}"
+    return "unknown" if value.less_than_usd is None else f"less than {value.less_than_usd:,.2f}"
 
 
 def _verified(found: Reported) -> str:
@@ -157,10 +163,23 @@ def _verified(found: Reported) -> str:
         grid(head, rows, LEFT),
     ]
     curve, prices = found.played, found.played_by_prices
+    lines += [] if curve is None else _missed(curve)
     if curve and prices and curve.usd_per_week is not None and prices.usd_per_week is not None:
         saved = curve.usd_per_week - prices.usd_per_week
         lines.append(f"shadow prices save ${saved:,.2f} a week against the curve")
     return "\n".join(lines)
+
+
+def _missed(played: Played) -> list[str]:
+    """Return the worst of the classes that don't hold; all together may hide them."""
+    missed = [(name, played.by_class[name]) for name in played.missed]
+    lines = [
+        f"missed by `{name}`: {each.attained:.2%} of {each.requests:,} within SLO"
+        for name, each in missed[:TOLD]
+    ]
+    if len(missed) > TOLD:
+        lines.append(f"missed by {len(missed) - TOLD} more classes of requests (--json)")
+    return lines
 
 
 def _prices(found: Reported) -> str:

@@ -14,7 +14,7 @@ from router.plan.program import Limits
 from router.plan.slo import Slo
 from router.plan.solve import solve
 from router.plan.values import Terms
-from router.plan.verify import play
+from router.plan.verify import Classes, play
 from router.replay.outcome import Settings
 from router.replay.shadow_prices import ShadowPrices
 from router.sources import names_of
@@ -45,14 +45,28 @@ def with_spot(bench):
     return solve(bench.maker(Terms(SLO, None, 0.95)), Highs(), Limits(gap=0.0))
 
 
+def played(bench, plan, settings, prices):
+    counted = bench.maker.demand(None, 0.95)
+    classes = Classes(plan.problem.classes, counted.class_of)
+    return play(bench.world(plan), bench.trace, SLO, settings, prices, classes)
+
+
+def test_what_was_kept_is_told_by_class(bench):
+    plan = with_spot(bench)
+    found = bench.play(plan)
+    (name,) = found.by_class
+    assert found.by_class[name].requests == len(bench.trace)
+    assert found.by_class[name].attained == found.attained
+
+
 def test_a_plan_is_replayed_with_the_seed_and_the_spot_interruptions_that_it_was_asked_for(bench):
     plan = with_spot(bench)
     for prices in (None, PRICES):
         found = bench.play(plan, prices)
         asked_for = Settings(seed=7, spot_interruptions_per_hour=6.0)
-        assert found == play(bench.world(plan), bench.trace, SLO, asked_for, prices)
+        assert found == played(bench, plan, asked_for, prices)
         for other in (
             replace(asked_for, seed=8),
             replace(asked_for, spot_interruptions_per_hour=0),
         ):
-            assert found != play(bench.world(plan), bench.trace, SLO, other, prices)
+            assert found != played(bench, plan, other, prices)

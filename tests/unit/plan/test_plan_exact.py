@@ -172,6 +172,19 @@ def test_the_plan_is_the_cheapest_of_all_there_are(problem):
         assert plan.usd == pytest.approx(best, abs=1e-6)
 
 
+def test_every_start_of_a_machine_is_paid():
+    problem = made.made_problem(
+        [made.unit("a", 10.0, start_s=1800.0)],
+        [made.requests("x", {"a"})],
+        [(0.0,), (0.5,)],
+        {"a": (1.0,)},
+        {"a": (1.0,)},
+        weights=[8.0, 2.0],
+        level_of=(0, 1, 0, 1),
+    )
+    assert solve(problem, Highs(), EXACT).usd == pytest.approx(2 * 10.0 + 2 * 10.0 / 2)
+
+
 def one_fleet(rate, *, ahead=None, most=3):
     units = [made.unit("a", 10.0, ahead=ahead, most=most), made.unit("b", 30.0)]
     classes = [made.requests("x", {"a", "b"})]

@@ -82,3 +82,12 @@ def test_another_machine_is_bought_where_the_absence_of_spot_matters():
 def test_what_a_fleet_on_spot_carries_is_less_by_the_absence():
     (run,) = on_spot().runs
     assert run.carries == pytest.approx(0.9 * 0.99)
+
+
+def test_each_of_two_spot_machines_takes_from_what_two_replicas_carry():
+    unit = replace(made.unit("a", 10.0, spot=3.0, most=2), wake_s=7200.0)  # away 10 % of the time
+    problem = made.made_problem(
+        [unit], [made.requests("x", {"a"})], [(1.36,)], {"a": (1.0,)}, {"a": (0.5, 1.5)}
+    )
+    bought = solve(problem, Highs(), Limits(gap=0.0)).purchase("a")
+    assert bought.hourly == ({"on_demand": 1, "spot": 1},)

@@ -20,7 +20,7 @@ from router.plan.program import Limits
 from router.plan.slo import Slo, parse_slo
 from router.plan.solve import solve
 from router.plan.values import Terms, values
-from router.plan.verify import ROUNDS, Played, play, verified
+from router.plan.verify import ROUNDS, ByClass, Played, Round, best, play, verified
 from router.plan.why_not import lacks
 from router.replay.shadow_prices import ShadowPrices
 from router.sources import names_of
@@ -148,6 +148,31 @@ def test_a_plan_that_is_too_late_when_played_is_planned_tighter_until_it_holds()
     rounds, held = verified(plan, play_of, remade)
     assert held
     assert [(each.fill, each.played.attained) for each in rounds] == [(1.0, 0.90), (0.8, 0.97)]
+
+
+@pytest.mark.parametrize(
+    ("few", "held"),
+    [
+        (ByClass(4, 0), False),  # 4 of 100: all together are at 96 %
+        (ByClass(4, 0, late=True), True),
+        (ByClass(4, 3), True),
+        (ByClass(4, 2), False),
+        (ByClass(40, 38), True),
+        (ByClass(40, 37), False),
+    ],
+)
+def test_a_plan_holds_only_if_each_class_does(few, held):
+    found = Played(0.96, None, None, 1.0, 0, {}, {"many": ByClass(96, 96), "few": few})
+    assert found.held is held
+    assert found.missed == (() if held else ("few",))
+
+
+def test_the_round_in_which_every_class_holds_is_the_best():
+    _, plan = planned(Slo(ttft_ms=400))
+    missed = Played(0.99, None, None, 1.0, 0, {}, {"few": ByClass(4, 0)})
+    held = Played(0.96, None, None, 1.0, 0, {}, {"few": ByClass(4, 4)})
+    rounds = (Round(1.0, plan, missed), Round(0.8, plan, held))
+    assert best(rounds).played is held
 
 
 def test_tightening_ends_and_says_so():

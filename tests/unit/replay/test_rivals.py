@@ -38,12 +38,14 @@ rules:
 
 
 def engine(world, trace):
-    """Send everything to the first fleet that the rule names, in 1 s over its replicas."""
+    """Send each to the first fleet that its rule names and that it fits, in 1 s over replicas."""
     names = [fleet.id for fleet in world.catalogue.fleets]
     runs, rows = [fleet_run(name, bill=1.0) for name in names], []
     for i in range(len(trace)):
         rule = matching(world.policy, trace.facts(i))
-        fleet = next(f for f in world.catalogue.fleets if {f.id, f.lane} & rule.use[0])
+        named = [f for use in rule.use for f in world.catalogue.fleets if {f.id, f.lane} & use]
+        fits = [f for f in named if trace.tokens_in[i] < f.model.context_tokens]
+        fleet = (fits or named)[0]
         ms = 1000 / fleet.replicas.min if fleet.replicas.min else 10
         rows.append((fleet.id, world.policy.rules.index(rule), SERVED, ms, ms, 1))
     return replayed(rows, fleets=runs)
@@ -130,7 +132,7 @@ def test_rivals_are_the_same_whether_objectives_stand_in_defaults_or_in_each_rul
 
 
 def test_a_lot_falls_on_requests_alone_that_a_small_fleet_may_take(world):
-    short, long = [100] * 10, [100_000] * 90
+    short, long = [100] * 10, [5_000] * 90
     found = of(world, trace([kind("simple")] * 10 + [kind("heavy")] * 90, tokens_in=short + long))
     assert (found["random"].small_served, found["random"].served) == (10, 100)
 

@@ -15,6 +15,7 @@ from router.cli.errors import INVALID, REFUSED, Ends, told
 from router.cli.replay.progress import Progress
 from router.cli.replay.tables import tables
 from router.cli.replay.warned import warnings_of
+from router.compare.shown import visible
 from router.replay.bench import Asked, Found, bench, delta_json, found_json
 from router.replay.curve import Traces
 from router.replay.outcome import Settings
@@ -156,7 +157,7 @@ def command(
     if page is not None and html is not None:
         drawn = page(opened, found, other, settings, warnings)
         with told():
-            write(html, drawn.encode())
+            write(html, visible(drawn).encode())
         click.echo(f"written: {html}", err=True)
     if as_json:
         click.echo(orjson.dumps(replay_json(found, other, settings, warnings)))

@@ -21,10 +21,8 @@ def check_written(written: Sequence[Path | None], read: Sequence[Path | str | No
             raise Ends(f"`{path}` is a folder, or no name: give a file to write", INVALID)
         folder = Path(os.path.realpath(path)).parent  # a link is what it leads to
         if not os.path.exists(path) and not folder.is_dir():  # noqa: PTH110  (the same)
-            raise Ends(
-                f"{path.parent if folder == path.parent.resolve() else folder}: no such folder",
-                INVALID,
-            )
+            missing = folder if path.is_symlink() else path.parent
+            raise Ends(f"{missing}: no such folder", INVALID)
         for other, what in taken:
             if _same(path, other):
                 is_it = "" if str(path) == str(other) else f" is {other}, which"

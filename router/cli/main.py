@@ -1,12 +1,14 @@
 """The commands of ``sluice``. A command's module is imported when it is called."""
 
+import errno
+import os
 import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
 import click
 
-from router.cli.errors import INVALID
+from router.cli.errors import FAILED, INVALID
 from router.cli.lazy import LazyGroup
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -28,6 +30,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "doctor": ("router.cli.doctor", "Check what this machine has and what the fleets answer."),
 }
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 
 class _Commands(LazyGroup):
     commands_at = COMMANDS
@@ -42,5 +46,12 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command line; a mistyped flag is invalid input (3), as any other input is."""
     click.UsageError.exit_code = INVALID
-    cli(prog_name="sluice")
+    try:
+        cli(prog_name="sluice")
+    except OSError as exc:
+        if exc.errno not in UNWRITABLE or exc.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the exit tries to write the rest again
+        click.echo(f"Error: standard output can't be written: {exc.strerror}", err=True)
+        sys.exit(FAILED)
     sys.exit(0)  # click has exited already

@@ -34,6 +34,7 @@ class Share(Number):
         super().__init__(0, 1, min_open=min_open)
 
 
+SEED = click.IntRange(0, 2**63 - 1)  # what JSON and every reader of it can hold
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 POLICY = click.Path(exists=True, path_type=Path)  # a file, or the folder of a store
 

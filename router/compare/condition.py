@@ -26,12 +26,15 @@ COMPARATORS: Mapping[str, Compares] = MappingProxyType(
     {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 )
 DIGITS: Final = 30
+LONGEST: Final = 200  # characters
 ENDS: Final = ("low", "high")
 _PART: Final = re.compile(
     r"\s*(?P<metric>[A-Za-z_0-9]*)(?:\.(?P<end>\w*))?\s*(?P<sign>[<>=!~]*)\s*(?P<value>.*?)\s*$"
 )
 _VALUE: Final = re.compile(
-    r"(?P<sign>[+-]?)\$?(?P<number>\d[\d_,]*(?:\.\d+)?|\.\d+)(?P<percent>%?)$"
+    r"(?P<sign>[+-]?)\$?"
+    r"(?P<number>[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?P<percent>%?)",
+    re.ASCII,
 )
 
 
@@ -63,6 +66,9 @@ class Judged:
 
 def parse(text: str) -> Condition:
     """Return the condition that is written."""
+    if len(text) > LONGEST:
+        said = f"a condition has at most {LONGEST} characters"
+        raise ValueError(_wrong(f"{text[:40]}...", LONGEST, said))
     part = _PART.match(text)
     if part is None:  # a line break in it
         raise ValueError(_wrong(text, 0, "a condition is one line"))
@@ -74,12 +80,12 @@ def parse(text: str) -> Condition:
     if sign not in COMPARATORS:
         said = f"a comparator is one of {' '.join(COMPARATORS)}"
         raise ValueError(_wrong(text, part.start("sign"), said))
-    value = _VALUE.match(part["value"])
+    value = _VALUE.fullmatch(part["value"])
     if value is None or len(value["number"]) > DIGITS:
-        said = "a value is a change (+5%, -100) or a bound (900, 99%)"
-        raise ValueError(_wrong(text, part.start("value"), said))
+        said = "a value is a change (+5%, -100) or a bound (900, 99%, 1,500.25)"
+        raise ValueError(_wrong(text, part.start("value"), f"{said}{_decimal(part['value'])}"))
     _check_value(text, part.start("value"), name, value)
-    number = float(value["sign"] + re.sub("[_,]", "", value["number"]))
+    number = float(value["sign"] + value["number"].replace(",", ""))
     percent = bool(value["percent"])
     bound = number / 100 if percent else number
     return Condition(text.strip(), name, end, sign, bound, bool(value["sign"]), percent)
@@ -99,6 +105,11 @@ def judged(condition: Condition, found: Comparison) -> Judged:
 
 def _wrong(text: str, at: int, said: str) -> str:
     return f"`{text}`: at character {at + 1}: {said}"
+
+
+def _decimal(value: str) -> str:
+    """Return what a comma that separates no thousands may have been meant for."""
+    return "; write decimals with a point (1.5)" if "," in value else ""
 
 
 def _unknown(name: str) -> str:

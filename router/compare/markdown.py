@@ -19,10 +19,14 @@ from router.compare.report import (
     rows,
     team_rows,
 )
+from router.compare.shown import cut, first, visible
 
 MOST_ROWS: Final = 15
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]|~$])")
 _PINGS: Final = re.compile(r"(?<!\w)([@#])(?=\w)")  # a name of ours must not call anybody
+_LINKS: Final = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)", re.IGNORECASE)  # nor be a link
+MOST_WORDS: Final = 50  # changes: GitHub takes 65,536 characters
+LONGEST: Final = 400  # characters of one of them
 
 
 def markdown(report: Report) -> str:
@@ -35,7 +39,7 @@ def markdown(report: Report) -> str:
         if report.per is not None:
             parts.append(escaped(extrapolated(found, report.per)))
         requests = f"{found.requests:,} requests in {found.seconds / 60:,.1f} minutes"
-        parts.append(f"Replayed over {escaped(found.trace)}: {requests}.")
+        parts.append(f"Replayed over {escaped(cut(found.trace))}: {requests}.")
     parts += _conditions(report)
     if found is not None:
         parts.append(_table(("", "old", "new", "change"), map(_cells, rows(found))))
@@ -53,13 +57,14 @@ def markdown(report: Report) -> str:
 
 def escaped(text: str) -> str:
     """Return a text that Markdown and HTML show as it is, on one line."""
-    line = " ".join(text.split()).replace(" -> ", " → ")
+    line = visible(" ".join(text.split())).replace(" -> ", " → ")
     plain = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _PINGS.sub(r"\1<!-- -->", _SPECIAL.sub(r"\\\1", plain))
+    calm = _PINGS.sub(r"\1<!-- -->", _SPECIAL.sub(r"\\\1", plain))
+    return _LINKS.sub("<!-- -->", calm)
 
 
 def _named(policy: Named) -> str:
-    return f"{escaped(policy.name)} ({policy.hash[:8]})"
+    return f"{escaped(cut(policy.name))} ({policy.hash[:8]})"
 
 
 def _conditions(report: Report) -> list[str]:
@@ -95,13 +100,17 @@ def _details(summary: str, body: str) -> str:
 
 
 def _moves(moved: Sequence[Moved], requests: int) -> str:
-    first, rest, of = top(moved, MOST_ROWS)
+    shown, rest, of = top(moved, MOST_ROWS)
     total = sum(row.requests for row in moved)
     if not moved:
         return "No request moves."
     lines = [
-        (row.team, row.task, row.was, row.now, f"{row.requests:,}", usd(row.usd_was, row.usd_now))
-        for row in first
+        (
+            *map(cut, (row.team, row.task, row.was, row.now)),
+            f"{row.requests:,}",
+            usd(row.usd_was, row.usd_now),
+        )
+        for row in shown
     ]
     head = ("team", "task", "from", "to", "requests", "charged")
     more = f"\n\n{rest:,} more rows, {of:,} requests." if rest else ""
@@ -120,6 +129,9 @@ def usd(was: float | None, now: float | None) -> str:
 def _words(report: Report) -> str:
     if not report.words:
         return f"In words: {SAME_WORDS}."
-    body = "\n".join(_list(map(str, report.words)))
+    said = [
+        line if len(line) <= LONGEST else f"{line[:LONGEST]}…" for line in map(str, report.words)
+    ]
+    body = "\n".join(_list(first(said, MOST_WORDS)))
     count = f"{len(report.words)} change{'' if len(report.words) == 1 else 's'}"
     return _details(f"In words: {count}", body)

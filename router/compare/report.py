@@ -10,6 +10,7 @@ from router.compare.comparison import Comparison
 from router.compare.condition import Judged
 from router.compare.figures import Figures
 from router.compare.interval import Interval, settled
+from router.compare.shown import cut, first
 from router.compare.words import Said
 from router.finops.money import dollars
 from router.replay.summary import NANO
@@ -137,28 +138,31 @@ def team_rows(found: Comparison) -> list[Row]:
     teams = sorted({*found.old.by_team, *found.new.by_team})
     both = {t: (found.old.by_team.get(t, 0.0), found.new.by_team.get(t, 0.0)) for t in teams}
     changed = sorted(teams, key=lambda team: -abs((both[team][1] or 0) - (both[team][0] or 0)))
-    return [_usd_row(team, *both[team]) for team in changed]
+    return [_usd_row(cut(team), *both[team]) for team in changed]
 
 
 def never_hit(found: Comparison) -> list[str]:
     """Return a sentence for each policy that has rules which no request matched."""
     sides = (("old", found.old), ("new", found.new))
     said = [(which, side.never_hit) for which, side in sides if side.never_hit]
-    return [f"{which}: {', '.join(f'`{rule}`' for rule in rules)}" for which, rules in said]
+    return [
+        f"{which}: {', '.join(first([f'`{cut(rule)}`' for rule in rules]))}"
+        for which, rules in said
+    ]
 
 
 def bound_lines(found: Comparison) -> list[str]:
-    """Return a sentence for each budget that binds under one of the two."""
+    """Return a sentence for each of the first budgets that bind under one of the two."""
     said = []
     for b in found.bounds:
         times = f"{after(b.was_s)} -> {after(b.now_s)}"
         spent = f"spends {dollars_of(b.usd_was)} -> {dollars_of(b.usd_now)}"
         word = "breaks" if b.breaks else "no longer breaks" if b.mended else "binds under both"
         said.append(
-            f"budget `{b.budget}` of {b.value} in {b.period} {word} ({b.does}): "
+            f"budget `{cut(b.budget)}` of {cut(b.value)} in {b.period} {word} ({b.does}): "
             f"first time {times}; {spent}"
         )
-    return said
+    return first(said)
 
 
 def seed_lines(found: Comparison) -> list[str]:

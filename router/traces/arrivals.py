@@ -5,6 +5,7 @@ from __future__ import annotations  # `array[int]` is no value before Python 3.1
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final, TypeVar
 
 from router.ledger.entry import stamp
@@ -16,6 +17,8 @@ T = TypeVar("T", int, float)
 LATEST_S: Final = 7_258_118_400.0  # the year 2200
 GAP_S: Final = 60.0
 GAP_TIMES: Final = 20.0  # a Poisson stream of a million requests has no gap of 20 mean ones
+GAP_MOST_S: Final = 3600.0  # always told: in a trace of few requests the mean gap says little
+MOST_S: Final = 366 * 86_400.0  # of a trace: one wild time would have a replay go on for years
 UNDATED_S: Final = 1_767_571_200.0  # 2026-01-05 00:00 UTC, a Monday
 UNDATED: Final = (
     "the trace has no dates: it is taken to begin on Monday, 2026-01-05 00:00 UTC; rules by the "
@@ -43,6 +46,27 @@ class Columns:
     at_s: array[float]
     tokens_in: array[int]
     tokens_out: array[int]
+
+
+@dataclass(slots=True)
+class Span:
+    """The first and the last time of what was read so far."""
+
+    first_s: float = inf
+    last_s: float = -inf
+
+    def take(self, at_s: float) -> None:
+        """Raise ValueError where the trace would be longer than MOST_S."""
+        first_s, last_s = min(at_s, self.first_s), max(at_s, self.last_s)
+        if last_s - first_s > MOST_S:
+            raise ValueError(self._beyond(at_s))
+        self.first_s, self.last_s = first_s, last_s
+
+    def _beyond(self, at_s: float) -> str:
+        after = at_s > self.last_s
+        far = f"after {stamp(self.first_s)}" if after else f"before {stamp(self.last_s)}"
+        told = f"{stamp(at_s)} is more than {MOST_S / 86_400:,.0f} days {far}, of another request"
+        return f"{told}: correct the time, or give a part of the trace"
 
 
 def columns() -> Columns:
@@ -87,10 +111,13 @@ def taken(column: array[T], order: array[int] | None) -> array[T]:
 
 
 def gaps(at_s: Sequence[float]) -> tuple[str, ...]:
-    """Return a warning if nothing came for far longer than usual. `at_s`: since 1970, in order."""
-    if len(at_s) < 3:  # noqa: PLR2004  (one step has no usual)
+    """Return a warning if nothing came for far longer than usual, or for more than an hour.
+    `at_s`: since 1970, in order.
+    """
+    if len(at_s) < 2:  # noqa: PLR2004  (a gap is between two)
         return ()
-    least_s = max(GAP_S, GAP_TIMES * (at_s[-1] - at_s[0]) / (len(at_s) - 1))
+    usual_s = (at_s[-1] - at_s[0]) / (len(at_s) - 1)
+    least_s = min(max(GAP_S, GAP_TIMES * usual_s), GAP_MOST_S)
     found, longest_s, begins_s = 0, 0.0, 0.0
     before = at_s[0]
     for at in at_s:

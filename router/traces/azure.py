@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
-from router.traces.arrivals import LATEST_S, MOST_REQUESTS, MOST_TOKENS, Columns, columns
+from router.traces.arrivals import LATEST_S, MOST_REQUESTS, MOST_TOKENS, Columns, Span, columns
 from router.traces.files import invalid
 
 HEADER: Final = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
@@ -29,6 +29,7 @@ def read(name: str, lines: Iterator[tuple[int, bytes]]) -> Columns:
     found = columns()
     at_s, tokens_in, tokens_out = found.at_s, found.tokens_in, found.tokens_out
     match, minute, minute_s = _LINE.fullmatch, (b"", b""), 0.0
+    span = Span()  # of the minutes: lines of one minute are many
     for number, line in lines:
         parts = match(line)
         if parts is None:
@@ -37,7 +38,7 @@ def read(name: str, lines: Iterator[tuple[int, bytes]]) -> Columns:
             continue
         day, second, zone, given, made = parts.groups()
         if (day, zone) != minute:
-            minute, minute_s = (day, zone), _minute_s(f"{name}:{number}", day, zone)
+            minute, minute_s = (day, zone), _minute_s(f"{name}:{number}", day, zone, span)
         at_s.append(minute_s + float(second))
         tokens = int(given), int(made)
         if max(tokens) > MOST_TOKENS or len(at_s) > MOST_REQUESTS:
@@ -53,7 +54,7 @@ def _beyond(most: int) -> str:
     return f"more than {MOST_REQUESTS:,} requests: give a part of the trace"
 
 
-def _minute_s(where: str, minute: bytes, zone: bytes | None) -> float:
+def _minute_s(where: str, minute: bytes, zone: bytes | None, span: Span) -> float:
     text = minute.decode()
     try:
         at_s = datetime.fromisoformat(text).replace(tzinfo=_zone(zone)).timestamp()
@@ -61,6 +62,10 @@ def _minute_s(where: str, minute: bytes, zone: bytes | None) -> float:
         raise invalid(where, f"`{text}` is no time: {DUE}") from None
     if not 0 <= at_s < LATEST_S:
         raise invalid(where, f"`{text}` is no time of a trace: from 1970 to 2199 is valid")
+    try:
+        span.take(at_s)
+    except ValueError as exc:
+        raise invalid(where, str(exc)) from None
     return at_s
 
 

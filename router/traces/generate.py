@@ -10,7 +10,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Final
 
-from router.traces.arrivals import LATEST_S, MOST_REQUESTS, UNDATED_S, Arrivals
+from router.traces.arrivals import LATEST_S, MOST_REQUESTS, MOST_S, UNDATED_S, Arrivals
 from router.traces.files import invalid
 from router.traces.lengths import length
 
@@ -21,7 +21,7 @@ IN, OUT = "lognormal:1020:1", "lognormal:129:1"
 """Medians of Azure's trace of conversations (Splitwise, ISCA 2024); their spread is assumed."""
 
 Numbers = Mapping[str, float]
-COMMON: Final = {"rate": (1.0, 1e-6, 1e6), "seconds": (HOUR_S, 1e-3, 366 * DAY_S)}
+COMMON: Final = {"rate": (1.0, 1e-6, 1e6), "seconds": (HOUR_S, 1e-3, MOST_S)}
 
 
 def _poisson(given: Numbers, draw: Random) -> Iterator[float]:
@@ -62,7 +62,7 @@ KINDS: Final[Mapping[str, tuple[Stream, Mapping[str, tuple[float, float, float]]
                 _day,
                 {
                     "rate": COMMON["rate"],
-                    "days": (1.0, 1e-3, 366.0),
+                    "days": (1.0, 1e-3, MOST_S / DAY_S),
                     "amplitude": (0.8, 0.0, 1.0),
                     "peak": (15.0, 0.0, 24.0),
                 },

@@ -8,6 +8,7 @@ import orjson
 
 from router.traces.arrivals import (
     MOST_REQUESTS,
+    MOST_S,
     MOST_TOKENS,
     UNDATED,
     UNDATED_S,
@@ -18,7 +19,7 @@ from router.traces.files import invalid
 
 FIELDS: Final = ("timestamp", "input_length", "output_length")
 KNOWN: Final = {*FIELDS, "hash_ids"}
-MOST_MS: Final = 3.2e11  # ten years: no trace is that long
+MOST_MS: Final = MOST_S * 1000
 ASSUMED: Final = (
     UNDATED,
     "prefixes that requests share (`hash_ids`) are not simulated: every prompt is read anew",
@@ -83,7 +84,7 @@ def _beyond(value: dict[str, Any]) -> str:
     if not _is_number(at_ms, math.inf):
         return "`timestamp` must be a number of milliseconds, 0 or more, since the trace began"
     if at_ms > MOST_MS:
-        return "`timestamp` is more than ten years after the trace began"
+        return "`timestamp` is more than 366 days after the trace began: give a part of the trace"
     for field in FIELDS[1:]:
         if not _is_tokens(value[field]):
             break

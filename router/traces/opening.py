@@ -34,6 +34,9 @@ def open_trace(text: str, mix: Mix | None = None, seed: int = 0) -> Trace:
     path = Path(text)
     if path.is_dir():
         return _folder(path, seed)
+    if path.exists() and not path.is_file():
+        told = "this is no regular file (a pipe?), and a trace is read more than once"
+        raise invalid(text, f"{told}: write it to a file, and give that")
     found = lines(path, text)
     number, first = next(((n, line) for n, line in found if line.strip()), (1, b""))
     if not first:

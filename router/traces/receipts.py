@@ -24,6 +24,7 @@ from router.traces.arrivals import (
     LATEST_S,
     MOST_REQUESTS,
     MOST_TOKENS,
+    Span,
     gaps,
     in_order,
     taken,
@@ -58,6 +59,7 @@ class Found:
     kind: array[int] = field(default_factory=lambda: array("l"))
     kinds: list[Facts] = field(default_factory=list)
     known: dict[bytes, int] = field(default_factory=dict)
+    span: Span = field(default_factory=Span)
     unanswered: int = 0
     shadow: int = 0
     torn: int = 0
@@ -137,11 +139,13 @@ def _add(found: Found, value: Any) -> None:  # noqa: ANN401  (what JSON can hold
     counted, made = _charged(value.get("charge") or {})
     if len(found.at_s) >= MOST_REQUESTS:
         raise ValueError(f"more than {MOST_REQUESTS:,} requests: give a part of the trace")
+    at_s = datetime.fromisoformat(facts["at"]).timestamp()
+    found.span.take(at_s)
     found.kind.append(_kind(found, facts))
     if made is None:
         found.unanswered += 1
         made = facts["tokens_out"] * facts.get("n", 1)
-    found.at_s.append(datetime.fromisoformat(facts["at"]).timestamp())
+    found.at_s.append(at_s)
     found.tokens_in.append(facts["tokens_in"])
     found.counted.append(facts["tokens_in"] if counted is None else counted)
     found.tokens_out.append(made)

@@ -84,6 +84,10 @@ def test_an_impossible_slo_ends_with_1_and_says_which_limit_and_by_how_much(tmp_
         (("--slo", "ttft_p95=3s", "--only", "p5-scoot"), "unknown fleet `p5-scoot`"),
         (("--slo", "ttft_p95=3s", "--floor", "2"), "--floor"),
         ((), "--slo"),
+        (("--slo", "ttft_p95=3s", "--slo", "ttft_p95=1s"), "`ttft_p95` stands twice"),
+        (("--slo", "ttft_p95=3s", "--seed", 2**64), "--seed"),
+        (("--slo", "ttft_p95=3s", "--out", "."), "is a directory"),
+        (("--slo", "ttft_p95=3s", "--out", ""), "is a folder, or no name"),
     ],
 )
 def test_what_is_mistyped_is_told(asked, said, tmp_path):
@@ -108,3 +112,30 @@ def test_without_highs_the_command_says_how_to_install_it(tmp_path):
     told = run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert told.returncode == 2
     assert "install `sluice[plan]`, or `pip install highspy`" in told.stderr
+
+
+def test_what_is_read_and_what_is_written_already_is_never_written_over(tmp_path):
+    trace, fleets, policy = (tmp_path / name for name in ("a.csv", "fleets.yaml", "policy.yaml"))
+    for path in (trace, fleets, policy):
+        path.write_text("kept", "utf-8")
+    asked = ("plan", trace, "--slo", "ttft_p95=3s", "--fleets", fleets, "--policy", policy)
+    for flag, path in (("--out", trace), ("--shadow-prices", fleets), ("--out", policy)):
+        told = sluice(*asked, flag, path)
+        assert told.returncode == 3
+        assert f"{path} is read as well" in told.stderr
+        assert path.read_text("utf-8") == "kept"
+    told = sluice(*asked, "--out", tmp_path / "one", "--shadow-prices", tmp_path / "one")
+    assert told.returncode == 3
+    assert "is written as well" in told.stderr
+
+
+def test_highs_that_does_not_load_is_told_with_its_own_message(tmp_path):
+    (tmp_path / "highspy.py").write_text("raise RuntimeError('built for another numpy')")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from router.cli.main import main; "
+        f"sys.argv = ['sluice', 'plan', {TRACE!r}, '--slo', 'ttft_p95=3s']; main()"
+    )
+    told = run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert "built for another numpy" in told.stderr
+    assert "Traceback" not in told.stderr

@@ -254,6 +254,11 @@ def test_an_interrupted_replay_writes_no_report(folder):
         (["--simple-share", "1.5"], "simple-share"),
         (["--look", "0"], "look"),
         (["--queue", "-1"], "queue"),
+        (["--queue", str(2**64)], "queue"),
+        (["--queue-s", "inf"], "queue-s"),
+        (["--spot-interruptions", "1e300"], "spot-interruptions"),
+        (["--seed", str(2**64)], "seed"),
+        (["--html", ""], "is a folder, or no name"),
     ],
 )
 def test_wrong_options_are_invalid_input(folder, args, said):

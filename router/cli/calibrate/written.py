@@ -17,8 +17,12 @@ def check_written(written: Sequence[Path | None], read: Sequence[Path | str | No
     for path in written:
         if path is None:
             continue
-        if not path.parent.is_dir():
-            raise Ends(f"{path.parent}: no such folder", INVALID)
+        if os.path.isdir(path):  # noqa: PTH112  (a name that is too long is no error here)
+            raise Ends(f"`{path}` is a folder, or no name: give a file to write", INVALID)
+        folder = Path(os.path.realpath(path)).parent  # a link is what it leads to
+        if not os.path.exists(path) and not folder.is_dir():  # noqa: PTH110  (the same)
+            missing = folder if path.is_symlink() else path.parent
+            raise Ends(f"{missing}: no such folder", INVALID)
         for other, what in taken:
             if _same(path, other):
                 is_it = "" if str(path) == str(other) else f" is {other}, which"
@@ -37,6 +41,12 @@ def _same(path: Path, other: Path | str) -> bool:
 
 
 def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; a link stays one, and so does a device or a pipe."""
+    if path.exists() and not path.is_file():
+        with path.open("ab", buffering=0) as file:
+            file.write(data)
+        return
+    path = Path(os.path.realpath(path))
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(data)

@@ -8,15 +8,17 @@ import orjson
 import yaml
 
 from router.cli import options
+from router.cli.calibrate.written import check_written, write
 from router.cli.errors import FAILED, INVALID, REFUSED, Ends, told
 from router.cli.plan import text
 from router.plan.program import Solver
 from router.plan.slo import BadSlo, Slo, parse_slo
+from router.traces.generate import PREFIX
 
 
-def _slo(_ctx: click.Context, _param: click.Parameter, given: str) -> Slo:
+def _slo(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> Slo:
     try:
-        return parse_slo(given)
+        return parse_slo(",".join(given))
     except BadSlo as exc:
         raise Ends(f"--slo: {exc}", INVALID) from None
 
@@ -27,6 +29,8 @@ def _solver() -> Solver:
     except ImportError:
         said = "planning needs HiGHS: install `sluice[plan]`, or `pip install highspy`"
         raise Ends(said, REFUSED) from None
+    except Exception as exc:  # noqa: BLE001  (whatever a broken install raises, no plan is made)
+        raise Ends(f"planning needs HiGHS, which doesn't load: {exc}", REFUSED) from None
     return Highs()
 
 
@@ -35,6 +39,7 @@ def _solver() -> Solver:
 @click.option(
     "--slo",
     required=True,
+    multiple=True,
     metavar="LIMITS",
     callback=_slo,
     help="What 95 % of the requests keep to: ttft_p95=300ms, e2e_p95=60s, or both with a comma.",
@@ -71,7 +76,9 @@ def _solver() -> Solver:
     show_default=True,
     help="Of a trace without texts: the share of simple requests.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything drawn.")
+@click.option(
+    "--seed", type=options.SEED, default=0, show_default=True, help="Of everything drawn."
+)
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the planned fleets."
 )
@@ -97,6 +104,8 @@ def command(
     """Plan the cheapest fleets for the traffic of TRACE (a file, or gen:...)."""
     from router.cli.plan.asked import Asked, Infeasible, answer  # noqa: PLC0415  (heavy)
 
+    read = None if trace.startswith(PREFIX) else trace
+    check_written([out, prices_path], [read, given["fleets"], given["policy"]])
     solver = _solver()
     with told():
         found = answer(Asked(trace=trace, slo=slo, **given), solver)
@@ -106,9 +115,9 @@ def command(
     with told():
         if out is not None:
             written = yaml.safe_dump(found.fleets, sort_keys=False, allow_unicode=True)
-            out.write_text(f"# {text.headline(found.report)}\n{written}", "utf-8")
+            write(out, f"# {text.headline(found.report)}\n{written}".encode())
         if prices_path is not None:
-            prices_path.write_bytes(orjson.dumps(found.report.prices))
+            write(prices_path, orjson.dumps(found.report.prices))
     click.echo(orjson.dumps(found.as_json()) if as_json else text.plan(found.report))
     for note in found.notes:
         click.echo(note, err=True)

@@ -48,7 +48,7 @@ STDOUT = "-"
 @click.option(
     "--fleets-new", type=options.FILE, help="Fleet catalogue of NEW, where it is another one."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all chance.")
+@click.option("--seed", type=options.SEED, default=0, show_default=True, help="Of all chance.")
 @click.option(
     "--seeds",
     type=click.IntRange(1, 100),

@@ -15,11 +15,13 @@ from router.cli.errors import INVALID, REFUSED, Ends, told
 from router.cli.replay.progress import Progress
 from router.cli.replay.tables import tables
 from router.cli.replay.warned import warnings_of
+from router.compare.shown import visible
 from router.replay.bench import Asked, Found, bench, delta_json, found_json
 from router.replay.curve import Traces
 from router.replay.outcome import Settings
 from router.replay.run import replay
 from router.sources import policy as policy_of
+from router.traces.arrivals import MOST_REQUESTS
 from router.traces.generate import PREFIX
 from router.traces.mix import Mix
 from router.traces.opening import open_trace
@@ -41,7 +43,7 @@ Page = Callable[..., str]
     help="Policy (YAML) to replay; repeat for several. Without it the packaged default.",
 )
 @click.option("--against", type=options.FILE, help="Policy that the others are compared with.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all chance.")
+@click.option("--seed", type=options.SEED, default=0, show_default=True, help="Of all chance.")
 @click.option(
     "--simple-share",
     type=options.Share(),
@@ -70,21 +72,21 @@ Page = Callable[..., str]
 )
 @click.option(
     "--queue",
-    type=click.IntRange(0),
+    type=click.IntRange(0, MOST_REQUESTS),
     default=DEFAULTS.queue,
     show_default=True,
     help="How many requests may wait in the router's line.",
 )
 @click.option(
     "--queue-s",
-    type=options.Number(0),
+    type=options.Number(0, 86_400),
     default=DEFAULTS.queue_s,
     show_default=True,
     help="How many seconds one may wait there for a place.",
 )
 @click.option(
     "--spot-interruptions",
-    type=options.Number(0),
+    type=options.Number(0, 60),
     default=DEFAULTS.spot_interruptions_per_hour,
     show_default=True,
     help="Of one Spot replica in an hour.",
@@ -147,18 +149,16 @@ def command(
     progress = Progress()
     run = partial(replay, settings=settings)
     asked = Asked(with_rivals, open_at if curve else None, seed, look_s)
-    found = bench(worlds, opened, run, asked, progress.tell)
-    other = (
-        bench(old, opened, run, Asked(rivals=False, look_s=look_s), progress.tell)[0]
-        if old
-        else None
-    )
+    alone = Asked(rivals=False, look_s=look_s)
+    with told():  # the trace is read again for the curve
+        found = bench(worlds, opened, run, asked, progress.tell)
+        other = bench(old, opened, run, alone, progress.tell)[0] if old else None
     progress.done()
     warnings = warnings_of(opened, found, curve_left_out=open_at is not None and not curve)
     if page is not None and html is not None:
         drawn = page(opened, found, other, settings, warnings)
         with told():
-            write(html, drawn.encode())
+            write(html, visible(drawn).encode())
         click.echo(f"written: {html}", err=True)
     if as_json:
         click.echo(orjson.dumps(replay_json(found, other, settings, warnings)))

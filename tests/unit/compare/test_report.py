@@ -11,6 +11,7 @@ from diff_support import NAMES, compared, kind, run, trace
 from backends import files
 from policies.parse import parse
 from router.cli.policy.diff import command as diff
+from router.compare.bound import Bound
 from router.compare.condition import parse as condition_of
 from router.compare.markdown import MOST_ROWS, escaped, markdown
 from router.compare.metrics import METRICS
@@ -112,6 +113,22 @@ def test_many_ways_are_cut_and_the_rest_is_counted():
     text = markdown(report(compared(old, new, trace(40, kinds))))
     assert "<summary>Requests that move: 40 of 40 (100.0%)</summary>" in text
     assert "5 more rows, 10 requests." in text
+
+
+def test_a_report_stays_short_enough_for_a_comment_however_many_budgets_bind():
+    bound = Bound("b" * 200, "v" * 200, "month", "reject", 1.0, 2.0, None, 3.0)
+    found = replace(of(hour(1.0), hour(1.5)), bounds=(bound,) * 20_000)
+    words = [Said(f"budget `{i}`", "usd: " + "9" * 9_000) for i in range(20_000)]
+    text = markdown(report(found, words))
+    assert len(text) < 65_536
+    assert "- and 19,985 more" in text
+    assert "- and 19,950 more" in text
+    assert "b" * 80 not in text
+
+
+def test_a_name_is_no_link_and_hides_nothing():
+    assert escaped("http://a.b WWW.c") == "http:<!-- -->//a.b WWW<!-- -->.c"
+    assert escaped("a\u202eb\x1b[c\u200bd\ud800") == "a\ufffdb\ufffd\\[c\ufffdd\ufffd"
 
 
 def test_words_alone_make_a_report_without_a_bill():

@@ -1,6 +1,7 @@
 """Azure's CSV: what is read, what is told, what is refused."""
 
 import gzip
+import os
 
 import pytest
 
@@ -74,6 +75,27 @@ def test_a_gap_is_legal_and_told_with_its_place_and_length(opened):
 def test_an_even_trace_has_no_gap(opened):
     lines = [f"2023-11-16 {n:02}:00:00,1,1\n" for n in range(24)]
     assert opened(HEAD + "".join(lines)).warnings == ()
+
+
+def test_a_gap_of_an_hour_is_told_however_few_the_requests(opened):
+    two = "2023-11-01 00:00:00,1,1\n2023-12-01 00:00:00,1,1\n"
+    (warning,) = opened(HEAD + two).warnings
+    assert "gaps of more than 3,600 s without a request: 1" in warning
+    assert "the longest is 2,592,000 s from 2023-11-01T00:00:00.000Z" in warning
+
+
+def test_a_time_years_from_the_others_is_refused_with_its_line(opened):
+    where, found = told(opened, HEAD + FIRST + "2033-11-16 18:17:03,1,1\n")
+    assert where == ":3"
+    assert found.startswith("2033-11-16T18:17:00.000Z is more than 366 days after 2023-11-16T18:17")
+    assert found.endswith(": correct the time, or give a part of the trace")
+    where, found = told(opened, HEAD + FIRST + FIRST + "2013-11-16 18:17:03,1,1\n")
+    assert where == ":4"
+    assert "2013-11-16T18:17:00.000Z is more than 366 days before 2023-11-16T18:17" in found
+
+
+def test_a_trace_of_a_leap_year_is_no_mistake(opened):
+    assert len(opened(HEAD + "2024-01-01 00:00:00,1,1\n2024-12-31 23:59:59,1,1\n")) == 2
 
 
 def test_zero_tokens_are_kept_and_told(opened):
@@ -154,3 +176,9 @@ def test_a_line_without_an_end_is_not_read_into_memory(opened):
 def test_a_file_that_is_not_there_is_told_by_its_name(tmp_path):
     with pytest.raises(Invalid, match=r"none\.csv: can't be read: No such file or directory"):
         open_trace(str(tmp_path / "none.csv"))
+
+
+def test_a_pipe_is_refused_with_what_to_do_since_a_trace_is_read_again(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Invalid, match="read more than once: write it to a file, and give that"):
+        open_trace(str(tmp_path / "pipe"))

@@ -73,7 +73,7 @@ def test_a_receipt_read_back_says_the_facts_that_were_written(opened):
 texts = st.sampled_from(["a", "b", "团队"])
 facts = st.builds(
     Facts,
-    at=st.integers(0, 4_000_000_000_000).map(
+    at=st.integers(4_000_000_000_000 - 365 * 86_400_000, 4_000_000_000_000).map(
         lambda ms: (
             datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
             + f"{ms % 1000:03}Z"
@@ -208,3 +208,8 @@ def test_a_receipt_without_a_time_is_told_even_where_its_like_came_before(opened
     del value["facts"]["at"]
     with pytest.raises(Invalid, match=r"day\.jsonl:2: `facts` lacks `at`"):
         opened(written(TICKET), json.dumps(value))
+
+
+def test_a_receipt_years_from_the_others_is_refused_with_its_line(opened):
+    with pytest.raises(Invalid, match=r"day.jsonl:2: 2036-.* is more than 366 days after 2026-"):
+        opened(written(TICKET), changed(at="2036-01-05T12:00:00.123Z"))

@@ -7,7 +7,7 @@ many looks, each at few requests, where that measure is too rough for rare error
 to be as rare as exp(-SURPRISE), by the bound of Chernoff, and means lie Z_RECENT above.
 
 Chance alone then stops, within 10,000 requests of its own, fewer than 1 in 10 canaries that stand
-exactly at their limit, from 1 % of errors on, and fewer than 1 in 100 that stand at half of it
+exactly at their limit, from 2 % of errors on, and fewer than 1 in 100 that stand at half of it
 (simulated; tests/unit/router/test_canaries.py does so, smaller).
 """
 

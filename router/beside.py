@@ -1,6 +1,7 @@
 """The policy in force, from a file or a store, and the policies that are tried beside it.
 
-* yamlfile.Invalid   one of them is wrong, isn't there, or doesn't go with the others
+* yamlfile.Invalid   one of them is wrong, isn't there, or doesn't go with the others; or nobody
+                     knows which is in force
 (and OSError)
 """
 
@@ -54,6 +55,10 @@ def of_store(folder: Path, names: Names, state: Path) -> Policies:
     except PolicyStoreFailed as exc:
         raise Invalid([Problem(str(folder), str(exc).removeprefix(f"{folder}: "))]) from None
     listed = store.listed()
+    doubt = listed.doubt()
+    if doubt is not None:  # one that was taken back might be in force again
+        raise Invalid([*(Problem(str(folder), why) for why in listed.unreadable),
+                       Problem(str(folder), doubt)])  # fmt: skip
     version = listed.in_force()
     if version is None:
         said = "nothing is in force here yet: `sluice policy publish` puts a policy in force"

@@ -1,8 +1,9 @@
 """The canary that runs: which requests it decides, what came of both arms, and its end by itself.
 
 What both came to since it began is looked at after each of its requests, and so is what they came
-to in the last ten minutes, so that a canary that was good for days is stopped as soon as one that
-never was. It ends in this process at once; what is written makes it end in all, and for good.
+to in the last ten minutes, and so many requests, so that a canary that was good for days is stopped
+nearly as soon as one that never was. It ends in this process at once; what is written makes it end
+in all, and for good.
 """
 
 from collections import deque
@@ -20,6 +21,7 @@ from router.stops import Stop
 from router.world import Trial, World
 
 RECENT_S: Final = 600.0
+RECENT_REQUESTS: Final = 200  # of the canary; so many tell five times its limit of errors surely
 EVERY_S: Final = 60.0  # what is recent is known to that
 CANARY, STABLE = "canary", "stable"
 
@@ -150,13 +152,14 @@ class Canaries:
             self._key, self._before = arm.trial.key, deque()
         if not self._before or now_s - self._before[-1][0] >= EVERY_S:
             self._before.append((now_s, stable, canary))
-        while len(self._before) > 1 and now_s - self._before[1][0] >= RECENT_S:
+        while len(self._before) > 1 and _is_enough(self._before[1], now_s, canary):
             self._before.popleft()
         why = too_bad(canary, stable, asked.stop_if)
-        if why is None and now_s - self._before[0][0] >= RECENT_S:
-            _, old_stable, old_canary = self._before[0]
-            why = too_bad(canary - old_canary, stable - old_stable, asked.stop_if)
-            why = why and f"{why}, in the last {RECENT_S / 60:.0f} minutes"
+        if why is None and _is_enough(self._before[0], now_s, canary):
+            since_s, old_stable, old_canary = self._before[0]
+            arms = canary - old_canary, stable - old_stable
+            why = too_bad(*arms, asked.stop_if, recent=True)
+            why = why and f"{why}, in the last {(now_s - since_s) / 60:.0f} minutes"
         return why
 
     def _stop(self, arm: Arm, why: str) -> None:
@@ -183,3 +186,9 @@ class Canaries:
         message = {"canary": policy.name, "hash": policy.hash, "policy": stable.name,
                    "policy_hash": stable.hash, "why": why, "at": at}  # fmt: skip
         self.tell(f"the alert of canary {policy.name}", message)
+
+
+def _is_enough(mark: tuple[float, Sums, Sums], now_s: float, canary: Sums) -> bool:
+    """Tell whether what came since then is all that is recent."""
+    since_s, _, before = mark
+    return now_s - since_s >= RECENT_S and canary.requests - before.requests >= RECENT_REQUESTS

@@ -10,6 +10,7 @@ PolicyStoreFailed
 * NotAStore   the folder is none, or nothing is in force there
 * Unknown     a version, or a candidate, that it doesn't have
 * Meanwhile   somebody else published since the version that one started from
+* Full        there is no number for another version
 (and OSError)
 """
 
@@ -17,6 +18,7 @@ import contextlib
 import getpass
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Collection, Mapping
@@ -25,6 +27,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from backends.content_hash import content_hash
+from router.printable import printable
+from router.regular import content
 
 Kind = Literal["policy", "candidate", "shadow", "withdrawal"]
 """What a version is for: to be in force; a canary, or a candidate that only decides, beside it; or
@@ -35,6 +39,7 @@ FORM: Final = 1
 MARK: Final = "sluice-policies.json"  # what makes a folder a store
 VERSIONS: Final = "versions"
 DIGITS: Final = 6
+NAME: Final = re.compile(rf"[0-9]{{{DIGITS}}}\.json")
 LEFT_BEHIND_S: Final = 3600  # a part that old is nobody's any more
 
 
@@ -51,6 +56,10 @@ class Unknown(PolicyStoreFailed):
 
 
 class Meanwhile(PolicyStoreFailed):
+    pass
+
+
+class Full(PolicyStoreFailed):
     pass
 
 
@@ -81,7 +90,7 @@ class Version:
     back_to: int | None = None
 
     def __str__(self) -> str:
-        return f"version {self.number} by {self.who} at {self.at}: {self.why}"
+        return printable(f"version {self.number} by {self.who} at {self.at}: {self.why}")
 
     @property
     def meant(self) -> int:
@@ -100,17 +109,34 @@ class Version:
 @dataclass(frozen=True, slots=True)
 class Listed:
     """The versions that can be read, the newest first, and what is said of the others. `newest`
-    counts those too: their numbers are taken.
+    counts those too: their numbers, which are `lost`, are taken.
     """
 
     versions: tuple[Version, ...]
     unreadable: tuple[str, ...]
     newest: int
+    lost: tuple[int, ...] = ()
 
     def version(self, number: int) -> Version | None:
         return next((one for one in self.versions if one.number == number), None)
 
+    def doubt(self) -> str | None:
+        """Return why nobody knows what is in force; None: `in_force` is. A version that can't be
+        read may have put another policy in force, or taken this one back.
+        """
+        running = self.in_force()
+        later = [number for number in self.lost if running is None or number > running.number]
+        if not later:
+            return None
+        files = ", ".join(f"{number:0{DIGITS}}.json" for number in sorted(later))
+        return (
+            f"{VERSIONS}/{files} can't be read, so nobody knows which policy is in force: put back "
+            "what was there, or say which holds by `sluice policy publish` or `sluice policy "
+            "rollback --to-version`"
+        )
+
     def in_force(self) -> Version | None:
+        """Return the newest policy that can be read; whether it holds, `doubt` says."""
         return next((one for one in self.versions if one.kind == "policy"), None)
 
     def canary(self, name: str) -> Version | None:
@@ -138,13 +164,18 @@ class Listed:
         """Return the version to go back to: the words that were in force before those that are.
         Raises Unknown.
         """
-        policies = [one.meant for one in self.versions if one.kind == "policy"]
+        policies = [one for one in self.versions if one.kind == "policy"]
         if not policies:
             raise Unknown("nothing was published here: there is nothing to go back to")
-        older = [number for number in policies if number < policies[0]]
-        if not older:
-            raise Unknown(f"no version before {policies[0]} was in force: there is none to go to")
-        return older[0]
+        now = policies[0]
+        left = {one.words.hash for one in policies if one.number > now.meant} | {now.words.hash}
+        for one in policies:
+            if one.meant < now.meant and one.words.hash not in left:
+                return one.meant
+        raise Unknown(
+            f"no version before {now.meant} was in force with other words than these, and those "
+            "that were taken back: `--to-version` names any"
+        )
 
 
 def is_store(folder: Path) -> bool:
@@ -175,16 +206,19 @@ class PolicyStore:
 
     def listed(self) -> Listed:
         """Read them all; what can't be read is left out, and told."""
-        versions, unreadable, newest = [], [], 0
-        for path in sorted(self._versions.glob("*.json"), reverse=True):
-            if not path.stem.isdecimal():
+        versions, unreadable, lost = [], [], []
+        for path in sorted(self._versions.iterdir(), reverse=True):
+            if NAME.fullmatch(path.name) is None or not int(path.stem):
+                if path.suffix == ".json" and path.stem.isdecimal():
+                    unreadable.append(f"{path}: not the name of a version: it is left out")
                 continue
-            newest = max(newest, int(path.stem))
             try:
                 versions.append(_read(path))
-            except ValueError:
+            except (OSError, ValueError):
                 unreadable.append(f"{path}: not a whole version: it is left out")
-        return Listed(tuple(versions), tuple(unreadable), newest)
+                lost.append(int(path.stem))
+        numbers = [*lost, *(one.number for one in versions)]
+        return Listed(tuple(versions), tuple(unreadable), max(numbers, default=0), tuple(lost))
 
     def version(self, number: int) -> Version:
         """Raises Unknown."""
@@ -199,11 +233,16 @@ class PolicyStore:
         return f"{self.folder} version {version.number}"
 
     def add(self, version: Version) -> Version:
-        """Make the version that follows its parent; return it with its number. Raises Meanwhile."""
+        """Make the version that follows its parent; return it with its number.
+
+        Raises Meanwhile, Full.
+        """
         found = self.listed()
         made = replace(version, number=version.parent + 1)
         if found.newest != version.parent:
             raise Meanwhile(self._came(version.parent))
+        if len(str(made.number)) > DIGITS:
+            raise Full(f"{self.folder}: it has no number after {version.parent}: name a new folder")
         self._clear()
         said = made.json()
         text = json.dumps({**said, "check": content_hash(said)}, indent=1) + "\n"
@@ -217,8 +256,7 @@ class PolicyStore:
         """Return a value that changes when a version comes or is written anew."""
         try:
             with os.scandir(self._versions) as there:
-                found = [(each.name, each.stat()) for each in there]
-                return tuple(sorted((name, s.st_mtime_ns, s.st_size) for name, s in found))
+                return tuple(sorted((each.name, *_state(each)) for each in there))
         except OSError:
             return ("gone",)
 
@@ -253,7 +291,7 @@ def states(found: Listed, stopped: Collection[int]) -> dict[int, str]:
         for holds, said in (
             (found.withdrawal(one.number) is not None, "taken back"),
             (one.number in stopped, "stopped"),
-            (one is running, "in force"),
+            (one is running, "in doubt" if found.doubt() else "in force"),
             (one is canary, "canary"),
             (one is beside, "shadow"),
             (one.kind in ("candidate", "withdrawal"), one.kind),
@@ -281,25 +319,35 @@ def user() -> str:
 
 
 def _read(path: Path) -> Version:
-    """Raises ValueError for what is not a whole version."""
+    """Raises OSError, and ValueError for what is not a whole version."""
     try:
-        said = json.loads(path.read_bytes())
+        said = json.loads(content(path))
         check = said.pop("check")
         words = Words(*(said.pop(name) for name in Words.__slots__))
         version = Version(**said, words=words)
-    except (AttributeError, KeyError, TypeError, UnicodeDecodeError) as exc:
+        is_whole = check == content_hash(version.json()) and version.number == int(path.stem)
+    except (AttributeError, KeyError, RecursionError, TypeError, UnicodeDecodeError) as exc:
         raise ValueError(f"{path}: not a version") from exc
-    if check != content_hash(version.json()) or version.number != int(path.stem):
+    if not is_whole:
         raise ValueError(f"{path}: not as it was written")
     return version
 
 
-def _appear(path: Path, content: bytes) -> None:
+def _state(entry: os.DirEntry[str]) -> tuple[int, ...]:
+    """Return what changes with what is read there, its mode too; of a link to nothing, nothing."""
+    try:
+        found = entry.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_mode
+
+
+def _appear(path: Path, whole: bytes) -> None:
     """Have a file appear whole, and for good. Raises FileExistsError where one is there."""
     part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
-            file.write(content)
+            file.write(whole)
             file.flush()
             os.fsync(file.fileno())
         os.link(part, path)  # unlike a rename it fails where somebody was quicker

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from router.regular import content
+
 IN_STORE: Final = "stops"
 IN_STATE: Final = "canaries"
 
@@ -64,11 +66,11 @@ class Stops:
 def _read(path: Path) -> Stop | None:
     """Return what the file says; one that can't be read still stops its canary."""
     try:
-        said = json.loads(path.read_bytes())
+        said = json.loads(content(path))
         return Stop(**said)
     except FileNotFoundError:
         return None
-    except (OSError, TypeError, ValueError):
+    except (OSError, RecursionError, TypeError, ValueError):
         return Stop("", "", "", "", f"{path} says so, and can't be read", "")
 
 

@@ -99,6 +99,13 @@ def test_going_back_is_a_new_entry_and_says_what_it_is_again(place):
     )
 
 
+def test_the_same_policy_published_again_is_told_and_going_back_passes_over_it(place):
+    publish(place)
+    publish(place, NEW)
+    assert "version 2 decided in the same way" in publish(place, NEW, why="again").output
+    assert "as 1 was" in run(place, "rollback").stdout
+
+
 def test_the_second_of_two_publishers_is_told_who_came_first_when_and_why(place):
     publish(place, None, "--by", "bo", why="cheaper nights")
     publish(place, NEW, "--by", "bo", why="dearer days")
@@ -156,6 +163,8 @@ def test_a_candidate_is_taken_back_by_its_name(place):
         ("publish", ("--to", "appconfig:a"), "no place on AppConfig"),
         ("publish", ("--why", " "), "it is empty"),
         ("publish", ("--why", "\udcff"), "not a UTF-8 text"),
+        ("publish", ("--why", "a\x1b[2J"), "control characters"),
+        ("publish", ("--by", "a\nb"), "control characters"),
         ("rollback", ("--strategy", "x"), "it would do nothing in a store"),
         ("rollback", ("--candidate", "a", "--to-version", "1"), "choose one of"),
         ("rollback", ("--to", "appconfig:a/b/c", "--candidate", "x"), "that is a store's"),
@@ -183,9 +192,10 @@ def test_a_folder_of_other_things_is_told(place):
 
 def test_a_disk_that_takes_nothing_is_told_and_nothing_is_published(place, monkeypatch):
     publish(place)
-    full = OSError(28, "No space left on device", "the disk")
+    full = OSError(28, "No space left on device")  # as `write` says it
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(full))
-    assert "No space left on device: nothing was published" in publish(place, NEW, code=1).output
+    said = f"{place / 'policies'}: No space left on device: nothing was published"
+    assert said in publish(place, NEW, code=1).output
     monkeypatch.undo()
     assert stated(place) == {1: "in force"}
     assert [*(place / "policies" / "versions").glob(".*")] == []
@@ -236,8 +246,15 @@ def test_a_router_follows_a_store_and_a_torn_version_is_told_and_left_out(
     torn.write_bytes(b'{"number": 6, "pa')
     wait_until(lambda: f"{torn}: not a whole version: it is left out" in router.log())
     assert router.chat().status_code == 200
-    assert ready(router)["policy"]["stale"] is False
+    wait_until(lambda: ready(router)["policy"]["stale"])
+    said = "versions/000006.json can't be read, so nobody knows which policy is in force"
+    assert said in run(place, "show", code=2).output
+    assert said in run(place, "rollback", code=2).output
+    options = ["--state", place, "--fleets", place / "own.yaml", "--policy", store, "--port", "0"]
+    ran = CliRunner().invoke(cli, ["serve", *map(str, options)])
+    assert (ran.exit_code, said in ran.output) == (3, True)
     run(place, "rollback", "--to-version", "1")
+    wait_until(lambda: not ready(router)["policy"]["stale"])
     wait_until(lambda: "canary" not in ready(router))
 
     (place / "own.yaml").write_text(FLEETS.replace("lane: cpu", "lane: other"), "utf-8")

@@ -15,6 +15,7 @@ from router.cli.policy import local
 from router.cli.policy.rollout import asked, folder_of, to
 from router.cli.table import grid
 from router.policy_store import Listed, PolicyStore, states, tried
+from router.printable import printable
 from router.settings import environment
 
 COLUMNS = ("version", "when", "who", "policy", "hash", "state", "why")
@@ -47,9 +48,9 @@ def command(place: Place | Path | None, state: Path, as_json: bool) -> None:
 
 def of_store(folder: Path, state: Path) -> list[dict[str, Any]]:
     """Return what is said of each version. Raises NotAStore."""
-    listed = PolicyStore(folder).listed()
-    for said in listed.unreadable:
-        click.echo(f"warning: {said}", err=True)
+    listed = local.told_of(PolicyStore(folder).listed())
+    if (doubt := listed.doubt()) is not None:
+        click.echo(f"warning: {doubt}", err=True)
     stopped = _stopped(listed, folder, state)
     now = states(listed, stopped)
     return [
@@ -110,4 +111,4 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
     why = " ".join((row.get("stopped") or row["why"] or "").split())
     why = why if len(why) <= MOST_WHY else f"{why[:MOST_WHY]}..."
     shown = (row["at"], row["who"], row["policy"], row["hash"], row["state"])
-    return (str(row["version"]), *(value or "-" for value in shown), why)
+    return (str(row["version"]), *(printable(value or "-") for value in shown), printable(why))

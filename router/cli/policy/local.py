@@ -16,6 +16,7 @@ from router.beside import read, trial_of
 from router.cli.errors import FAILED, INVALID, REFUSED, Ends
 from router.ledger.entry import stamp
 from router.policy_store import (
+    Full,
     Kind,
     Listed,
     Meanwhile,
@@ -27,6 +28,7 @@ from router.policy_store import (
     is_store,
     user,
 )
+from router.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +61,16 @@ def stored() -> Iterator[None]:
         yield
     except (NotAStore, Unknown) as exc:
         raise Ends(str(exc), INVALID) from None
-    except Meanwhile as exc:
+    except (Full, Meanwhile) as exc:
         raise Ends(str(exc), REFUSED) from None
 
 
 @contextmanager
-def _writing() -> Iterator[None]:
+def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        said = f"{exc.filename}: {exc.strerror}: nothing was published"
+        said = f"{exc.filename or folder}: {exc.strerror or exc}: nothing was published"
         raise Ends(said, FAILED) from None
 
 
@@ -80,15 +82,19 @@ def newest(folder: Path) -> int:
 def publish(started: Started, source: Source, names: Names, kind: Kind, author: Author) -> Version:
     """Make a version of this text. Raises as PolicyStore does; yamlfile.Invalid."""
     policy = read(source, names)
-    with _writing():
+    with _writing(started.folder):
         store = PolicyStore.make(started.folder)
-    listed = _told(store.listed())
+    listed = told_of(store.listed())
     if kind == "policy":
         at = started.parent + 1, started.state
         trial_of(store, listed, policy, names, at)  # a canary that it names has to be there
     elif policy.canary is not None:
         said = "a candidate has no canary of its own: remove `canary`"
         raise Ends(f"{source.name}: {said}", INVALID)
+    running = listed.in_force() if kind == "policy" and listed.doubt() is None else None
+    if running is not None and running.words.hash == policy.hash:
+        said = f"version {running.number} decided in the same way: no request is decided otherwise"
+        click.echo(f"note: {said}", err=True)
     words = Words(Path(source.name).name, source.text, policy.name, policy.hash, policy.compiled)
     return _added(store, Version(0, started.parent, kind, "", "", "", words), author)
 
@@ -96,11 +102,14 @@ def publish(started: Started, source: Source, names: Names, kind: Kind, author: 
 def rollback(back: Back, names: Names, author: Author) -> Version:
     """Make a version of older words, or one that takes a candidate back."""
     store = PolicyStore(back.folder)
-    listed = _told(store.listed())
+    listed = told_of(store.listed())
     if back.candidate is not None:
         gone = _candidate(listed, back.candidate)
         taken = Version(0, listed.newest, "withdrawal", "", "", "", gone.words, gone.number)
         return _added(store, taken, author)
+    doubt = listed.doubt()
+    if doubt is not None and back.version is None:
+        raise Ends(f"{back.folder}: {doubt}", REFUSED)
     try:
         number = listed.before() if back.version is None else back.version
     except Unknown as exc:
@@ -109,7 +118,8 @@ def rollback(back: Back, names: Names, author: Author) -> Version:
     if version.kind != "policy":
         raise Ends(f"{store.called(version)} is a {version.kind}: publish it", REFUSED)
     running = listed.in_force()
-    if running is not None and running.meant == version.meant:
+    same = running is not None and running.words.hash == version.words.hash
+    if same and doubt is None:
         raise Ends(f"{store.called(version)} is in force: there is nothing to do", REFUSED)
     source = Source(store.called(version), version.words.text)
     policy = read(source, names)
@@ -130,7 +140,8 @@ def tell(made: Version, folder: Path, *, as_json: bool) -> None:
         "withdrawal": f"takes candidate {made.back_to} back",
     }
     again = "" if made.kind != "policy" or made.back_to is None else f", as {made.back_to} was,"
-    said = f"version {made.number} ({words.policy} {words.hash}){again} {ends[made.kind]}"
+    name = f"{printable(words.policy)} {words.hash}"
+    said = f"version {made.number} ({name}){again} {ends[made.kind]}"
     click.echo(f"{said}: {folder}")
 
 
@@ -146,7 +157,7 @@ def summary(version: Version) -> dict[str, Any]:
 
 def _added(store: PolicyStore, version: Version, author: Author) -> Version:
     who, why = author
-    with _writing():
+    with _writing(store.folder):
         return store.add(version.signed(who or user(), why, stamp(time.time())))
 
 
@@ -161,7 +172,8 @@ def _candidate(listed: Listed, name: str) -> Version:
     return named[0]
 
 
-def _told(listed: Listed) -> Listed:
+def told_of(listed: Listed) -> Listed:
+    """Warn of what can't be read; return the rest."""
     for said in listed.unreadable:
-        click.echo(f"warning: {said}", err=True)
+        click.echo(f"warning: {printable(said)}", err=True)
     return listed

@@ -22,6 +22,7 @@ from router.appconfig_control import (
 from router.appconfig_place import Place, place_of
 from router.cli import options
 from router.cli.errors import FAILED, INVALID, REFUSED, Ends
+from router.printable import is_shown
 
 STORE: Final = "policies"  # in the state folder, unless another one is named
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -87,6 +88,9 @@ def _words(_context: click.Context, _parameter: click.Parameter, text: str | Non
         text.encode()
     except UnicodeEncodeError:
         raise click.BadParameter("not a UTF-8 text") from None
+    if not all(map(is_shown, text.strip())):
+        said = "it has control characters or line breaks: write one line of printable text"
+        raise click.BadParameter(said)
     return text.strip()
 
 

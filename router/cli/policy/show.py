@@ -9,10 +9,10 @@ import orjson
 from router.appconfig_control import IN_FORCE, Control, Refused, Unknown
 from router.appconfig_place import Place
 from router.cli import options
-from router.cli.errors import told
+from router.cli.errors import REFUSED, Ends, told
 from router.cli.policy import local
 from router.cli.policy.rollout import asked, folder_of, only_for, to
-from router.policy_store import PolicyStore
+from router.policy_store import PolicyStore, Version
 from router.policy_store import Unknown as NotThere
 from router.settings import environment
 
@@ -51,7 +51,8 @@ def command(
     """Print VERSION, a number or `current`: with every default in it, as it holds.
 
     From AppConfig: the document, as it was published there. Exit 0: printed; 1: AppConfig can't be
-    asked; 2: nothing is in force there; 3: an unknown version, or no such store or place.
+    asked; 2: nothing is in force there, or nobody knows what is; 3: an unknown version, or no such
+    store or place.
     """
     folder = folder_of(place, state)
     if folder is not None:
@@ -68,7 +69,13 @@ def command(
 
 def _print_stored(folder: Path, number: int | None, *, as_written: bool, as_json: bool) -> None:
     store = PolicyStore(folder)
-    version = store.listed().in_force() if number is None else store.version(number)
+    if number is not None:
+        version: Version | None = store.version(number)
+    else:
+        listed = local.told_of(store.listed())
+        if (doubt := listed.doubt()) is not None:
+            raise Ends(f"{folder}: {doubt}", REFUSED)
+        version = listed.in_force()
     if version is None:
         raise NotThere(f"{folder}: nothing is in force here yet")
     words = version.words

@@ -1,12 +1,13 @@
 """The canary that runs: what is looked at, and what is kept of its end."""
 
 import logging
+import random
 from types import SimpleNamespace
 
 import pytest
 
 from policies.model import Canary, StopIf
-from router.canaries import EVERY_S, RECENT_S, Arm, Canaries, OwnSums
+from router.canaries import EVERY_S, RECENT_REQUESTS, RECENT_S, Arm, Canaries, OwnSums
 from router.metrics import Metrics
 from router.stops import Stops
 from router.world import Trial
@@ -17,6 +18,9 @@ STABLE = SimpleNamespace(
 TRIAL = Trial(SimpleNamespace(name="next", hash="bb"), "aa-bb")
 WORLD = SimpleNamespace(policy=STABLE, trial=TRIAL)
 ARM = Arm(TRIAL, WORLD, canary=True)
+
+
+RUNS = 8
 
 
 class Bench:
@@ -49,8 +53,43 @@ def test_a_canary_that_was_good_for_long_is_stopped_by_its_last_ten_minutes(tmp_
     bench.now_s += RECENT_S
     bench.ended(error=False)
     bench.ended(error=True, times=100)
-    assert bench.stopped.endswith("more than 10.0%, in the last 10 minutes")
+    assert bench.stopped.endswith("more than 10.0%, in the last 17 minutes")
     assert 100 / 2100 < 0.1  # over all of its time it is below
+
+
+def stopped_after(folder, seed, per_minute, *errors):
+    """Run a canary, so many requests at each of these shares of errors, by its own clock; return
+    after how many requests it was stopped, or None.
+    """
+    bench, chance, count = Bench(folder), random.Random(seed), 0
+    for share, requests in errors:
+        for _ in range(requests):
+            count += 1
+            bench.now_s += chance.expovariate(per_minute / 60)
+            bench.ended(error=chance.random() < share)
+            if bench.told:
+                return count
+    return None
+
+
+@pytest.mark.parametrize("per_minute", [3, 10])
+def test_chance_hardly_stops_one_however_often_its_last_minutes_are_looked_at(tmp_path, per_minute):
+    def runs(share):  # the limit is 0.1
+        at = [tmp_path / f"{share}-{seed}" for seed in range(RUNS)]
+        return [stopped_after(each, i, per_minute, (share, 1_500)) for i, each in enumerate(at)]
+
+    assert runs(0.05) == [None] * RUNS
+    assert sum(after is not None for after in runs(0.1)) <= 0.2 * RUNS
+
+
+@pytest.mark.parametrize("per_minute", [3, 10, 100])
+def test_one_that_comes_to_fail_is_stopped_soon_however_few_its_requests(tmp_path, per_minute):
+    good, recent = 2_000, max(RECENT_REQUESTS, per_minute * RECENT_S / 60)
+    for seed in range(2):
+        after = stopped_after(tmp_path / f"{seed}", seed, per_minute, (0.01, good), (0.5, 1_000))
+        assert good < after < good + recent / 2  # over all of its time it is far below its limit
+        bad = stopped_after(tmp_path / f"bad-{seed}", seed, per_minute, (0.5, 1_000))
+        assert bad < 40
 
 
 def test_its_end_is_kept_and_told_once(tmp_path, caplog):

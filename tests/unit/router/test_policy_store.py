@@ -7,10 +7,12 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
 import pytest
 
 from router.policy_store import (
+    Full,
     Meanwhile,
     NotAStore,
     PolicyStore,
@@ -27,8 +29,8 @@ def words(name="prod", text="text"):
     return Words(f"{name}.yaml", text, name, "0123456789abcdef", {"name": name})
 
 
-def version(parent, kind="policy", name="prod", back_to=None, **more):
-    found = words(name)
+def version(parent, kind="policy", name="prod", back_to=None, like=None, **more):
+    found = replace(words(name), hash=f"{parent + 1 if like is None else like:016x}")
     if more:
         found = Words(found.file, found.text, name, found.hash, {**found.compiled, **more})
     at = "2026-01-05T12:00:00.000Z"
@@ -85,10 +87,10 @@ def test_the_canary_is_the_newest_candidate_of_the_name_that_the_policy_gives(st
 def test_going_back_again_goes_further_back_and_never_to_what_was_left(store):
     of(store, "policy", "policy", "policy")
     assert store.listed().before() == 2
-    found = of(store, version(3, back_to=2))
+    found = of(store, version(3, back_to=2, like=2))
     assert found.before() == 1
     assert states(found, ())[3] == "taken back"
-    assert of(store, version(4, back_to=1)).newest == 5
+    assert of(store, version(4, back_to=1, like=1)).newest == 5
     with pytest.raises(Unknown, match="no version before 1 was in force"):
         store.listed().before()
 
@@ -126,6 +128,62 @@ def test_a_version_that_is_not_whole_is_left_out_and_told(store, broken):
     with pytest.raises(Meanwhile, match="version 2, which can't be read"):
         store.add(version(1))
     assert store.add(version(2)).number == 3
+
+
+def test_while_a_newer_version_can_not_be_read_nobody_knows_what_is_in_force(store):
+    of(store, "policy", "policy", version(2, back_to=1, like=1))
+    path = store.folder / "versions" / "000003.json"
+    path.write_bytes(b"{")
+    assert "versions/000003.json can't be read" in store.listed().doubt()
+    assert states(store.listed(), ())[2] == "in doubt"
+    assert of(store, version(3, like=1)).doubt() is None  # somebody said what holds
+
+
+def test_going_back_passes_over_the_same_policy_and_over_what_was_taken_back(store):
+    of(store, "policy", "policy", version(2, like=2))
+    assert store.listed().before() == 1
+    of(store, version(3, like=1), version(4, back_to=2, like=2))  # 1 and 4 are one, and left
+    with pytest.raises(Unknown, match="no version before 2 was in force with other words"):
+        store.listed().before()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.mkdir(),
+        lambda path: path.symlink_to("nowhere"),
+        os.mkfifo,
+        lambda path: path.write_text("[" * 100_000),
+    ],
+    ids=["folder", "dangling link", "pipe", "deep"],
+)
+def test_an_entry_that_is_no_readable_file_is_told_and_the_rest_is_read(store, make):
+    of(store, "policy")
+    path = store.folder / "versions" / "000002.json"
+    make(path)
+    found = store.listed()
+    assert found.unreadable == (f"{path}: not a whole version: it is left out",)
+    assert (found.in_force().number, found.newest, found.lost) == (1, 2, (2,))
+    before = store.stamp()
+    assert of(store, "policy").doubt() is None
+    assert store.stamp() != before
+
+
+def test_a_file_of_another_name_takes_no_number_and_is_told(store):
+    of(store, "policy")
+    for name in ("9" * 23, "12", "000000"):
+        (store.folder / "versions" / f"{name}.json").write_text("{}")
+    found = of(store, "policy")
+    assert (found.newest, found.lost, len(found.unreadable)) == (2, (), 3)
+    (store.folder / "versions" / "999999.json").write_text("{}")
+    with pytest.raises(Full, match="no number after 999999"):
+        of(store, "policy")
+
+
+def test_what_a_terminal_would_obey_is_escaped_in_messages(store):
+    (made,) = of(store, replace(version(0), who="a\x1b[2Jb", why="x\ny")).versions
+    assert "by a\\x1b[2Jb at" in str(made)
+    assert str(made).endswith(": x\\ny")
 
 
 def test_an_unknown_version_is_told_with_those_that_are_known(store):

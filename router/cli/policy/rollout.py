@@ -78,7 +78,7 @@ def by(command: Command) -> Command:
     return click.option("--by", metavar="NAME", callback=_words, help=said)(command)
 
 
-def _words(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+def _words(_context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
     """Refuse what says nothing, or can't be kept."""
     if text is None:
         return None
@@ -88,9 +88,10 @@ def _words(_context: click.Context, _parameter: click.Parameter, text: str | Non
         text.encode()
     except UnicodeEncodeError:
         raise click.BadParameter("not a UTF-8 text") from None
-    if not all(map(is_shown, text.strip())):
-        said = "it has control characters or line breaks: write one line of printable text"
-        raise click.BadParameter(said)
+    lines = (text.strip(),) if parameter.name == "by" else text.strip().split("\n")
+    if not all(is_shown(char) for line in lines for char in line):
+        most = "one line of " if parameter.name == "by" else ""
+        raise click.BadParameter(f"it has control characters: write {most}printable text")
     return text.strip()
 
 

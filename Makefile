@@ -6,7 +6,7 @@ BIN := .venv/bin
 # Test files at a time: they wait more than they compute.
 JOBS := 3
 # The core is theirs to cover; where servers run, measuring only takes time.
-MEASURED := tests/unit tests/property
+MEASURED := tests/unit tests/property tests/contract/test_importers.py
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -43,10 +43,16 @@ def junit(suite: str, tests: Sequence[Reported]) -> str:
         if test.failures:
             message = _sound("; ".join(test.failures))
             failure = SubElement(case, "failure", {"message": message, "type": "expectation"})
-            failure.text = _sound("\n".join(f"{test.where}: {each}" for each in test.failures))
+            failure.text = _sound("\n".join(_placed(test.where, each) for each in test.failures))
     indent(root)
     text = tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+
+
+def _placed(where: str, failure: str) -> str:
+    """Return the failure with its file:line, which those of a rule bring along."""
+    file = where.rpartition(":")[0]
+    return failure if failure.startswith(f"{file}:") else f"{where}: {failure}"
 
 
 def _sound(text: str) -> str:

@@ -7,6 +7,7 @@ from policies.model import Policy
 from router.compare import bills
 from router.compare.bound import Bound, bounds
 from router.compare.figures import Figures, figures
+from router.compare.foreseen import foreseen, unmet
 from router.compare.interval import Spread, settled, spread
 from router.compare.moved import Moved, moves
 from router.replay.ending import added_usd, money_until, until_s
@@ -37,7 +38,8 @@ class Seeded:
 class Comparison:
     """`spread`: how sure the difference of the bills is, over all seeds; None: the trace is too
     short, or a price unknown. `added_usd`: by how much the bill of the run that ended first was
-    made longer, old and new. `moved`: in the order of how many.
+    made longer, old and new. `moved`: in the order of how many. `foreseen`: budgets that the new
+    policy would break in a longer trace, and the old one would not.
     """
 
     trace: str
@@ -51,6 +53,7 @@ class Comparison:
     bounds: tuple[Bound, ...]
     added_usd: tuple[float, float]
     assumptions: tuple[str, ...]
+    foreseen: tuple[str, ...] = ()
 
     @property
     def usd_change(self) -> float | None:
@@ -78,7 +81,10 @@ def compare(trace: Trace, old: Side, new: Side, *, seed: int, look_s: float) -> 
         for side in (old, new)
     )
     found = _spread(trace, old.run, new.run, seed, look_s)
-    warned = [f"warning: {warning}" for warning in trace.warnings]
+    would, would_now = (foreseen(side.policy, side.run, trace.seconds) for side in (old, new))
+    coming = tuple(said for scope, said in would_now.items() if scope not in would)
+    told = (*trace.warnings, *coming, *unmet(new.policy, new.run))
+    warned = [f"warning: {warning}" for warning in told]
     assumed = dict.fromkeys((*warned, *trace.assumptions, *old.run.assumptions))
     assumed |= dict.fromkeys(new.run.assumptions)
     return Comparison(
@@ -93,6 +99,7 @@ def compare(trace: Trace, old: Side, new: Side, *, seed: int, look_s: float) -> 
         tuple(bounds(old.policy, new.policy, old.run, new.run)),
         (added[0], added[1]),
         tuple(assumed),
+        coming,
     )
 
 

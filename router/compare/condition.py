@@ -182,6 +182,8 @@ def _end(end: str, interval: Interval | None) -> float | None:
 
 def _why_unknown(condition: Condition, found: Comparison) -> str:
     old, new = METRICS[condition.metric].read(found)
+    if condition.metric == "budgets_broken":
+        return found.foreseen[0]
     if new is None or (condition.is_change and old is None):
         return f"`{condition.metric}` is unknown (no price, or nothing was served)"
     if found.spread is None:

@@ -29,7 +29,12 @@ def _of(read: Callable[[Figures], float | None]) -> Callable[[Comparison], Both]
     return lambda found: (read(found.old), read(found.new))
 
 
-def _new(read: Callable[[Comparison], float]) -> Callable[[Comparison], Both]:
+def _broken(found: Comparison) -> float | None:
+    """Return how many budgets break; None: the trace is too short to tell."""
+    return None if found.foreseen else sum(bound.breaks for bound in found.bounds)
+
+
+def _new(read: Callable[[Comparison], float | None]) -> Callable[[Comparison], Both]:
     return lambda found: (None, read(found))
 
 
@@ -70,7 +75,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         ),
         "budgets_broken": Metric(
             "count", "budgets that refuse or downgrade, and didn't",
-            _new(lambda found: sum(bound.breaks for bound in found.bounds)), is_change=True,
+            _new(_broken), is_change=True,
         ),
     }
 )  # fmt: skip

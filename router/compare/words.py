@@ -69,7 +69,7 @@ def _following(follow: Sequence[str], everybody: Sequence[str]) -> str:
     if not everybody:
         return "no rule stayed"
     if not follow:
-        return "no rule follows it: each has its own"
+        return "no rule that stayed follows it"
     if len(follow) == len(everybody):
         return "every rule that stayed follows it"
     own = [name for name in everybody if name not in follow]

@@ -33,6 +33,9 @@ def _of_policy(policy: Policy) -> Iterator[str]:
         yield "rate limits don't bind"
     if policy.shadow is not None:
         yield "no answer is judged in shadow"
+    if policy.canary is not None:
+        other, own = policy.canary.policy, policy.name
+        yield f"its canary `{other}` is not replayed: policy `{own}` decides all"
 
 
 def _of_fleets(fleets: Sequence[Fleet]) -> Iterator[str]:

@@ -336,3 +336,17 @@ def test_what_is_wrong_is_invalid_input_and_says_what(options, said):
 
 def test_a_policy_that_is_not_there_is_invalid_input():
     assert "no-such.yaml" in refused(BALANCED, "no-such.yaml")
+
+
+def test_a_months_budget_that_an_hour_can_not_break_is_told_and_not_passed(tmp_path):
+    tight = tmp_path / "tight.yaml"
+    budget = "{id: all, match: {}, usd: 0.01, per: month, when_spent: reject}"
+    absent = "{id: absent, match: {team: serach}, usd: 1, per: month, when_spent: reject}"
+    text = BALANCED.read_text("utf-8")
+    tight.write_text(f"{text}\nbudgets: [{budget}, {absent}]\n", "utf-8")
+    trace = "gen:poisson?rate=0.1&seconds=600&in=fixed:60&out=fixed:20"
+    asked = ("policy", "diff", str(BALANCED), str(tight), "--trace", trace, "--seeds", "1")
+    ended = CliRunner().invoke(cli, [*asked, "--fail-if", "budgets_broken > 0"])
+    assert ended.exit_code == 1
+    assert "can't be judged: budget `all`" in ended.output
+    assert "no request of the trace counts in budget `absent`" in ended.output

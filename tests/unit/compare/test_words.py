@@ -129,7 +129,7 @@ def test_a_rule_that_stops_following_the_default_says_its_own_value():
     old = f"defaults: {{quality_floor: 0.8}}\n{rules(REST)}"
     new = f"defaults: {{quality_floor: 0.9}}\n{rules(own)}"
     assert said(old, new) == [
-        "defaults: quality_floor: 0.8 -> 0.9 (no rule follows it: each has its own)",
+        "defaults: quality_floor: 0.8 -> 0.9 (no rule that stayed follows it)",
         "rule rest: quality_floor: 0.8 -> 0.7",
     ]
 

@@ -39,6 +39,12 @@ def test_the_report_has_the_counts_names_places_and_failures():
     ]
 
 
+def test_a_failure_that_says_where_it_is_keeps_its_own_place():
+    rules = Reported("enough", "shop.yaml:10", ("1 of 3", "shop.yaml:21: rule rest: no case"))
+    failure = ET.fromstring(junit("shop", [rules])).find(".//failure")
+    assert failure.text.splitlines() == ["shop.yaml:10: 1 of 3", "shop.yaml:21: rule rest: no case"]
+
+
 def test_a_report_of_nothing_is_a_report():
     assert ET.fromstring(junit("shop", [])).get("tests") == "0"
 

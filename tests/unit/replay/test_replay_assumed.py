@@ -43,6 +43,11 @@ def test_what_does_not_concern_these_fleets_and_this_policy_is_not_said():
         assert word not in told
 
 
+def test_a_canary_that_is_not_replayed_is_said():
+    world = world_of(PLAIN + "canary: {policy: next, share: 0.5}\n", catalogue_of(box("a")))
+    assert "its canary `next` is not replayed" in said(world)
+
+
 def test_spot_and_budgets_that_are_left_out_are_said():
     spot = box("a", usd_per_hour=None, purchase="spot")
     budget = "budgets: [{id: b, match: {team: '*'}, usd: 1, per: day, when_spent: reject}]\n"

@@ -32,8 +32,9 @@ class Settings:
 class FleetRun:
     """One fleet over the time of the replay. USD; None: its price is unknown.
 
-    `replicas` (ready), `paid` (ready, starting or bought ahead), `in_flight` and `usd` (the bill):
-    one value for each `Settings.look_s`. bill = busy + idle; variance = busy - allocated.
+    `replicas` (ready), `paid` (ready, starting or bought ahead), `in_flight` and `usd` (the bill
+    from the start on): one value for each `Settings.look_s`. bill = busy + idle; variance = busy -
+    allocated.
     """
 
     fleet: str

@@ -32,7 +32,7 @@ def changes(used, standing, looks):
         (lambda look: 0.0 if look == 2 else 4.1, 1, {5: 1}),
         (lambda _: 4.0, 1, {}),
         # Nine tenths of its target and up are no reason to shrink, below that are.
-        (lambda _: 7.3, 2, {}),
+        (lambda _: 44.0, 12, {}),  # eleven would do, at 48 as the target of twelve
         (lambda _: 3.5, 2, {15: -1}),
         # It asks for more at each look, but not within the 120 s after it grew.
         (lambda look: 4.0 * min(look, 9) + 0.1, 1, {3: 3, 5: 2, 7: 2, 9: 2}),

@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import os
 import signal
 import socketserver
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 
@@ -20,6 +22,26 @@ def wait_until(true, within_s=START_S):
     while not true():
         assert time.monotonic() < ends, "it did not come true in time"
         time.sleep(0.02)
+
+
+def freeze(pid):
+    """Stop a process; return once all its threads stand still (a signal's way takes its time)."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    if tasks.parent.is_dir():  # Linux; elsewhere nobody tells
+        wait_until(lambda: all(state_of(task) in "TtZX" for task in tasks.iterdir()))
+
+
+def thaw(pid):
+    os.kill(pid, signal.SIGCONT)
+
+
+def state_of(task):
+    """Return the letter after the name, which may itself hold spaces and brackets."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+        return "X"
 
 
 @contextlib.contextmanager

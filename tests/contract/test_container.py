@@ -20,7 +20,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support import wait_until
+from support import freeze, thaw, wait_until
 
 from backends.engines import tiny_model
 
@@ -383,13 +383,13 @@ def test_sigterm_while_the_model_is_fetched_ends_it_at_once(start, bucket):
 def test_ping_is_503_within_its_2_seconds_while_the_engine_hangs(start):
     container = start()
     pid = container.engine()
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         began = time.monotonic()
         assert container.ping() == 503
         assert time.monotonic() - began < 2  # SageMaker's own limit
     finally:
-        os.kill(pid, signal.SIGCONT)
+        thaw(pid)
     wait_until(lambda: container.ping() == 200)
 
 

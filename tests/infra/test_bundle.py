@@ -28,9 +28,11 @@ from support import (
     Upstream,
     catalogue,
     fleet,
+    freeze,
     plain,
     policy,
     sluice,
+    thaw,
     wait_until,
 )
 
@@ -236,7 +238,7 @@ def serving(upstream, dynamo, folder, **more):
             key = json.loads(made.stdout)["key"]
             yield url, key, lambda: processor_ms(running.pid), running, log
         finally:
-            running.send_signal(signal.SIGCONT)
+            thaw(running.pid)
             running.send_signal(signal.SIGTERM)
             running.wait(30)
 
@@ -272,7 +274,7 @@ def test_alone_it_knows_no_key_that_nobody_made(served):
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 def test_alone_with_all_settings_all_is_done_by_the_last_byte(everything, upstream, stream, text):
     url, key, running, log, left = everything
-    running.send_signal(signal.SIGCONT)  # as hours later
+    thaw(running.pid)  # as hours later
     if stream:
         upstream.streams(*EVENTS, USAGE_EVENT, DONE)
     else:
@@ -284,7 +286,7 @@ def test_alone_with_all_settings_all_is_done_by_the_last_byte(everything, upstre
         "POST", f"{url}/v1/chat/completions", json=body, headers=headers, timeout=60
     ) as answer:
         answer.read()
-        running.send_signal(signal.SIGSTOP)
+        freeze(running.pid)
     assert answer.status_code == 200, answer.text
     assert [len(of()) for of in left] == [n + 1 for n in before], log.read_text("utf-8")
     charges, receipts, lines = (of() for of in left)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import threading
 import time
 
@@ -13,7 +12,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from ledger_support import dynamo_server
-from support import catalogue, fleet, policy, sluice, wait_until
+from support import catalogue, fleet, freeze, policy, sluice, thaw, wait_until
 
 from backends import files
 from router.appconfig import Reader
@@ -340,12 +339,12 @@ def test_a_slow_answer_of_appconfig_keeps_no_request_waiting(served, appconfig):
 
 def test_what_became_due_while_the_process_was_frozen_is_asked_after(served, appconfig):
     router = served()
-    router.process.send_signal(signal.SIGSTOP)
+    freeze(router.process.pid)
     asked = len(appconfig.asked)
     appconfig.content = ANOTHER.encode()
     time.sleep(2.5)  # more than what it waits between two polls
     assert len(appconfig.asked) <= asked + 1  # one was on its way
-    router.process.send_signal(signal.SIGCONT)
+    thaw(router.process.pid)
     assert router.chat().status_code == 200
     wait_until(lambda: router.chat().headers["x-sluice-rule"] == "new")
     assert not ready(router)["stale"]

@@ -23,10 +23,12 @@ from support import (
     catalogue,
     event,
     fleet,
+    freeze,
     plain,
     policy,
     sluice,
     stream_head,
+    thaw,
     wait_until,
 )
 
@@ -113,11 +115,11 @@ def start(start_router, upstream, table):
 
 @contextlib.contextmanager
 def stopped(process):
-    process.send_signal(signal.SIGSTOP)
+    freeze(process.pid)
     try:
         yield
     finally:
-        process.send_signal(signal.SIGCONT)
+        thaw(process.pid)
 
 
 def answer_of(router, stream=False, **more):
@@ -138,7 +140,7 @@ def answer_of(router, stream=False, **more):
             got = sock.recv(65536)
             assert got, whole
             whole += got
-        router.process.send_signal(signal.SIGSTOP)
+        freeze(router.process.pid)
     return whole
 
 
@@ -148,10 +150,6 @@ def is_whole(answer):
         return body.endswith(b"0\r\n\r\n")
     length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
     return bool(found) and len(body) == int(length)
-
-
-def thaw(router):
-    router.process.send_signal(signal.SIGCONT)
 
 
 def rows(ledger):
@@ -168,10 +166,10 @@ def slow_to_settle(upstream, dynamo, for_s=0.6):
 
     def go_on():
         time.sleep(for_s)
-        dynamo[0].send_signal(signal.SIGCONT)
+        thaw(dynamo[0].pid)
 
     def script(body, send, gone):
-        dynamo[0].send_signal(signal.SIGSTOP)
+        freeze(dynamo[0].pid)
         threading.Thread(target=go_on).start()
         return answer(body, send, gone)
 
@@ -193,7 +191,7 @@ def test_by_the_last_byte_it_is_charged_and_its_receipt_delivered(
     (row,) = rows(ledger)
     assert (row.request_id, row.outcome, row.kind) == (receipt["id"], "ok", "charge")
     assert wrong(ledger) == []
-    thaw(router)
+    thaw(router.process.pid)
 
 
 @pytest.mark.parametrize("place", ["local", "fargate"])
@@ -214,7 +212,7 @@ def test_a_refusal_s_receipt_is_delivered_by_its_last_byte(start, firehose):
     assert b"402" in answer_of(router)[:16]
     (receipt,) = firehose.kept
     assert (receipt["attempts"], receipt["charge"]) == ([], {})
-    thaw(router)
+    thaw(router.process.pid)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
@@ -229,7 +227,7 @@ def test_a_failure_is_settled_by_its_last_byte(start, upstream, ledger, firehose
     assert wrong(ledger) == []
     assert list(ledger.expire(time.time() + 10_000).alerts) == []  # no lease is left to run out
     assert not [row for row in rows(ledger) if row.kind == "expired"]
-    thaw(router)
+    thaw(router.process.pid)
 
 
 def test_a_broken_stream_is_charged_by_its_last_byte(start, upstream, ledger, firehose, dynamo):
@@ -240,7 +238,7 @@ def test_a_broken_stream_is_charged_by_its_last_byte(start, upstream, ledger, fi
     assert b"stream_broken" in answer
     (receipt,), (row,) = firehose.kept, rows(ledger)
     assert (row.request_id, row.outcome) == (receipt["id"], "broken")
-    thaw(router)
+    thaw(router.process.pid)
 
 
 def test_who_hangs_up_is_charged_nevertheless(start, upstream, ledger, firehose):
@@ -265,7 +263,7 @@ def test_a_ledger_that_does_not_answer_holds_no_answer_and_is_paid_by_the_next(
     router = start(None, "--metrics", "emf:Sluice")
 
     def and_the_ledger_stops(body, send, gone):
-        dynamo[0].send_signal(signal.SIGSTOP)
+        freeze(dynamo[0].pid)
         return script(body, send, gone)
 
     upstream.script = and_the_ledger_stops
@@ -273,14 +271,14 @@ def test_a_ledger_that_does_not_answer_holds_no_answer_and_is_paid_by_the_next(
         assert router.chat("hi", max_tokens=10).status_code == 200
         assert len(firehose.kept) == 1
     finally:
-        dynamo[0].send_signal(signal.SIGCONT)
+        thaw(dynamo[0].pid)
     upstream.script = script
     wait_until(lambda: "could not be settled" in router.log())
     assert rows(ledger) == []
     answer_of(router)
     assert len(rows(ledger)) == 2
     assert wrong(ledger) == []
-    thaw(router)
+    thaw(router.process.pid)
     assert sum(line["Unsettled"] for line in lines_of(router)) == 1
 
 
@@ -288,13 +286,13 @@ def test_a_policy_that_changes_while_the_ledger_is_away_is_adopted_once_it_is_ba
     start, dynamo, tmp_path
 ):
     router = start()
-    dynamo[0].send_signal(signal.SIGSTOP)
+    freeze(dynamo[0].pid)
     try:
         (tmp_path / "policy.yaml").write_text(policy() + BUDGET.replace("usd: 1", "usd: 2"))
         wait_until(lambda: "the change is refused" in router.log())
         assert router.http.get("/readyz").json()["policy"]["stale"]
     finally:
-        dynamo[0].send_signal(signal.SIGCONT)
+        thaw(dynamo[0].pid)
     wait_until(lambda: "adopted: policy changed" in router.log())
     assert not router.http.get("/readyz").json()["policy"]["stale"]
 
@@ -380,7 +378,7 @@ def test_a_line_is_written_before_the_last_byte(start, upstream):
     router = start(None, "--metrics", "emf:Sluice")
     answer_of(router)
     assert json.loads(router.process.stdout.readline())["Requests"] == 1
-    thaw(router)
+    thaw(router.process.pid)
 
 
 # -- one of several equals -------------------------------------------------------------------------

@@ -11,7 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from ledger_support import dynamo_client, dynamo_process, wrong
-from support import ANSWER, catalogue, event, fleet, plain, policy, sluice, stream_head, wait_until
+from support import (
+    ANSWER,
+    catalogue,
+    event,
+    fleet,
+    freeze,
+    plain,
+    policy,
+    sluice,
+    stream_head,
+    thaw,
+    wait_until,
+)
 
 from router.ledger.dynamo import DynamoLedger
 from router.ledger.dynamo_table import definition
@@ -66,10 +78,10 @@ def stopped(dynamo):
     """Hold DynamoDB: it takes connections and answers nothing."""
 
     def stop():
-        dynamo[0].send_signal(signal.SIGSTOP)
+        freeze(dynamo[0].pid)
 
     yield stop
-    dynamo[0].send_signal(signal.SIGCONT)
+    thaw(dynamo[0].pid)
 
 
 def budget(usd="1"):
@@ -212,12 +224,12 @@ def test_a_router_that_is_stopped_settles_first(start_router, upstream, table, l
     with ThreadPoolExecutor(1) as pool:
         chat = pool.submit(router.chat, "hi")
         wait_until(lambda: upstream.bodies)
-        dynamo[0].send_signal(signal.SIGSTOP)
+        freeze(dynamo[0].pid)
         go.set()
         assert chat.result().status_code == 200
     router.process.send_signal(signal.SIGTERM)
     wait_until(lambda: refuses(router.url))
-    dynamo[0].send_signal(signal.SIGCONT)
+    thaw(dynamo[0].pid)
     router.process.wait(20)
     (row,) = rows(ledger)
     assert (row.kind, row.outcome) == ("charge", "ok")

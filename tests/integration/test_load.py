@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from support import ANSWER, BOTH, catalogue, fleet, plain, policy, sluice, wait_until
+from support import ANSWER, BOTH, catalogue, fleet, freeze, plain, policy, sluice, thaw, wait_until
 from wake_support import TOO_SOON
 
 from backends.engines.llama_cpp import free_port
@@ -258,7 +258,7 @@ def test_a_server_without_a_free_place_leaves_its_conversations_to_the_other(sta
     home, other = home_of(router, servers, turn)
     before = prompt_tokens(other)
     with ThreadPoolExecutor(2) as pool:
-        os.kill(home.process.pid, signal.SIGSTOP)
+        freeze(home.process.pid)
         try:
             stuck = [pool.submit(ask, router, turn) for _ in range(2)]
             wait_until(lambda: figure(router, "sluice_in_flight", fleet="one") == 2)
@@ -266,7 +266,7 @@ def test_a_server_without_a_free_place_leaves_its_conversations_to_the_other(sta
             assert prompt_tokens(other) > before
             assert not any(each.done() for each in stuck)
         finally:
-            os.kill(home.process.pid, signal.SIGCONT)
+            thaw(home.process.pid)
         assert [each.result().status_code for each in stuck] == [200, 200]
 
 

@@ -55,8 +55,8 @@ def _of_fleets(fleets: Sequence[Fleet]) -> Iterator[str]:
     shrink = [f.id for f in fleets if f.replicas.max > f.replicas.min]
     if shrink:
         yield (
-            f"{_named(shrink)}: a replica that goes leaves what runs there to the others at once, "
-            "where a real one would finish it"
+            f"{_named(shrink)}: a replica that goes takes nothing new and is paid until its last "
+            "answer; ECS keeps its machine a quarter of an hour longer, which is not counted"
         )
     follow = [f.id for f in fleets if f.replicas.max > f.replicas.min and f.runs is None]
     if follow:

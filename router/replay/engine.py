@@ -80,6 +80,7 @@ class Engine:
         self.e2e_ms = array("f", [math.nan]) * n
         self.nano = array("q", [-1]) * n
         self.out = array("l", [0]) * n  # tokens of all choices that are made
+        self.number = array("l", [0]) * n  # among the requests that its fleet was sent
         self.allocated = [0] * len(self.fleets)
         self.limits = [
             (
@@ -89,8 +90,9 @@ class Engine:
             )
             for rule in world.policy.rules
         ]
-        # When the next stream of each fleet ends, then the next time-out, then the agenda's next.
-        self.due = [NEVER] * (len(self.fleets) + 2)
+        # When the next stream of each fleet ends, then one on a machine that goes, then the next
+        # time-out, then the agenda's next.
+        self.due = [NEVER] * (len(self.fleets) + 3)
         self.machines = Machines(self.fleets, settings, trace.start_s, self.allocated, self._at)
         if settings.shadow_prices is not None:
             self._reprices(settings.shadow_prices, 0.0)
@@ -117,6 +119,8 @@ class Engine:
         if place < len(self.fleets):
             self._ends(self.fleets[place])
         elif place == len(self.fleets):
+            self._ends_leaving()
+        elif place == len(self.fleets) + 1:
             self._timers_ring(self.now_s)
         else:
             self._agenda_next()
@@ -265,7 +269,7 @@ class Engine:
         if each > most:
             each, out = most, most * n
         self.rule[i], self.fleet[i], self.out[i] = rule, fleet.place, out
-        fleet.taken()
+        self.number[i] = fleet.taken()
         service, place, due = fleet.service, fleet.place, self.due
         service.start(i, now_s, self.counted[i], each, n)
         due[place] = service.next_s
@@ -285,6 +289,19 @@ class Engine:
         end_s = service.next_s
         i, first_s = service.end()
         self.due[fleet.place] = service.next_s
+        self._ended(i, fleet, end_s, first_s)
+
+    def _ends_leaving(self) -> None:
+        """Let the next stream on a machine that goes end; with the last one the machine is gone."""
+        leaving = self.machines.leaving
+        end_s = leaving.next_s
+        place, i, first_s = leaving.end()
+        self.due[-3] = leaving.next_s
+        self.machines.emptied(end_s)
+        self._ended(i, self.fleets[place], end_s, first_s)
+
+    def _ended(self, i: int, fleet: Fleet, end_s: float, first_s: float) -> None:
+        """The request's answer is whole: it is kept and charged, or another one is asked for."""
         came_s = self.trace.at_s[i]
         e2e_ms = (end_s - came_s) * 1000
         if i in self._follows:
@@ -359,6 +376,7 @@ class Engine:
         """Fleets may be of another size: streams end at other times, and places may be free."""
         for fleet in self.fleets:
             self.due[fleet.place] = fleet.service.next_s
+        self.due[-3] = self.machines.leaving.next_s
         for fleet in self.fleets:
             if self._lined:
                 self._freed(fleet, now_s)
@@ -380,7 +398,9 @@ class Engine:
         again_s = self._again_s.get(i)
         if again_s is not None and now_s < min(again_s + ttft_s, ends_s):
             return
-        if ends_s > now_s and self.fleets[self.fleet[i]].service.has_begun(i, now_s):
+        leaving = self.machines.leaving
+        there = leaving if i in leaving else self.fleets[self.fleet[i]].service
+        if ends_s > now_s and there.has_begun(i, now_s):
             self._at(ends_s, LATE, i)
         else:
             self._gives_up(i, now_s)
@@ -389,11 +409,18 @@ class Engine:
         """The request is out of time: it is charged for its prompt and for what was made."""
         fleet = self.fleets[self.fleet[i]]
         n = self.trace.kinds[self.trace.kind[i]].n
-        made = min(int(fleet.service.leave(i, now_s)) * n, self.out[i])
-        self.due[fleet.place] = fleet.service.next_s
+        leaving = self.machines.leaving
+        if i in leaving:
+            made = leaving.leave(i, now_s)
+            self.due[-3] = leaving.next_s
+            self.machines.emptied(now_s)
+        else:
+            made = fleet.service.leave(i, now_s)
+            self.due[fleet.place] = fleet.service.next_s
+        made = min(int(made) * n, self.out[i])
         self.outcome[i] = TIMED_OUT
         self._charges(i, fleet, made, (now_s - self.trace.at_s[i]) * 1000)
-        fleet.left(now_s)
+        fleet.left(self.number[i], now_s)
         self.pending -= 1
         if self._lined:
             self._freed(fleet, now_s)
@@ -425,8 +452,7 @@ class Engine:
             self._reprices(self.settings.shadow_prices, when_s)
         else:
             for i in self.machines.happens(what, which, when_s):
-                if self.outcome[i] == PENDING and self.fleet[i] == which:
-                    self._gives_up(i, when_s)
+                self._gives_up(i, when_s)
             self._resized(when_s)
 
     def _reprices(self, prices: ShadowPrices, now_s: float) -> None:

@@ -67,7 +67,7 @@ def first_replicas(on: FleetModel) -> int:
 class Fleet:
     """`replicas` are ready; `closed`: no request may be sent there now; `place`: the catalogue's.
 
-    `cold`: nothing runs, and a request may wake it.
+    `cold`: nothing runs, and a request may wake it. `sent`: so many requests, ever.
 
     `rows`: of the present replicas what each number of requests in flight makes of it, as far as
     it was looked up.
@@ -90,6 +90,7 @@ class Fleet:
         "room",
         "rows",
         "run",
+        "sent",
         "service",
         "state",
     )
@@ -104,7 +105,7 @@ class Fleet:
         )
         # What it would be asleep, as one idle replica (router.wake_worth).
         self.awake = _awake(on)
-        self.in_flight = 0
+        self.in_flight = self.sent = 0
         self.limiter = Limiter()
         self._of: dict[int, list[Costs | None]] = {}
         self.run = FleetRun(fleet.id, array("d"), array("d"), array("d"), array("d"))
@@ -169,19 +170,21 @@ class Fleet:
         self._load = None
         self.closed = self.state != "ready" or self.in_flight >= self.limit
 
-    def left(self, now_s: float) -> None:
-        """Count a request out that was given up: the fleet was silent for too long."""
-        self.limiter.dropped(1, 1, now_s, self.room)
+    def left(self, number: int, now_s: float) -> None:
+        """Count the request of this number out, given up: the fleet was silent for too long."""
+        self.limiter.dropped(number, self.sent, now_s, self.room)
         self.limit = self.limiter.limit(self.room)
         self.in_flight -= 1
         self._load = None
         self.closed = self.state != "ready" or self.in_flight >= self.limit
 
-    def taken(self) -> None:
-        """Count a request in."""
+    def taken(self) -> int:
+        """Count a request in; return its number among all that were sent there."""
+        self.sent = number = self.sent + 1
         self.in_flight += 1
         self._load = None
         self.closed = self.state != "ready" or self.in_flight >= self.limit
+        return number
 
     def capacity(self) -> float:
         """Return the streams of a replica, of which a stream holds a share of its price."""

@@ -10,14 +10,17 @@ from backends.scaling import scaling_of
 from router.replay.bill import HOUR_S, Meter
 from router.replay.draws import Draws
 from router.replay.fleet import Fleet, first_replicas
+from router.replay.leaving import Leaver, Leaving
 from router.replay.outcome import Settings
-from router.replay.size import NOTICE_S, Block, Size, block_of, on_spot
+from router.replay.size import NOTICE_S, STREAMS_S, Block, Size, block_of, on_spot
 from router.siblings import Missed
 from router.wake_worth import Sleeper
 
 READY, GONE, BLOCK = "ready", "gone", "block"
 Later = Callable[[float, str, int], None]
-"""(when, what, the place of the fleet): lets `Machines.happens` be called then."""
+"""(when, what, the place of the fleet; of GONE, the number of the machine): lets
+`Machines.happens` be called then.
+"""
 
 
 class Machines:
@@ -36,12 +39,13 @@ class Machines:
         self._fleets, self._settings, self._later = fleets, settings, later
         self._start_s, self._allocated = start_s, allocated
         self.sizes: list[Size] = []
+        self.leaving = Leaving(len(fleets))
         self._blocks: list[Block | None] = []
         self._meters = [Meter(fleet.on, start_s) for fleet in fleets]
-        self._draws = [Draws(settings.seed, fleet.on.fleet.id) for fleet in fleets]
+        self._draws: list[list[Draws]] = [[] for _ in fleets]
+        self._looks = 0
         self._busy_s = [0.0] * len(fleets)
         self._missed = Missed()
-        self._doomed: list[list[list[int]]] = [[] for _ in fleets]
         for fleet in fleets:
             standing = first_replicas(fleet.on)
             given = fleet.on.fleet
@@ -65,24 +69,30 @@ class Machines:
             if change > 0:
                 self._start(fleet, change, now_s)
             elif change < 0:
-                size.went(-change)
-                self._settle(fleet, now_s)
+                self._lets_go(fleet, -change, now_s)
             self._spot(fleet, over_s, now_s)
+        self._looks += 1
 
-    def happens(self, what: str, place: int, now_s: float) -> Sequence[int]:
-        """Do what was to be done now; return the requests that it ends, if they still run."""
-        fleet, size, block = self._fleets[place], self.sizes[place], self._blocks[place]
+    def happens(self, what: str, which: int, now_s: float) -> Sequence[int]:
+        """Do what was to be done now; return the requests that it ends."""
+        if what == GONE:
+            lost = self.leaving.on(which)
+            self.emptied(now_s)
+            return lost
+        fleet, block = self._fleets[which], self._blocks[which]
         if what == READY:
-            size.is_ready(now_s)
-        elif what == GONE:
-            size.draining -= 1
+            self.sizes[which].is_ready(now_s)
             self._settle(fleet, now_s)
-            return self._doomed[place].pop(0)
         elif block is not None:
             self._block(fleet, block, now_s)
-            return ()
-        self._settle(fleet, now_s)
         return ()
+
+    def emptied(self, now_s: float) -> None:
+        """Pay no more for machines that were to go and on which nothing runs any more."""
+        for leaver in self.leaving.gone(now_s):
+            if leaver.counted:
+                self.sizes[leaver.place].draining -= 1
+                self._settle(self._fleets[leaver.place], now_s)
 
     def missed(self, sleeper: Sleeper, place: int, now_s: float) -> None:
         """Take note of a request that a sleeping fleet would have served; wake it if worth it."""
@@ -96,7 +106,8 @@ class Machines:
             beyond=sleeper.beyond,
             window_s=max(1, wake_s + run_s),
         )
-        if asked and self.sizes[place].paid == 0:
+        size = self.sizes[place]
+        if asked and size.ready + size.starting == 0:
             self._start(self._fleets[place], 1, now_s)
 
     def write_down(self, now_s: float) -> None:
@@ -110,12 +121,14 @@ class Machines:
 
     def close(self, now_s: float) -> None:
         """Close every fleet's bill: busy is the share of the machines' time that streams held."""
+        self.leaving.advance(now_s)
         for fleet, meter in zip(self._fleets, self._meters, strict=True):
             nano, hourly, run = self._bill(fleet, meter, now_s), fleet.on.usd_per_hour, fleet.run
             busy = nano
             if hourly is not None:
                 fleet.service.advance(now_s)
-                busy = round(hourly / HOUR_S * fleet.service.busy_s / fleet.capacity() * NANO)
+                held_s = fleet.service.busy_s + self.leaving.held_s(fleet.place)
+                busy = round(hourly / HOUR_S * held_s / fleet.capacity() * NANO)
             run.usd_allocated = self._allocated[fleet.place] / NANO
             known = nano is not None and busy is not None
             run.usd_bill = nano / NANO if known and nano is not None else None
@@ -141,32 +154,65 @@ class Machines:
         if size.ready != fleet.replicas or size.none != fleet.state:
             fleet.resize(size.ready, now_s, size.none)
 
+    def _lets_go(
+        self, fleet: Fleet, replicas: int, now_s: float, after_s: float | None = None
+    ) -> None:
+        """Let so many go, when they are empty; with `after_s` then, whatever still runs there."""
+        size = self.sizes[fleet.place]
+        size.went(replicas)
+        size.draining += replicas
+        self._part(fleet, replicas, now_s, after_s, counted=True)
+
+    def _part(
+        self,
+        fleet: Fleet,
+        replicas: int,
+        now_s: float,
+        after_s: float | None,
+        *,
+        counted: bool,
+    ) -> None:
+        """Take so many machines away from the fleet, each with its share of the streams."""
+        until_s = now_s if after_s is None else now_s + after_s
+        for gone in range(replicas):
+            service = fleet.service.parted(fleet.replicas - gone, now_s)
+            number = self.leaving.add(Leaver(fleet.place, service, until_s, counted=counted))
+            if after_s is not None:
+                self._later(until_s, GONE, number)
+        self._settle(fleet, now_s)
+        self.emptied(now_s)
+
     def _spot(self, fleet: Fleet, over_s: float, now_s: float) -> None:
-        """Interrupt whom the draw hits: two minutes' notice, in which it takes nothing new."""
+        """Interrupt whom the draw hits: two minutes' notice, in which it takes nothing new.
+
+        A machine's luck hangs on its fleet, its place there and the look alone, so that another
+        policy over the same fleets meets the same interruptions.
+        """
         each_hour, size = self._settings.spot_interruptions_per_hour, self.sizes[fleet.place]
         spot = on_spot(fleet.on.fleet.tariff, size.ready, self._start_s + now_s)
         if not spot or not each_hour:
             return
         chance, draws = 1 - math.exp(-each_hour * over_s / HOUR_S), self._draws[fleet.place]
-        hit = sum(draws.next() < chance for _ in range(spot))
+        while len(draws) < spot:
+            draws.append(Draws(self._settings.seed, f"{fleet.on.fleet.id}/{len(draws)}"))
+        hit = sum(each.at(self._looks) < chance for each in draws[:spot])
         for _ in range(min(hit, size.standing)):
-            # Its share of the streams is lost with it, unless they end within the notice.
-            self._doomed[fleet.place].append(fleet.service.here()[:: size.ready])
-            size.went(1)
-            size.draining += 1
+            self._lets_go(fleet, 1, now_s, NOTICE_S)
             fleet.run.interruptions += 1
-            self._later(now_s + NOTICE_S, GONE, fleet.place)
             self._start(fleet, 1, now_s)
 
     def _block(self, fleet: Fleet, block: Block, now_s: float) -> None:
         """Let the block's machines be there from their first answer until they are let go."""
         size, most = self.sizes[fleet.place], self.sizes[fleet.place].scaling.most
         there = block.ready_s <= now_s < block.let_go_s
-        size.block = block.machines if there else 0
+        goes, size.block = size.block, block.machines if there else 0
+        size.bought = block.machines if block.from_s <= now_s < block.until_s else 0
+        if goes and not there:
+            self._part(fleet, goes, now_s, STREAMS_S, counted=False)
+        self._settle(fleet, now_s)
         beyond = size.standing + size.block - most
         if beyond > 0:
-            size.went(min(beyond, size.standing))
-        self._settle(fleet, now_s)
+            self._lets_go(fleet, min(beyond, size.standing), now_s)
         moments = (block.from_s, block.ready_s, block.let_go_s, block.until_s)
         later = [moment for moment in moments if moment > now_s]
         if later:

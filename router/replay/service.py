@@ -16,7 +16,7 @@ import math
 from array import array
 from bisect import bisect_right
 from collections import deque
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from operator import mul
 from typing import Final
 
@@ -25,6 +25,8 @@ from backends.fleet_model import FleetModel
 UNMEASURED_MS: Final = 300.0, 15.0  # to the first token and for each: assumed without a profile
 Waiting = tuple[int, float, float, int]
 """A request, the steps of its prompt, those of the tokens after the first, its streams."""
+Running = tuple[float, int, int, float]
+"""The step of its end, a request, its streams, the step of its first token."""
 
 
 class Service:
@@ -66,7 +68,7 @@ class Service:
         self._base_ms, self._floor_ms, self._fixed_ms, self._ms_per_token = _law(on)
         self._now_s = self._step = self.busy_s = 0.0
         self.running = self.queued = 0
-        self._ends: list[tuple[float, int, int, float]] = []
+        self._ends: list[Running] = []
         self._waiting: deque[Waiting] = deque()
         self._left: set[int] = set()
         # How far the steps were when: what tells, at a stream's end, when its first token came.
@@ -76,11 +78,50 @@ class Service:
         self.resize(replicas, 0.0)
 
     def resize(self, replicas: int, now_s: float) -> None:
-        """Go on with so many replicas; with none the last one's streams go on to their ends."""
+        """Go on with so many replicas; with none nothing may be here any more (`parted`)."""
         self._advance(now_s)
         replicas = max(1, replicas)
         self.places = self._places_each * replicas
         self._table = self._tables.setdefault(replicas, [])
+        self._fill()
+        self._set_speed()
+
+    def parted(self, replicas: int, now_s: float) -> Service:
+        """Return one of so many replicas, with its share of the streams; the others keep theirs."""
+        self._advance(now_s)
+        goes = set(self.here()[::replicas])
+        ran = [each for each in self._ends if each[1] not in self._left]
+        ends, waiting = [each for each in ran if each[1] in goes], self._waiting
+        # What was before the first tokens of its streams is nobody's matter there.
+        k = bisect_right(self._seen_steps, min((each[3] for each in ends), default=math.inf)) - 1
+        one = Service(self._on, 1)
+        one.goes_on(
+            (now_s, self._step),
+            ends,
+            [each for each in waiting if each[0] in goes],
+            (self._seen_steps[k:], self._seen_s[k:]),
+        )
+        self._left.clear()
+        self._ends = [each for each in ran if each[1] not in goes]
+        heapify(self._ends)
+        self._waiting = deque(each for each in waiting if each[0] not in goes)
+        self._count()
+        self._set_speed()
+        return one
+
+    def goes_on(
+        self,
+        at: tuple[float, float],
+        ends: list[Running],
+        waiting: list[Waiting],
+        seen: tuple[array[float], array[float]],
+    ) -> None:
+        """Go on with streams of another service, `at` its time and step."""
+        self._now_s, self._step = at
+        self._ends, self._waiting = ends, deque(waiting)
+        heapify(self._ends)
+        self._seen_steps, self._seen_s = seen
+        self._count()
         self._fill()
         self._set_speed()
 
@@ -197,6 +238,10 @@ class Service:
             heappush(self._ends, (first + more, i, n, first))
             self.running += n
             self.queued -= n
+
+    def _count(self) -> None:
+        self.running = sum(each[2] for each in self._ends)
+        self.queued = sum(each[3] for each in self._waiting)
 
     def _drop_left(self) -> None:
         while self._ends and self._ends[0][1] in self._left:

@@ -16,7 +16,8 @@ from router.replay.bill import runs_at, seconds_of
 
 NOTICE_S: Final = 120.0  # between the notice and the end of a Spot instance
 # AWS ends a block's machines 30 minutes before its end; ten more for streams (router.deploy).
-LET_GO_S: Final = 2400.0
+STREAMS_S: Final = 600.0
+LET_GO_S: Final = 1800.0 + STREAMS_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ def _is_spot(tranche: Tranche) -> bool:
 
 
 class Size:
-    """`standing` replicas are ready, `starting` are not yet, `draining` were told to end; `block`:
-    of a capacity block, ready too. All are paid for.
+    """`standing` replicas are ready, `starting` are not yet, `draining` take nothing new; `block`:
+    of a capacity block, ready too; `bought`: its machines that are paid for, ready or not.
     """
 
     __slots__ = (
@@ -62,6 +63,7 @@ class Size:
         "_run_until_s",
         "_shrunk_s",
         "block",
+        "bought",
         "draining",
         "scaling",
         "standing",
@@ -70,7 +72,8 @@ class Size:
 
     def __init__(self, scaling: Scaling, standing: int) -> None:
         self.scaling = scaling
-        self.standing, self.starting, self.draining, self.block = standing, 0, 0, 0
+        self.standing, self.starting, self.draining = standing, 0, 0
+        self.block = self.bought = 0
         self._above_s = self._below_s = 0.0
         self._grown_s = self._shrunk_s = -math.inf
         self._run_until_s = -math.inf
@@ -81,7 +84,7 @@ class Size:
 
     @property
     def paid(self) -> int:
-        return self.standing + self.block + self.starting + self.draining
+        return self.standing + self.bought + self.starting + self.draining
 
     @property
     def none(self) -> State:
@@ -91,7 +94,7 @@ class Size:
     def look(self, used: float, over_s: float, now_s: float) -> int:
         """Return how many replicas to start, or below zero to let go.
 
-        `used`: streams that were in use, on average over the last `over_s`.
+        `used`: streams that ran or waited at ready replicas, on average over the last `over_s`.
         """
         given, there = self.scaling, self.ready + self.starting
         least, most = max(0, given.least - self.block), max(0, given.most - self.block)

@@ -24,7 +24,7 @@ def test_fleets_without_a_profile_a_price_or_a_place_are_named():
     assert "`blind`: no time of a prompt" in told
     assert "`unpriced`: no price, so the bill is unknown" in told
     assert "grows as on ECS, after 180 s" in told
-    assert "a replica that goes leaves what runs there to the others at once" in told
+    assert "a replica that goes takes nothing new and is paid until its last answer" in told
 
 
 def test_what_does_not_concern_these_fleets_and_this_policy_is_not_said():

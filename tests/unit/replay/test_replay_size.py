@@ -1,5 +1,7 @@
 """Replicas, look by look: above its target a fleet grows, clearly below it shrinks."""
 
+from dataclasses import replace
+
 import pytest
 
 from backends.scaling import Scaling
@@ -43,3 +45,12 @@ def changes(used, standing, looks):
 def test_a_fleet_follows_its_load_look_by_look(used, standing, wanted):
     found = changes(used, standing, 22)
     assert {look: change for look, change in enumerate(found, 1) if change} == wanted
+
+
+def test_a_replica_runs_for_its_least_time_before_the_fleet_shrinks():
+    # Ready at 60 s, and idle from then on: without a least time it would go at 900 s.
+    size = Size(replace(GIVEN, min_run_s=2000.0), 1)
+    size.began(1)
+    size.is_ready(60.0)
+    found = [size.look(0.5, 60.0, 60.0 * look) for look in range(1, 40)]
+    assert next(look for look, change in enumerate(found, 1) if change) == 35  # 2100 s

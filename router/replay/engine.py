@@ -4,15 +4,15 @@ from __future__ import annotations  # `array[int]` is no value before Python 3.1
 
 import math
 from array import array
-from collections import Counter, deque
+from collections import Counter
 from heapq import heappop, heappush
 from typing import Final
 
-from backends.cost import PER_MTOK
 from policies.model import Facts
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
 from router.refusals import no_candidate
 from router.replay.assumed import assumptions
+from router.replay.charges import Charges
 from router.replay.choosing import (
     UNSURE,
     Case,
@@ -30,11 +30,11 @@ from router.replay.money import Books
 from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, Replayed, Settings
 from router.replay.queue import URGENCY, Queue, Waiter
 from router.replay.shadow_prices import ShadowPrices
+from router.replay.timers import PENDING, Timers
 from router.traces.trace import UNKNOWN, Trace
 from router.wake_worth import if_awake, sleeper
 from router.world import World
 
-PENDING: Final = -1
 NOBODY: Final = -1
 NEVER: Final = math.inf
 # On the agenda, beside the machines' own.
@@ -60,16 +60,14 @@ class Engine:
         self.numbered = 0
         self.refusals: Counter[str] = Counter()
         self.relaxed = 0
-        self.usd_router = 0.0
         self.now_s = 0.0
         self.pending = 0
         self._serial = 0
         self._agenda: list[tuple[float, int, str, int]] = []
-        self._timers: dict[float, deque[tuple[float, int]]] = {}
+        self._timers = Timers()
         self._lined: dict[int, Waiter] = {}
-        # Of a cascade: who is asked where the answer isn't kept, and what was charged before.
+        # Of a cascade: who is asked where the answer isn't kept.
         self._follows: dict[int, int] = {}
-        self._before: dict[int, int] = {}
         # When the later attempt of a cascade was sent: timers of the one before ring for nothing.
         self._again_s: dict[int, float] = {}
         self._draws = Draws(settings.seed, "cascades")
@@ -78,10 +76,8 @@ class Engine:
         self.outcome = array("b", [PENDING]) * n
         self.ttft_ms = array("f", [math.nan]) * n
         self.e2e_ms = array("f", [math.nan]) * n
-        self.nano = array("q", [-1]) * n
         self.out = array("l", [0]) * n  # tokens of all choices that are made
         self.number = array("l", [0]) * n  # among the requests that its fleet was sent
-        self.allocated = [0] * len(self.fleets)
         self.limits = [
             (
                 rule.settings.max_output_tokens,
@@ -93,7 +89,9 @@ class Engine:
         # When the next stream of each fleet ends, then one on a machine that goes, then the next
         # time-out, then the agenda's next.
         self.due = [NEVER] * (len(self.fleets) + 3)
-        self.machines = Machines(self.fleets, settings, trace.start_s, self.allocated, self._at)
+        self.charges = Charges(world.catalogue, self.counted, self.books)
+        allocated = self.charges.allocated
+        self.machines = Machines(self.fleets, settings, trace.start_s, allocated, self._at)
         if settings.shadow_prices is not None:
             self._reprices(settings.shadow_prices, 0.0)
 
@@ -274,14 +272,11 @@ class Engine:
         service.start(i, now_s, self.counted[i], each, n)
         due[place] = service.next_s
         late_s = min(now_s + ttft_s, trace.at_s[i] + deadline_s)
-        timers = self._timers.get(ttft_s)
-        if timers is None:
-            timers = self._timers[ttft_s] = deque()
-        if timers and late_s < timers[-1][0]:  # by its deadline, after a wait
+        timers = self._timers
+        if timers.set(ttft_s, late_s, i):
+            due[-2] = timers.next_s
+        else:  # by its deadline, after a wait
             self._at(late_s, SILENT, i)
-            return
-        timers.append((late_s, i))
-        due[-2] = min(due[-2], late_s)
 
     def _ends(self, fleet: Fleet) -> None:
         """Let the next stream of the fleet end; its place goes to whoever's turn it is."""
@@ -310,7 +305,7 @@ class Engine:
             first_s = end_s  # it was held until it was tested
         self.ttft_ms[i], self.e2e_ms[i] = (first_s - came_s) * 1000, e2e_ms
         self.outcome[i] = SERVED
-        self._charges(i, fleet, self.out[i], e2e_ms)
+        self.charges.last(i, fleet, self.out[i], e2e_ms)
         fleet.answered()
         self.pending -= 1
         if self._lined:
@@ -326,43 +321,17 @@ class Engine:
         if kept:
             return False
         if after == NOBODY:
-            self._charges(i, fleet, self.out[i], (now_s - self.trace.at_s[i]) * 1000)
+            self.charges.last(i, fleet, self.out[i], (now_s - self.trace.at_s[i]) * 1000)
             fleet.answered()
             self._refused(i, "upstream_failed")
         else:
-            card, run = fleet.on.card, fleet.run
-            run.requests += 1
-            if card is not None:
-                nano = card.charge_nano(self.counted[i], 0, self.out[i])
-                self._before[i] = nano
-                self.allocated[fleet.place] += nano
+            self.charges.attempt(i, fleet, self.out[i])
             fleet.answered()
             self._again_s[i] = now_s
             self._sends(i, self.fleets[after], self.rule[i], now_s)
         if self._lined:
             self._freed(fleet, now_s)
         return True
-
-    def _charges(self, i: int, fleet: Fleet, tokens_out: int, e2e_ms: float) -> None:
-        run, card = fleet.run, fleet.on.card
-        run.requests += 1
-        router = self.world.catalogue.router
-        if router.lines:
-            self.usd_router += router.usd(e2e_ms)
-        if card is None:
-            self._settled(i, self._before.pop(i, 0))
-            return
-        tokens_in = self.counted[i]
-        total = tokens_in * card.nano_per_mtok_in + tokens_out * card.nano_per_mtok_out
-        nano = -(-total // PER_MTOK)
-        before = self._before.pop(i, 0) if self._before else 0
-        if before or self.books is not None:
-            nano = self._settled(i, nano + before)
-        self.nano[i] = nano
-        self.allocated[fleet.place] += nano - before
-
-    def _settled(self, i: int, nano: int) -> int:
-        return nano if self.books is None else self.books.settle(i, nano)
 
     def _freed(self, fleet: Fleet, now_s: float) -> None:
         """Call those whose turn it is, as many as there are places; each is decided anew."""
@@ -383,11 +352,9 @@ class Engine:
 
     def _timers_ring(self, now_s: float) -> None:
         """End what has no first token in time; what has one may run to its deadline."""
-        for timers in self._timers.values():
-            while timers and (self.outcome[timers[0][1]] != PENDING or timers[0][0] <= now_s):
-                _, i = timers.popleft()
-                self._is_silent(i, now_s)
-        self.due[-2] = min((each[0][0] for each in self._timers.values() if each), default=NEVER)
+        for i in self._timers.ring(now_s, self.outcome):
+            self._is_silent(i, now_s)
+        self.due[-2] = self._timers.next_s
 
     def _is_silent(self, i: int, now_s: float) -> None:
         """Give a request up that has no first token by now; another one may run to its deadline."""
@@ -419,7 +386,7 @@ class Engine:
             self.due[fleet.place] = fleet.service.next_s
         made = min(int(made) * n, self.out[i])
         self.outcome[i] = TIMED_OUT
-        self._charges(i, fleet, made, (now_s - self.trace.at_s[i]) * 1000)
+        self.charges.last(i, fleet, made, (now_s - self.trace.at_s[i]) * 1000)
         fleet.left(self.number[i], now_s)
         self.pending -= 1
         if self._lined:
@@ -477,8 +444,8 @@ class Engine:
             self.outcome,
             self.ttft_ms,
             self.e2e_ms,
-            self.nano,
-            self.usd_router,
+            self.charges.nano,
+            self.charges.usd_router,
             self.relaxed,
             dict(sorted(self.refusals.items())),
             {} if self.books is None else self.books.spent(),

@@ -372,8 +372,10 @@ class Engine:
         else:
             self._gives_up(i, now_s)
 
-    def _gives_up(self, i: int, now_s: float) -> None:
-        """The request is out of time: it is charged for its prompt and for what was made."""
+    def _gives_up(self, i: int, now_s: float, *, lost: bool = False) -> None:
+        """The request is out of time, or lost with its machine: it is charged for its prompt and
+        for what was made.
+        """
         fleet = self.fleets[self.fleet[i]]
         n = self.trace.kinds[self.trace.kind[i]].n
         leaving = self.machines.leaving
@@ -387,7 +389,10 @@ class Engine:
         made = min(int(made) * n, self.out[i])
         self.outcome[i] = TIMED_OUT
         self.charges.last(i, fleet, made, (now_s - self.trace.at_s[i]) * 1000)
-        fleet.left(self.number[i], now_s)
+        if lost:
+            fleet.lost()
+        else:
+            fleet.left(self.number[i], now_s)
         self.pending -= 1
         if self._lined:
             self._freed(fleet, now_s)
@@ -419,7 +424,7 @@ class Engine:
             self._reprices(self.settings.shadow_prices, when_s)
         else:
             for i in self.machines.happens(what, which, when_s):
-                self._gives_up(i, when_s)
+                self._gives_up(i, when_s, lost=True)
             self._resized(when_s)
 
     def _reprices(self, prices: ShadowPrices, now_s: float) -> None:

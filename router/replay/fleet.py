@@ -174,6 +174,10 @@ class Fleet:
         """Count the request of this number out, given up: the fleet was silent for too long."""
         self.limiter.dropped(number, self.sent, now_s, self.room)
         self.limit = self.limiter.limit(self.room)
+        self.lost()
+
+    def lost(self) -> None:
+        """Count a request out whose machine is gone: that says nothing of the fleet's room."""
         self.in_flight -= 1
         self._load = None
         self.closed = self.state != "ready" or self.in_flight >= self.limit

@@ -1,6 +1,7 @@
 """What holds for every replay: nobody is lost, bills close, the same input gives the same."""
 
 import math
+from operator import ge
 
 import pytest
 from hypothesis import given, settings
@@ -101,6 +102,7 @@ def test_nobody_is_lost_bills_close_and_the_same_gives_the_same(which, rows, giv
     assert sum(fleet.usd_allocated for fleet in out.fleets) == pytest.approx(charged / 1e9)
     for fleet in out.fleets:
         assert len(fleet.usd) == len(fleet.replicas) == len(fleet.paid) == len(fleet.in_flight)
+        assert all(map(ge, fleet.paid, fleet.replicas))
         if fleet.usd_bill is None:
             continue
         idle, variance = fleet.usd_bill - fleet.usd_busy, fleet.usd_busy - fleet.usd_allocated

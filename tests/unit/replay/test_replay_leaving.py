@@ -104,6 +104,14 @@ def test_an_interrupted_machine_serves_alone_what_it_has_for_two_minutes():
     assert out.seconds == pytest.approx(180)
 
 
+def test_a_fleet_that_lost_a_machine_is_sent_as_much_as_before():
+    # Its notice at 60 s, it is gone at 180; from 210 to 240 s there is another one.
+    there = world(spot(wake={"seconds": 30, "min_run_seconds": 600}))
+    rows = [*[(50.0, 1, 20_001)] * 4, *[(215.0, 1, 101)] * 4]
+    out = replay(there, trace_of(rows), replace(ALWAYS, queue=0))
+    assert list(out.outcome) == [TIMED_OUT] * 4 + [SERVED] * 4
+
+
 def test_what_went_on_to_another_fleet_is_not_lost_with_the_machine_that_was_asked_first():
     # The box's answer is whole at 110 s, no good, and asked for of `b`; the box goes at 180 s.
     there = world(spot(), strong("b"), use=CASCADE)

@@ -200,6 +200,8 @@ def test_an_engine_asks_nobody_outside_and_keeps_what_it_compiled_on_its_machine
         )
         compiled = told.get("NEURON_COMPILE_CACHE_URL")
         assert compiled == ("/cache/neuron" if host == "scout-inf2" else None)
+        binaries = told.get("TORCH_NEURONX_NEFF_CACHE_DIR")
+        assert binaries == ("/cache/neff" if host == "scout-inf2" else None)
 
 
 def test_weights_lie_on_the_machine_s_own_disks_or_on_a_volume_that_they_fit(made):

@@ -242,9 +242,18 @@ def test_neuron_compiles_offline_for_as_long_as_it_takes_where_a_new_container_f
     assert (told["NEURON_SKIP_EFA_AFFINITY"], told["HF_HUB_OFFLINE"]) == ("1", "1")
     mounts = {row["mountPath"]: row["name"] for row in container["volumeMounts"]}
     volumes = {row["name"]: row for row in pod(made, "scout-trn2")["volumes"]}
-    for name in ("NEURON_COMPILE_CACHE_URL", "NEURON_COMPILED_ARTIFACTS", "VLLM_CACHE_ROOT"):
+    for name in (
+        *("NEURON_COMPILE_CACHE_URL", "NEURON_COMPILED_ARTIFACTS", "VLLM_CACHE_ROOT"),
+        "TORCH_NEURONX_NEFF_CACHE_DIR",
+    ):
         at = next(path for path in mounts if told[name].startswith(f"{path}/"))
         assert volumes[mounts[at]] == {"name": mounts[at], "emptyDir": {}}
+
+
+def test_what_neuron_traced_is_kept_where_its_image_can(made):
+    for name, kept in (("scout-trn2", "neuron_native"), ("scout-inf2", None)):
+        told = {row["name"]: row["value"] for row in engine(made, name)["env"]}
+        assert told.get("VLLM_NEURON_BACKEND") == kept
 
 
 def test_keda_keeps_the_pod_of_a_fleet_that_still_compiles_when_its_wake_item_is_gone(stage):

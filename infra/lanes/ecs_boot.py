@@ -110,7 +110,8 @@ def _told(log: str, region: str) -> tuple[str, ...]:
     start = f"{_AGENT}/bin/amazon-cloudwatch-agent-ctl -a fetch-config -m ec2 -s -c file:{config}"
     return (
         "tell() {",
-        f"  dnf install -y -q {REACHABLE} amazon-cloudwatch-agent && cat > {config} && {start}",
+        f"  dnf install -y -q {REACHABLE} amazon-cloudwatch-agent < /dev/null || return",
+        f"  cat > {config} && {start}",
         "}",
         "tell <<'END' || echo 'sluice: this machine has no log but its console'",
         json.dumps({"agent": {"region": region}, "logs": collected}, indent=1),

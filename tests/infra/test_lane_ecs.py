@@ -285,14 +285,19 @@ def booted(script, folder, *, disks=(), failing="nothing"):
     for name in STUBS:
         said = "".join(f"echo '{disk} Amazon EC2 NVMe Instance Storage'\n" for disk in disks)
         fails = f'case "$*" in *"{failing}"*) exit 1;; esac\n'
-        body = said if name == "lsblk" else f'echo "{name} $*" >> {told}\n{fails}'
+        reads = "cat > /dev/null\n" if name == "dnf" else ""  # as a package's script may
+        body = said if name == "lsblk" else f'echo "{name} $*" >> {told}\n{reads}{fails}'
         (programs / name).write_text(f"#!/bin/bash\n{body}", "utf-8")
         (programs / name).chmod(0o755)
     for place in ("/sluice", "/etc/", "/dev/console", AGENT):
         script = script.replace(f" {place}", f" {folder}{place}")
     (folder / "dev").mkdir()
     subprocess.run(
-        ["bash", "-c", script], env={"PATH": f"{programs}:/usr/bin:/bin"}, cwd=folder, check=False
+        ["bash", "-c", script],
+        env={"PATH": f"{programs}:/usr/bin:/bin"},
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
     config = folder / "etc" / "ecs" / "ecs.config"
     return told.read_text("utf-8").splitlines(), config.exists()

@@ -21,6 +21,8 @@ from router.deploy.stage import Stage
 
 ZONES: Final = 2
 INSIDE: Final = "inside"
+PUBLIC: Final = "balancer"
+FRONT: Final = "front"  # of fleets on EKS: parts.BALANCER_ADDRESSES
 # Regions with a zone that lacks Fargate on arm64, networks of functions or endpoints; accounts have
 # it under different letters. So two others, by ids that are the same for all (ECS's guide says it:
 # AWS_Fargate-Regions; use1-az3 and cac1-az3 are old zones that many services leave out).
@@ -69,14 +71,13 @@ def services(stage: Stage) -> dict[str, Service]:
 class Network(Construct):
     """`callers`: the security group of what calls the endpoints. `api_endpoint`: the only door to
     a private API; None: the API is not private. `doors`: the group of the endpoints. `machines`:
-    that of fleets' machines and tasks; None: the stage makes none on ECS.
+    that of fleets' machines and tasks; None: the stage makes none on ECS. `front`: subnets of the
+    balancer before fleets on EKS and of nothing else; None: the stage makes none there.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, stage: Stage) -> None:
         super().__init__(scope, construct_id)
-        subnets = [_subnets(INSIDE, ec2.SubnetType.PRIVATE_ISOLATED)]
-        if stage.compute.on == "fargate" and not stage.private:
-            subnets.append(_subnets("balancer", ec2.SubnetType.PUBLIC))
+        groups = _groups(stage)
         self.vpc = ec2.Vpc(
             self,
             "Vpc",
@@ -84,12 +85,14 @@ class Network(Construct):
             ip_addresses=ec2.IpAddresses.cidr(parts.ADDRESSES),
             max_azs=ZONES,
             nat_gateways=0,
-            subnet_configuration=subnets,
+            subnet_configuration=groups,
             restrict_default_security_group=False,  # nothing is in it; it takes a custom resource
         )
-        for group in subnets:
-            self._place(group.name, stage.region)
+        for group in groups:
+            if not group.reserved:
+                self._place(group.name, stage.region)
         self.inside = ec2.SubnetSelection(subnet_group_name=INSIDE)
+        self.front = ec2.SubnetSelection(subnet_group_name=FRONT) if parts.on_eks(stage) else None
         self._log_what_is_refused(stage)
         self.callers = self._group("Callers", "the router", outbound=True)
         for name, (gateway, lets) in {
@@ -157,8 +160,21 @@ class Network(Construct):
         )
 
 
-def _subnets(name: str, kind: ec2.SubnetType) -> ec2.SubnetConfiguration:
-    return ec2.SubnetConfiguration(name=name, subnet_type=kind, cidr_mask=22)
+def _groups(stage: Stage) -> list[ec2.SubnetConfiguration]:
+    """Return the groups of subnets. One that a stage lacks keeps its addresses free where another
+    follows, whose addresses are the same in every stage.
+    """
+    found = [_subnets(INSIDE, ec2.SubnetType.PRIVATE_ISOLATED)]
+    public = stage.compute.on == "fargate" and not stage.private
+    if public or parts.on_eks(stage):
+        found.append(_subnets(PUBLIC, ec2.SubnetType.PUBLIC, reserved=not public))
+    if parts.on_eks(stage):
+        found.append(_subnets(FRONT, ec2.SubnetType.PRIVATE_ISOLATED))
+    return found
+
+
+def _subnets(name: str, kind: ec2.SubnetType, *, reserved: bool = False) -> ec2.SubnetConfiguration:
+    return ec2.SubnetConfiguration(name=name, subnet_type=kind, cidr_mask=22, reserved=reserved)
 
 
 def _own_account() -> iam.PolicyStatement:

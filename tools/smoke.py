@@ -2,6 +2,10 @@
 
     SLUICE_KEY=sk-sluice-... python tools/smoke.py https://llm.example.com
     SLUICE_KEY=... SLUICE_SPENT_KEY=... python tools/smoke.py URL    with a spent key, too
+    python tools/smoke.py --sign URL    signed (SigV4) with the shell's AWS credentials: `auth: iam`
+
+With --sign a key goes beside the signature, as stages of China with `auth: keys` take it; without
+one the signature says who asks.
 
 URL is what comes before `/v1`: behind API Gateway without a domain of yours it ends in `/api`. Four
 requests are answered by models, and charged to the key. Exit code: 0 all well, 1 something failed,
@@ -11,6 +15,7 @@ requests are answered by models, and charged to the key. Exit code: 0 all well, 
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +23,15 @@ from dataclasses import dataclass
 
 import httpx
 
+from backends.aws_credentials import Chain, Misconfigured, MissingPackage, given
+from backends.sigv4 import Credentials, Signer
+
 RECEIPT = ("request-id", "fleet", "model", "rule", "policy", "tier", "complexity")
 APART_MS = 30  # between the first and the last token of a stream: at once means buffered
 EVENTS = 3
 TIMEOUT_S = 120.0
 TOKENS = 48
+REGION = re.compile(r"\.execute-api\.([a-z0-9-]+)\.")
 ENGLISH = "Count from one to twenty in words, separated by commas."
 CHINESE = "把这条工单分类为 billing、technical 或 shipping：我的订单被重复扣款了"
 
@@ -36,25 +45,47 @@ class Router:
     """What is asked. `key` is shown nowhere."""
 
     client: httpx.Client
-    key: str
+    key: str | None
     spent_key: str | None
+    signed: bool = False
 
     def ask(self, text: str, key: str | None = None) -> httpx.Response:
-        return self.client.post("/v1/chat/completions", json=_body(text), headers=self._with(key))
+        return self.client.post("/v1/chat/completions", json=_body(text), headers=self.headers(key))
 
     def stream(self, text: str) -> Iterator[tuple[float, str]]:
         """Yield (milliseconds since it was sent, line)."""
         body, began = _body(text) | {"stream": True}, time.monotonic()
         path = "/v1/chat/completions"
-        with self.client.stream("POST", path, json=body, headers=self._with(None)) as answer:
+        with self.client.stream("POST", path, json=body, headers=self.headers()) as answer:
             if answer.status_code != httpx.codes.OK:
                 answer.read()
                 raise Wrong(_status(answer))
             for line in answer.iter_lines():
                 yield (time.monotonic() - began) * 1000, line
 
-    def _with(self, key: str | None) -> dict[str, str]:
-        return {"Authorization": f"Bearer {key or self.key}"}
+    def headers(self, key: str | None = None) -> dict[str, str]:
+        found = key or self.key
+        if found is None:
+            return {}
+        return {"x-sluice-key": found} if self.signed else {"Authorization": f"Bearer {found}"}
+
+
+class Signed(httpx.Auth):
+    """Signs each request for API Gateway, whose credentials they are at that moment."""
+
+    requires_request_body = True
+
+    def __init__(self, credentials: Callable[[], Credentials], region: str) -> None:
+        self._credentials, self._region = credentials, region
+
+    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:
+        path, _, query = request.url.raw_path.decode("ascii").partition("?")
+        host = {"host": request.headers["host"]}
+        signer = Signer(self._credentials(), self._region, "execute-api")
+        query = "&".join(sorted(query.split("&")))
+        added = signer.signed(request.method, path, host, request.content, time.time(), query)
+        request.headers.update(added)
+        yield request
 
 
 def _body(text: str) -> dict[str, object]:
@@ -139,6 +170,13 @@ def wrong_key(router: Router) -> str:
     return "401"
 
 
+def unsigned(router: Router) -> str:
+    """What is before the router refuses it; nobody's key helps."""
+    path, headers = "/v1/chat/completions", router.headers()
+    _wanted(router.client.post(path, json=_body("hi"), headers=headers, auth=None), 403)
+    return "403"
+
+
 def spent(router: Router) -> str:
     _wanted(router.ask("hi", key=router.spent_key), 402)
     return "402"
@@ -156,7 +194,11 @@ CHECKS: dict[str, Callable[[Router], str]] = {
 
 def run(router: Router) -> Iterator[tuple[str, bool, str, float]]:
     """Yield what was checked, whether it is well, what was seen, and the seconds it took."""
-    checks = CHECKS | ({"spent budget": spent} if router.spent_key else {})
+    checks = dict(CHECKS)
+    if router.key is None:
+        del checks["wrong key"]  # nobody has one
+    checks |= {"no signature": unsigned} if router.signed else {}
+    checks |= {"spent budget": spent} if router.spent_key else {}
     for name, check in checks.items():
         began = time.monotonic()
         try:
@@ -176,36 +218,55 @@ def _key(name: str) -> str | None:
     return value.strip() if value else None
 
 
-def _unusable(url: str, key: str | None, spent_key: str | None) -> str | None:
+def _unusable(url: str, key: str | None, spent_key: str | None, *, signed: bool) -> str | None:
     """Return why nothing can be asked with these, in no word of a key: httpx would repeat it."""
     if not url.startswith(("http://", "https://")):
         return f"{url}: this is no url (as https://llm.example.com)"
-    if not key:
-        return "set SLUICE_KEY: `sluice keys create` gives one"
-    for name, value in (("SLUICE_KEY", key), ("SLUICE_SPENT_KEY", spent_key or "")):
+    if not key and not signed:
+        return "set SLUICE_KEY: `sluice keys create` gives one (or --sign, of a stage with `iam`)"
+    for name, value in (("SLUICE_KEY", key or ""), ("SLUICE_SPENT_KEY", spent_key or "")):
         if not (value.isascii() and value.isprintable()):
             return f"{name} is no key: one has letters, digits and `-`, as sk-sluice-..."
     return None
+
+
+def _signed(url: str) -> Signed:
+    """Return what signs for the region that the url or the shell names. Raises Misconfigured."""
+    found = REGION.search(url)
+    region = found[1] if found else os.environ.get("AWS_REGION")  # noqa: TID251 (as above)
+    if not region:
+        raise Misconfigured("set AWS_REGION: the url names no region to sign for")
+    own = given(os.environ) or Chain("--sign")  # noqa: TID251 (as above)
+    own.read()
+    return Signed(own.read, region)
 
 
 def main() -> int:
     """Print a line a check; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("url", help="what comes before /v1, as https://llm.example.com")
-    url: str = parser.parse_args().url.rstrip("/").removesuffix("/v1")
+    parser.add_argument("--sign", action="store_true", help="sign as the shell's AWS credentials")
+    arguments = parser.parse_args()
+    url: str = arguments.url.rstrip("/").removesuffix("/v1")
+    signed: bool = arguments.sign
     key, spent_key = _key("SLUICE_KEY"), _key("SLUICE_SPENT_KEY")
-    said = _unusable(url, key, spent_key)
-    if said or not key:
+    said = _unusable(url, key, spent_key, signed=signed)
+    if said:
         print(said, file=sys.stderr)
         return 3
     failed = 0
     try:
-        client = httpx.Client(base_url=url, timeout=TIMEOUT_S)
+        client = httpx.Client(
+            base_url=url, timeout=TIMEOUT_S, auth=_signed(url) if signed else None
+        )
     except httpx.InvalidURL as exc:
         print(f"{url}: {exc}", file=sys.stderr)
         return 3
+    except (Misconfigured, MissingPackage) as exc:
+        print(exc, file=sys.stderr)
+        return 3
     with client:
-        for name, well, said, seconds in run(Router(client, key, spent_key)):
+        for name, well, said, seconds in run(Router(client, key, spent_key, signed)):
             print(f"{'ok' if well else 'FAILED':<8}{name:<20}{seconds:6.1f} s  {said}", flush=True)
             failed += not well
     if not spent_key:

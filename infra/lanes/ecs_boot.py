@@ -5,6 +5,9 @@ cloud-final.service), so no task is placed before the weights are there. The ima
 AL2023's minimal one and has no AWS CLI (github.com/aws/amazon-ecs-ami, variables.pkr.hcl,
 packages_al2023): it is installed from AL2023's repositories, which lie in S3 and are reached by
 the gateway endpoint, as the weights are. Pure.
+
+What it did, and what the ECS agent does after it, go to CloudWatch Logs by AWS's own agent, which
+AL2023's repositories have too. A machine without it serves as well: its console has the same.
 """
 
 import hashlib
@@ -20,9 +23,14 @@ PLACE: Final = "/sluice"
 # A repository that this network doesn't reach (Neuron's) must not hold a machine up.
 REACHABLE: Final = "--setopt='*.skip_if_unavailable=1' --setopt=timeout=10"
 
+TOLD_S: Final = 15  # until what was written last is in CloudWatch: the agent sends every 5 s
+# What cloud-init and the ECS agent write: ECS Developer Guide, Viewing Amazon ECS container agent
+# logs. No prompt is in either.
+LOGS: Final = {"boot": "/var/log/cloud-init-output.log", "ecs": "/var/log/ecs/ecs-agent.log*"}
+_AGENT: Final = "/opt/aws/amazon-cloudwatch-agent"
 _TRAP: Final = (
-    'trap \'echo "sluice: line $LINENO failed, this machine ends" > /dev/console; '
-    "shutdown -h now' ERR"
+    'trap \'echo "sluice: line $LINENO failed, this machine ends" | tee /dev/console; '
+    f"sleep {TOLD_S}; shutdown -h now' ERR"
 )
 _DISKS: Final = f"""\
 mapfile -t disks < <(lsblk --nodeps --noheadings --paths --output NAME,MODEL \\
@@ -57,8 +65,10 @@ def attribute(lane: Lane) -> str:
     return f"sluice.weights.{lane.name}"
 
 
-def script(sharing: Sequence[Lane], *, cluster: str, region: str) -> str:
-    """Return the user data. A machine that can't get its weights ends, and another one tries."""
+def script(sharing: Sequence[Lane], *, cluster: str, region: str, log: str) -> str:
+    """Return the user data; `log`: the group that machines write to. A machine that can't get its
+    weights ends, and another one tries.
+    """
     has = {attribute(lane): version(lane) for lane in sharing}
     return "\n".join(
         (
@@ -66,6 +76,7 @@ def script(sharing: Sequence[Lane], *, cluster: str, region: str) -> str:
             "set -euo pipefail",
             _TRAP,
             f"export HOME=/root AWS_DEFAULT_REGION={region}",
+            *_told(log, region),
             f"dnf install -y -q {REACHABLE} awscli-2 mdadm",
             _DISKS,
             "aws configure set default.s3.preferred_transfer_client crt",
@@ -81,6 +92,30 @@ def script(sharing: Sequence[Lane], *, cluster: str, region: str) -> str:
             "END",
             "",
         )
+    )
+
+
+def _told(log: str, region: str) -> tuple[str, ...]:
+    """Start what sends the machine's logs; one that can't be had is no reason to end."""
+    config = f"{_AGENT}/etc/sluice.json"
+    files = [
+        {
+            "file_path": path,
+            "log_group_name": log,
+            "log_stream_name": f"{{instance_id}}/{name}",
+        }
+        for name, path in LOGS.items()
+    ]
+    collected = {"logs_collected": {"files": {"collect_list": files}}, "force_flush_interval": 5}
+    start = f"{_AGENT}/bin/amazon-cloudwatch-agent-ctl -a fetch-config -m ec2 -s -c file:{config}"
+    return (
+        "tell() {",
+        f"  dnf install -y -q {REACHABLE} amazon-cloudwatch-agent < /dev/null || return",
+        f"  cat > {config} && {start}",
+        "}",
+        "tell <<'END' || echo 'sluice: this machine has no log but its console'",
+        json.dumps({"agent": {"region": region}, "logs": collected}, indent=1),
+        "END",
     )
 
 

@@ -13,6 +13,7 @@ from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra.lanes import ecs_boot
@@ -44,14 +45,21 @@ class Machines(Construct):
         stage: Stage,
         network: Network,
         sharing: Sequence[Lane],
+        log: logs.ILogGroup,
     ) -> None:
         super().__init__(scope, construct_id)
         self._stage, self._network, self.sharing = stage, network, sharing
         self.bought = purchase.bought([lane.fleet for lane in sharing])
         Tags.of(self).add("sluice:fleet", fleets(sharing))
         self._role = self._may()
+        log.grant_write(self._role)
         self._boot = ec2.UserData.custom(
-            ecs_boot.script(sharing, cluster=lane_names.cluster(stage.name), region=stage.region)
+            ecs_boot.script(
+                sharing,
+                cluster=lane_names.cluster(stage.name),
+                region=stage.region,
+                log=log_name(stage),
+            )
         )
         standing, block = self.bought.standing, self.bought.block
         self.standing = self._by_load(standing) if standing is not None else None
@@ -196,6 +204,11 @@ class Machines(Construct):
             reasons[folder] = "the weights' folder, whatever files are in it"
         acknowledge(role, reasons)
         return role
+
+
+def log_name(stage: Stage) -> str:
+    """Return the group that has what the machines of the stage's fleets say of their start."""
+    return f"/sluice/{stage.name}/machines"
 
 
 def fleets(sharing: Sequence[Lane]) -> str:

@@ -11,16 +11,17 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from aws_cdk import Duration
+from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_elasticloadbalancingv2 as elb
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_route53 as route53
 from constructs import Construct
 
 from infra.lanes.ecs_counts import Counts
-from infra.lanes.ecs_machines import Machines
+from infra.lanes.ecs_machines import Machines, log_name
 from infra.lanes.ecs_task import host_port
 from infra.network import Network
 from infra.reasons import acknowledge
@@ -47,8 +48,17 @@ class Shared(Construct):
         super().__init__(scope, construct_id)
         assert stage.lanes_domain is not None, "the stage's reader looks first"
         self.network, self.domain = network, stage.lanes_domain.domain
+        log = logs.LogGroup(
+            self,
+            "MachinesLog",
+            log_group_name=log_name(stage),
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
         self.machines = {
-            host: Machines(self, f"Machines-{host}", stage=stage, network=network, sharing=sharing)
+            host: Machines(
+                self, f"Machines-{host}", stage=stage, network=network, sharing=sharing, log=log
+            )
             for host, sharing in hosts.items()
         }
         self._cluster(stage)

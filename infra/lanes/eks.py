@@ -21,12 +21,12 @@ from infra.lanes.image import Images
 from infra.lanes.making import Making
 from infra.network import Network
 from router import lane_names
+from router.deploy import parts
 from router.deploy.kubernetes import manifests
 from router.deploy.kubernetes.common import ACCOUNT, KEDA, KEDA_ACCOUNT
 from router.deploy.lane import Lane
 
 VERSION: Final = "1.36"  # the newest that the locked CDK knows
-SERVICES: Final = "172.20.0.0/16"  # addresses inside the cluster, none of the network's
 POOLS: Final = ("general-purpose", "system")  # Auto Mode's own, for KEDA and what AWS runs
 LOGGED: Final = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 KEY_USES: Final = ("kms:Encrypt", "kms:Decrypt", "kms:DescribeKey", "kms:CreateGrant")
@@ -113,7 +113,7 @@ class Eks(Construct):
             ),
             kubernetes_network_config=of.KubernetesNetworkConfigProperty(
                 ip_family="ipv4",
-                service_ipv4_cidr=SERVICES,
+                service_ipv4_cidr=parts.CLUSTER_ADDRESSES,
                 elastic_load_balancing=of.ElasticLoadBalancingProperty(enabled=True),
             ),
             resources_vpc_config=of.ResourcesVpcConfigProperty(

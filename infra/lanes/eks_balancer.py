@@ -48,7 +48,7 @@ class Balancer(Construct):
             "Balancer",
             vpc=network.vpc,
             internet_facing=False,
-            vpc_subnets=network.inside,
+            vpc_subnets=network.front,  # pods tell it by its addresses
             security_group=self._group,
             idle_timeout=Duration.minutes(15),
             drop_invalid_header_fields=True,

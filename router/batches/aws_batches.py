@@ -5,7 +5,6 @@ from typing import Final
 
 from router.batches.aws_rows import (
     ANYHOW,
-    KEPT_S,
     NEW,
     ONE,
     OPEN,
@@ -15,7 +14,16 @@ from router.batches.aws_rows import (
     translated,
 )
 from router.batches.forms import batch_of, batch_row
-from router.batches.port import ENDED, MOST_BATCHES, Asked, Batch, File, Page, TooManyBatches
+from router.batches.port import (
+    ENDED,
+    KEPT_S,
+    MOST_BATCHES,
+    Asked,
+    Batch,
+    File,
+    Page,
+    TooManyBatches,
+)
 from router.ledger.dynamo_table import Item, Table, Unmet
 
 _UNCHANGED: Final = "#version = :was"

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Final
 
 from router.batches.aws_chunks import CHUNK, Span, chunk_key, chunk_of, padded
-from router.batches.aws_rows import ANYHOW, KEPT_S, NEW, translated
-from router.batches.port import Counts, Job, Line, Result
+from router.batches.aws_rows import ANYHOW, NEW, translated
+from router.batches.port import KEPT_S, Counts, Job, Line, Result
 from router.ledger.dynamo_table import Item, Key, Table, Unmet
 from router.ledger.port import LedgerUnavailable
 from router.s3 import Bucket

@@ -31,8 +31,6 @@ OPEN: Final = "BOPEN"
 NEW: Final = "attribute_not_exists(#pk)"
 THERE: Final = "attribute_exists(#pk)"
 ANYHOW: Final = f"{NEW} OR {THERE}"
-DAY_S: Final = 86_400
-KEPT_S: Final = 31 * DAY_S  # of a batch's items, after its deadline; then TTL takes them
 
 
 def ordered(at_s: float, name: str) -> str:

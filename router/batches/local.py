@@ -16,6 +16,7 @@ from router.batches.local_db import Db, refused_by_disk
 from router.batches.local_files import LocalFiles, paged
 from router.batches.port import (
     ENDED,
+    KEPT_S,
     MOST_BATCHES,
     Asked,
     Batch,
@@ -31,7 +32,7 @@ from router.batches.port import (
 MOST_BYTES: Final = 100_000_000  # of one file
 PUT_AT_ONCE: Final = 1000  # lines in one transaction: requests wait for it
 READ_AT_ONCE: Final = 100  # results
-REMOVE_AT_ONCE: Final = 500  # lines or results
+REMOVE_AT_ONCE: Final = 500  # lines, results or batches
 
 
 _SOME: Final = (
@@ -84,6 +85,22 @@ class LocalBatches:
     def unfinished(self) -> Sequence[Batch]:
         rows = self._db.rows("SELECT row FROM batches WHERE NOT over ORDER BY expires_s, n")
         return [batch_of(row[0]) for row in rows]
+
+    def sweep(self, now_s: float) -> None:
+        """Forget those that are long over, as the table on AWS does; their files went before."""
+        rows = self._db.rows(
+            "SELECT id, row FROM batches WHERE over AND expires_s <= ?", now_s - KEPT_S
+        )
+        gone = [(name,) for name, row in rows if _gone_s(batch_of(row)) <= now_s]
+        for begin in range(0, len(gone), REMOVE_AT_ONCE):
+            with self._db.writing():
+                some = gone[begin : begin + REMOVE_AT_ONCE]
+                self._db.run_many("DELETE FROM batches WHERE id = ?", some)
+            self._db.let_others()
+
+
+def _gone_s(batch: Batch) -> int:
+    return batch.expires_s + max(KEPT_S, batch.files_s)
 
 
 class LocalQueue:
@@ -246,6 +263,7 @@ class LocalStore:
 
     def sweep(self, now_s: float) -> int:
         self.queue.forget_ended()
+        self.batches.sweep(now_s)
         return self.files.sweep(now_s)
 
     def close(self) -> None:

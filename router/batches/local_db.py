@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS batches (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS batches_of ON batches (tenant, n);
 CREATE INDEX IF NOT EXISTS batches_open ON batches (expires_s) WHERE NOT over;
+CREATE INDEX IF NOT EXISTS batches_over ON batches (expires_s) WHERE over;
 CREATE TABLE IF NOT EXISTS lines (
     batch TEXT NOT NULL, number INTEGER NOT NULL, custom_id TEXT NOT NULL,
     begins INTEGER NOT NULL, length INTEGER NOT NULL, sends INTEGER NOT NULL DEFAULT 0,

@@ -29,6 +29,7 @@ Status = Literal[
     "cancelling",
     "cancelled",
 ]
+KEPT_S: Final = 31 * 86_400  # a batch itself, after its deadline; no file of it is there longer
 MOST_BATCHES: Final = 100  # of a tenant that are not over
 ENDED: Final[frozenset[Status]] = frozenset({"completed", "failed", "expired", "cancelled"})
 """No more comes after these."""

@@ -12,9 +12,9 @@ import orjson
 
 from backends import aws_cn_prices, aws_prices, files
 from backends.aws_cn_prices import ChinaPrices
-from router.cli import lane_notes, lane_text, manifests, options
+from router.cli import lane_notes, lane_text, manifests, options, quota_text
 from router.cli.errors import INVALID, Ends, told
-from router.cli.table import grid
+from router.cli.table import WIDEST, grid, wrapped
 from router.deploy import currency
 from router.deploy.plan import Plan, plan
 from router.deploy.read import stages
@@ -22,7 +22,7 @@ from router.deploy.shape import SECONDS, BreakEven, Line, Shape
 from router.deploy.stage import Stage
 
 TOKENS = click.IntRange(0, 1_000_000)
-LEFT = {"group", "what", "unit", "price of", "source"}
+LEFT = {"what", "unit"}
 LAMBDA_SECONDS = 900
 
 
@@ -121,27 +121,27 @@ def text(found: Plan, china: ChinaPrices, today: date) -> str:
     """Return a stage's plan as a person reads it."""
     idle = [line for line in found.lines if line.per == "month"]
     million = [line for line in found.lines if line.per == "million"]
-    return "\n".join(
-        [
-            _headline(found.stage),
-            "",
-            _summary(found),
-            "",
-            f"idle, a month: {currency.headline(idle, found.stage)}",
-            _table(found, idle),
-            "",
-            *lane_text.text(found),
-            *([""] if found.lanes else []),
-            f"per 1,000,000 requests: {currency.headline(million, found.stage)}",
-            _shape(found.shape),
-            _table(found, million),
-            "",
-            _break_even(found.break_even),
-            *_notes(found),
-            *currency.notes(found, china),
-            *lane_notes.notes(found, today),
-        ]
-    )
+    parts = [
+        _headline(found.stage),
+        "",
+        _summary(found),
+        "",
+        f"idle, a month: {currency.headline(idle, found.stage)}",
+        _table(found, idle),
+        "",
+        *lane_text.text(found),
+        *([""] if found.lanes else []),
+        *quota_text.text(found.stage),
+        f"per 1,000,000 requests: {currency.headline(million, found.stage)}",
+        _shape(found.shape),
+        _table(found, million),
+        "",
+        _break_even(found.break_even),
+        *_notes(found),
+        *currency.notes(found, china),
+        *lane_notes.notes(found, today),
+    ]
+    return "\n".join(part if "\n" in part else wrapped(part) for part in parts)  # tables fit
 
 
 def _headline(stage: Stage) -> str:
@@ -166,7 +166,7 @@ def _summary(found: Plan) -> str:
     money = currency.heads(found.stage)
     idle = (f"idle, {each} a month" for each in money)
     head = ("group", *idle, *(f"{each} per 1,000,000 requests" for each in money))
-    return grid(head, rows, {"group"})
+    return grid(head, rows, {"group"}, WIDEST)
 
 
 def _shape(shape: Shape) -> str:
@@ -177,30 +177,34 @@ def _shape(shape: Shape) -> str:
 
 def _table(found: Plan, lines: list[Line]) -> str:
     rows: list[tuple[str, ...]] = []
+    prices = list(dict.fromkeys(_price(line, found.stage) for line in lines))
     for group in dict.fromkeys(line.group for line in lines):
         its = [line for line in lines if line.group == group]
-        rows += [_row(line, found.stage) for line in its]
-        together = currency.amounts(its, found.stage)
-        rows.append(("", f"{group} together", "", "", "", *together, "", ""))
+        rows.append((group, "", "", "", *currency.amounts(its, found.stage), ""))
+        rows += [_row(line, found.stage, prices) for line in its]
     money = currency.heads(found.stage)
-    head = ("group", "what", "quantity", "unit", f"{money[0]}/unit", *money, "price of", "source")
-    return grid(head, rows, LEFT)
+    head = ("what", "quantity", "unit", f"{money[0]}/unit", *money, "price")
+    told = [wrapped(f"  [{number}] {price}") for number, price in enumerate(prices, 1)]
+    return "\n".join([grid(head, rows, LEFT, WIDEST), *(["prices:"] if told else []), *told])
 
 
-def _row(line: Line, stage: Stage) -> tuple[str, ...]:
+def _price(line: Line, stage: Stage) -> str:
+    """Return of when and where the price of a unit is, and who says so."""
     price = line.price
     whose = price.as_of if price.region == stage.region else f"{price.as_of}, {price.region}'s"
-    whose = whose or "unknown"
+    mark = "" if price.mark == "stated" else f" [{price.mark}]"
+    return f"{whose or 'unknown'}: {price.source}{mark}"
+
+
+def _row(line: Line, stage: Stage, prices: list[str]) -> tuple[str, ...]:
     mark = "" if line.mark == "stated" else f" [{line.mark}]"
     return (
-        line.group,
-        line.what + mark,
+        f"  {line.what}{mark}",
         "unknown" if line.quantity is None else _number(line.quantity),
-        price.unit,
+        line.price.unit,
         currency.unit(line),
         *currency.amounts([line], stage),
-        whose,
-        price.source + ("" if price.mark == "stated" else f" [{price.mark}]"),
+        f"[{prices.index(_price(line, stage)) + 1}]",
     )
 
 
@@ -290,5 +294,6 @@ def _as_json(found: Plan, china: ChinaPrices, today: date) -> dict[str, Any]:
             for line in found.lines
         ],
         "lanes": lane_text.as_json(found, lane_notes.doubts(found, today)),
+        "quotas": quota_text.as_json(stage),
         "warnings": [str(warning) for warning in stage.warnings],
     }

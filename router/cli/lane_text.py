@@ -6,7 +6,7 @@ from typing import Any
 
 from backends.prices import Price
 from backends.tariff import BOUGHT_AHEAD
-from router.cli.table import grid
+from router.cli.table import WIDEST, grid
 from router.deploy import currency
 from router.deploy.lane_plan import LaneCost, PerMtok, hours_of
 from router.deploy.plan import Plan
@@ -25,7 +25,7 @@ HOURS = 24  # of a day
 
 
 def text(found: Plan) -> list[str]:
-    """Return the section as lines; none where the stage makes no fleet."""
+    """Return the section as lines and tables; none where the stage makes no fleet."""
     if not found.lanes:
         return []
     idle, stage = [each.idle_month for each in found.lanes], found.stage
@@ -36,22 +36,28 @@ def text(found: Plan) -> list[str]:
     return [
         f"machines of the fleets that it makes, idle: {own}, {both}{unknown}",
         _at_max(found),
-        grid(_head(MACHINE, MONEY, stage), [_row(each, stage) for each in found.lanes], LEFT),
+        *_by_currency(MACHINE, MONEY, [_row(each, stage) for each in found.lanes], stage),
         "disks at min are lines of the group lanes; a wake-up: one machine until it is let go",
         "",
-        grid(
-            _head(("fleet",), TOKENS, stage),
-            [_token_row(each, stage) for each in found.lanes],
-            LEFT,
-        ),
+        *_by_currency(("fleet",), TOKENS, [_token_row(each, stage) for each in found.lanes], stage),
         "tokens with every place taken, and growing: as full as `scale_out_at` says",
         *(line for each in found.lanes for line in _about(each, stage)),
         *_marks(found),
     ]
 
 
-def _head(words: Sequence[str], money: Sequence[str], stage: Stage) -> tuple[str, ...]:
-    return (*words, *(name.format(each) for name in money for each in currency.heads(stage)))
+def _by_currency(
+    words: Sequence[str],
+    money: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    stage: Stage,
+) -> list[str]:
+    """Return a table for each currency of the bill; in the rows each amount is in all of them."""
+    found, heads, first = [], currency.heads(stage), len(words)
+    for number, each in enumerate(heads):
+        cells = [(*row[:first], *row[first + number :: len(heads)]) for row in rows]
+        found.append(grid((*words, *(name.format(each) for name in money)), cells, LEFT, WIDEST))
+    return found
 
 
 def _at_max(found: Plan) -> str:

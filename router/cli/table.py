@@ -1,5 +1,7 @@
 """A decision as a table that a person can read."""
 
+import itertools
+import textwrap
 from collections.abc import Collection, Sequence
 
 from policies.model import Facts
@@ -12,6 +14,9 @@ from router.world import World
 
 COLUMNS = ("", "fleet", "lane", "TTFT p95", "e2e p95", "marginal $", "average $", "quality", "why")
 _LEFT = {"fleet", "lane", "why"}
+GAP = "  "
+WIDEST = 100  # of a terminal: what a wide table is made to fit
+INDENT = 2  # of what goes on in another line
 
 
 def decision_table(world: World, decision: Decision) -> str:
@@ -115,14 +120,80 @@ def _usd(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.6f}"
 
 
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[str] = _LEFT) -> str:
-    """Return a table; the columns named in `left` begin at the left, figures end at the right."""
+def grid(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    left: Collection[str] = _LEFT,
+    within: int | None = None,
+) -> str:
+    """Return a table; the columns named in `left` begin at the left, figures end at the right.
+
+    `within`: so many columns of the terminal, where cells can be broken at blanks to reach it:
+    heads and words first, then figures (`1.50 + unknown`).
+    """
     widths = [max(width(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    if within is not None:
+        _narrow(widths, _least(head, rows, left), within)
+        _narrow(widths, _least(head, rows, head), within)
     lines = []
     for row in [head, tuple("-" * columns for columns in widths), *rows]:
-        cells = [
-            (to_left if name in left else to_right)(cell, columns)
+        broken = [
+            _broken(cell, columns, INDENT if name in left else 0)
             for cell, columns, name in zip(row, widths, head, strict=True)
         ]
-        lines.append("  ".join(cells).rstrip())
+        for line in itertools.zip_longest(*broken, fillvalue=""):
+            cells = [
+                (to_left if name in left else to_right)(cell, columns)
+                for cell, columns, name in zip(line, widths, head, strict=True)
+            ]
+            lines.append(GAP.join(cells).rstrip())
     return "\n".join(lines)
+
+
+def wrapped(line: str) -> str:
+    """Return the line, broken at blanks where it is longer than WIDEST."""
+    return "\n".join(_broken(line, WIDEST, INDENT))
+
+
+def _broken(cell: str, columns: int, more: int) -> list[str]:
+    """Return the cell's lines; those after the first are indented by so many columns more."""
+    if width(cell) <= columns:
+        return [cell]
+    return textwrap.wrap(
+        cell,
+        columns,
+        subsequent_indent=" " * (_indent(cell) + more),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _indent(cell: str) -> int:
+    return len(cell) - len(cell.lstrip())
+
+
+def _narrow(widths: list[int], least: Sequence[int], within: int) -> None:
+    """Take from the column that has the most to spare until they fit, or none has any."""
+    while sum(widths) + len(GAP) * (len(widths) - 1) > within:
+        spare = [has - needs for has, needs in zip(widths, least, strict=True)]
+        if max(spare) <= 0:
+            return
+        widths[spare.index(max(spare))] -= 1
+
+
+def _least(
+    head: Sequence[str], rows: Sequence[Sequence[str]], broken: Collection[str]
+) -> Sequence[int]:
+    """Return the least width of each column: its longest cell, of those that are `broken` its
+    longest word.
+    """
+
+    def words(cell: str) -> int:
+        indent = _indent(cell) + INDENT
+        return max((width(word) + indent for word in cell.split()), default=0)
+
+    heads = [max((width(word) for word in name.split()), default=0) for name in head]
+    return [
+        max(heads[i], *((words if name in broken else width)(row[i]) for row in rows), 1)
+        for i, name in enumerate(head)
+    ]

@@ -16,8 +16,14 @@ CACHED: Final = {"VLLM_CACHE_ROOT": f"{CACHE}/vllm"}
 NEURON: Final = {
     "NEURON_COMPILE_CACHE_URL": f"{CACHE}/neuron",
     "NEURON_COMPILED_ARTIFACTS": f"{CACHE}/artifacts",  # NxD Inference's own
+    # TorchNeuron's, which is under /tmp otherwise and goes with its container.
+    "TORCH_NEURONX_NEFF_CACHE_DIR": f"{CACHE}/neff",
     "NEURON_SKIP_EFA_AFFINITY": "1",  # one machine serves a replica alone: it has no EFA
 }
+# The route that vLLM Neuron takes anyway on Trn2; named, it also keeps what it traced, below
+# VLLM_CACHE_ROOT (AWS Neuron documentation, How to use the Precompile Cache, 2026-10-13). The image
+# for Inferentia2 is of the line before, which knows neither.
+NATIVE: Final = {"VLLM_NEURON_BACKEND": "neuron_native"}
 
 
 def starting_s(lane: Lane) -> int:
@@ -39,7 +45,11 @@ def environment(lane: Lane) -> Mapping[str, str]:
     """Return the container's environment; where llama.cpp's model lies is for its place to say."""
     if lane.family == "cpu":
         return lane.environment()
-    more = NEURON if lane.family == "neuron" else {}
+    more = _neuron(lane) if lane.family == "neuron" else {}
     # vLLM gives up by itself after 600 s, which neither compiling nor 200 GB of weights keep to.
     patience = {"VLLM_ENGINE_READY_TIMEOUT_S": str(starting_s(lane))}
     return {**OFFLINE, **CACHED, **more, **patience, **lane.environment()}
+
+
+def _neuron(lane: Lane) -> Mapping[str, str]:
+    return NEURON if lane.instance.startswith("inf") else {**NEURON, **NATIVE}

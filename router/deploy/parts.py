@@ -9,6 +9,10 @@ from router.deploy.stage import Stage
 
 ZONES = 2  # infra/network.py
 ADDRESSES = "10.0.0.0/16"  # of a stage's VPC
+# Of them, those of the subnets that only the balancer before fleets on EKS is in: pods tell it by
+# its address from all others of the VPC (infra/network.py).
+BALANCER_ADDRESSES = "10.0.16.0/21"
+CLUSTER_ADDRESSES = "172.20.0.0/16"  # of services inside a cluster of EKS, none of the network's
 WAF_RULES = 3  # infra/firewall.py
 ROUTES = 6  # infra/api.py: CloudWatch counts each one apart where detailed metrics are on
 BATCH_ROUTES = 9  # more, where the stage takes batches
@@ -155,6 +159,11 @@ def routes(stage: Stage) -> int:
 def on_ecs(stage: Stage) -> bool:
     """Whether the stage makes fleets on ECS, on machines inside its network."""
     return any(lane.on == "ecs" for lane in stage.lanes)
+
+
+def on_eks(stage: Stage) -> bool:
+    """Whether the stage makes fleets on EKS."""
+    return any(lane.on == "eks" for lane in stage.lanes)
 
 
 def router_metrics(stage: Stage) -> int:

@@ -17,7 +17,7 @@ from router.batches.aws_chunks import Span
 from router.batches.aws_files import AwsFiles
 from router.batches.aws_lines import LEASE_S
 from router.batches.forms import batch_of, batch_row
-from router.batches.local import LocalStore
+from router.batches.local import REMOVE_AT_ONCE, LocalStore
 from router.batches.local_files import UNFINISHED_S
 from router.batches.port import (
     Asked,
@@ -429,6 +429,37 @@ def test_files_that_are_made_again_are_the_same_files(store, clock):
     assert store.queue.counts("batch_1") == Counts()
 
 
+# -- what is over long ago -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("files_s", "days"), [(DAY, 31), (90 * DAY, 90)])
+def test_a_batch_is_forgotten_when_it_is_long_over_and_so_are_its_files(
+    tmp_path, clock, files_s, days
+):
+    store = LocalStore(tmp_path, QUOTA, clock)
+    store.batches.add(replace(batch(), files_s=files_s))
+    store.batches.add(batch("2"))  # never over: it is not swept
+    store.batches.change("batch_1", states.refused((), NOW))
+    clock.now_s = NOW + DAY + days * DAY - 1
+    store.sweep(clock.now_s)
+    assert store.batches.find("batch_1").status == "failed"
+    clock.now_s += 1
+    store.sweep(clock.now_s)
+    assert store.batches.find("batch_1") is None
+    assert [one.id for one in store.batches.page(Asked("acme", 9)).rows] == ["batch_2"]
+    store.close()
+
+
+def test_more_batches_than_go_at_once_are_forgotten_in_one_sweep(tmp_path, clock):
+    store = LocalStore(tmp_path, QUOTA, clock)
+    for name in range(REMOVE_AT_ONCE + 1):
+        store.batches.add(batch(name))
+        store.batches.change(f"batch_{name}", states.refused((), NOW))
+    store.sweep(NOW + 40 * DAY)
+    assert store.batches.page(Asked("acme", 9)).rows == []
+    store.close()
+
+
 # -- what only the one on AWS does -----------------------------------------------------------------
 
 
@@ -476,6 +507,20 @@ def test_chunks_are_due_when_their_lines_are_and_gone_with_the_last_result(remot
     queue.keep(again, result(again))
     remote.chunks.worked_on(last.span, queue.open_times("batch_1"))
     assert [chunk.span for chunk in remote.chunks.of("batch_1")] == spans[:2]
+
+
+def test_dynamodb_takes_all_that_is_left_of_a_batch_31_days_after_its_deadline(remote, clock):
+    remote.batches.add(batch())
+    remote.batches.change("batch_1", states.validated(2, NOW))
+    remote.queue.put("batch_1", lines(2))
+    for job in taken(remote):
+        remote.queue.keep(job, result(job))
+    work.finish(remote, remote.batches.find("batch_1"), clock, "completed")
+    remote.sweep(NOW + 2 * DAY)
+    table = remote.batches._table
+    left = [item for item in table.scan() if item["pk"] != "BQUOTA#acme"]  # a tenant's own
+    assert {item["pk"] for item in left} == {"BATCH#batch_1", "BATCHES#acme"}
+    assert {item["gone_s"] for item in left} == {NOW + DAY + 31 * DAY}
 
 
 def test_a_step_of_a_batch_is_begun_by_one(remote):

@@ -1,19 +1,23 @@
 """The stack `Eks`: a stage with all its fleets on EKS."""
 
+import dataclasses
 import json
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 
 import aws_cdk as cdk
 import on_eks
 import pytest
+from aws_cdk import assertions
 from cdk_nag import AwsSolutionsChecks
 from template import Template, listed
 
 from backends import aws_prices, files
 from infra import app as infra_app
 from infra import stacks
+from infra.network import Network
 from router.deploy import parts
 from router.deploy.covers import COVERS, Paid
 from router.deploy.kubernetes import manifests
@@ -164,9 +168,32 @@ def test_the_network_s_ways_are_those_that_are_used(eks):
 
 
 def test_the_subnets_are_found_by_the_manifests_tags(made):
+    tag = {"Key": "kubernetes.io/role/internal-elb", "Value": "1"}
     subnets = template(made[1], "Router").all("EC2::Subnet")
-    for subnet in subnets:
-        assert {"Key": "kubernetes.io/role/internal-elb", "Value": "1"} in subnet["Tags"]
+    tagged = [subnet["CidrBlock"] for subnet in subnets if tag in subnet["Tags"]]
+    assert tagged == ["10.0.0.0/22", "10.0.4.0/22"]
+
+
+@pytest.mark.parametrize("on", ["lambda", "fargate"])
+def test_no_subnet_but_the_balancer_s_has_the_addresses_that_pods_let_in(stage, on):
+    stack = cdk.Stack(cdk.App(), "Router", env=cdk.Environment(region=stage.region))
+    compute = dataclasses.replace(stage.compute, on=on)
+    Network(stack, "Network", stage=dataclasses.replace(stage, compute=compute, private=False))
+    known = assertions.Template.from_stack(stack).find_resources("AWS::EC2::Subnet")
+    front = ip_network(parts.BALANCER_ADDRESSES)
+    found = {name: ip_network(one["Properties"]["CidrBlock"]) for name, one in known.items()}
+    let_in = [name for name, addresses in found.items() if addresses.overlaps(front)]
+    assert len(let_in) == parts.ZONES
+    assert all("front" in name and found[name].subnet_of(front) for name in let_in)
+
+
+def test_the_balancer_is_in_the_subnets_of_its_own(made, eks):
+    named = template(made[1], "Router").resources
+    own = [name for name, one in named.items() if "front" in name and "Subnet" in one["Type"]]
+    placed = str(eks.one("ElasticLoadBalancingV2::LoadBalancer")["Subnets"])
+    assert placed.count("front") == parts.ZONES
+    assert own
+    assert "inside" not in placed
 
 
 def test_what_a_cluster_without_a_way_out_calls_has_its_endpoint(made, stage):

@@ -200,6 +200,8 @@ def test_an_engine_asks_nobody_outside_and_keeps_what_it_compiled_on_its_machine
         )
         compiled = told.get("NEURON_COMPILE_CACHE_URL")
         assert compiled == ("/cache/neuron" if host == "scout-inf2" else None)
+        binaries = told.get("TORCH_NEURONX_NEFF_CACHE_DIR")
+        assert binaries == ("/cache/neff" if host == "scout-inf2" else None)
 
 
 def test_weights_lie_on_the_machine_s_own_disks_or_on_a_volume_that_they_fit(made):
@@ -226,7 +228,7 @@ def test_a_machine_gets_its_weights_before_it_takes_tasks(made):
         f"/sluice/models/scout-p4d-{SCOUT_WEIGHTS}"
     )
     joined = lines.index("ECS_CLUSTER=sluice-bought")
-    (installed,) = [n for n, line in enumerate(lines) if line.startswith("dnf install -y -q")]
+    (installed,) = [n for n, line in enumerate(lines) if line.startswith("dnf install")]
     assert installed < fetched < joined
     assert "set -euo pipefail" in lines
     assert any("shutdown -h now' ERR" in line for line in lines)
@@ -269,25 +271,33 @@ def test_its_script_is_one_that_bash_can_read(made, tmp_path):
             assert (ended.returncode, ended.stderr) == (0, b"")
 
 
-STUBS = ("dnf", "mdadm", "mkfs.xfs", "mount", "shutdown", "aws", "lsblk")
+AGENT = "/opt/aws/amazon-cloudwatch-agent"
+AGENTS_OWN = f"{AGENT}/bin/amazon-cloudwatch-agent-ctl"
+STUBS = ("dnf", "mdadm", "mkfs.xfs", "mount", "shutdown", "aws", "lsblk", "sleep", "agent-ctl")
 
 
 def booted(script, folder, *, disks=(), failing="nothing"):
     """Run a machine's script with programs that only say how they were called, in a folder."""
     programs, told = folder / "bin", folder / "told"
-    for made in (programs, folder / "etc" / "ecs"):
+    script = script.replace(AGENTS_OWN, str(programs / "agent-ctl"))
+    for made in (programs, folder / "etc" / "ecs", Path(f"{folder}{AGENT}/etc")):
         made.mkdir(parents=True)
     for name in STUBS:
         said = "".join(f"echo '{disk} Amazon EC2 NVMe Instance Storage'\n" for disk in disks)
         fails = f'case "$*" in *"{failing}"*) exit 1;; esac\n'
-        body = said if name == "lsblk" else f'echo "{name} $*" >> {told}\n{fails}'
+        reads = "cat > /dev/null\n" if name == "dnf" else ""  # as a package's script may
+        body = said if name == "lsblk" else f'echo "{name} $*" >> {told}\n{reads}{fails}'
         (programs / name).write_text(f"#!/bin/bash\n{body}", "utf-8")
         (programs / name).chmod(0o755)
-    for place in ("/sluice", "/etc/", "/dev/console"):
+    for place in ("/sluice", "/etc/", "/dev/console", AGENT):
         script = script.replace(f" {place}", f" {folder}{place}")
     (folder / "dev").mkdir()
     subprocess.run(
-        ["bash", "-c", script], env={"PATH": f"{programs}:/usr/bin:/bin"}, cwd=folder, check=False
+        ["bash", "-c", script],
+        env={"PATH": f"{programs}:/usr/bin:/bin"},
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
     config = folder / "etc" / "ecs" / "ecs.config"
     return told.read_text("utf-8").splitlines(), config.exists()
@@ -298,22 +308,50 @@ def test_a_machine_s_own_disks_become_one_before_weights_go_onto_it(made, tmp_pa
     told, joined = booted(boot(template), tmp_path, disks=("/dev/nvme1n1", "/dev/nvme2n1"))
     assert joined
     did = [line.split(" ")[0] for line in told]
-    assert did == ["dnf", "mdadm", "mkfs.xfs", "mount", "aws", "aws"]
-    assert "--raid-devices=2 /dev/nvme1n1 /dev/nvme2n1" in told[1]
+    assert did == ["dnf", "agent-ctl", "dnf", "mdadm", "mkfs.xfs", "mount", "aws", "aws"]
+    assert "--raid-devices=2 /dev/nvme1n1 /dev/nvme2n1" in told[3]
 
 
 def test_a_machine_without_disks_of_its_own_makes_none(made, tmp_path):
     (template,) = made.machines("inf2-1", "EC2::LaunchTemplate")
     told, joined = booted(boot(template), tmp_path)
     assert joined
-    assert [line.split(" ")[0] for line in told] == ["dnf", "aws", "aws", "aws"]
+    assert [line.split(" ")[0] for line in told] == [
+        *("dnf", "agent-ctl", "dnf", "aws", "aws", "aws")
+    ]
 
 
-@pytest.mark.parametrize("failing", ["install", "s3 sync", "--level=0"])
+def test_a_machine_s_start_and_its_agent_s_log_go_to_a_group_of_the_stage(made, tmp_path):
+    (template,) = made.machines("scout-p4d", "EC2::LaunchTemplate")
+    told, joined = booted(boot(template), tmp_path)
+    assert joined
+    config = Path(f"{tmp_path}{AGENT}/etc/sluice.json")
+    assert told[1].endswith(f"-a fetch-config -m ec2 -s -c file:{AGENT}/etc/sluice.json")
+    said = json.loads(config.read_text("utf-8"))
+    assert said["agent"] == {"region": "us-east-2"}
+    rows = said["logs"]["logs_collected"]["files"]["collect_list"]
+    assert {row["log_group_name"] for row in rows} == {"/sluice/bought/machines"}
+    assert {row["log_stream_name"]: row["file_path"] for row in rows} == {
+        "{instance_id}/boot": "/var/log/cloud-init-output.log",
+        "{instance_id}/ecs": "/var/log/ecs/ecs-agent.log*",
+    }
+    logs = made.stack("bought-Lanes").all("Logs::LogGroup")
+    kept_days = {log.get("LogGroupName"): log["RetentionInDays"] for log in logs}
+    assert kept_days["/sluice/bought/machines"] == 30
+
+
+def test_a_machine_that_gets_no_program_for_its_logs_serves_as_well(made, tmp_path):
+    (template,) = made.machines("scout-p4d", "EC2::LaunchTemplate")
+    told, joined = booted(boot(template), tmp_path, failing="amazon-cloudwatch-agent")
+    assert joined
+    assert [line.split(" ")[0] for line in told] == ["dnf", "dnf", "aws", "aws"]
+
+
+@pytest.mark.parametrize("failing", ["awscli-2", "s3 sync", "--level=0"])
 def test_a_machine_that_cant_be_prepared_ends_and_takes_no_task(made, tmp_path, failing):
     (template,) = made.machines("scout-p4d", "EC2::LaunchTemplate")
     told, joined = booted(boot(template), tmp_path, disks=("/dev/nvme1n1",), failing=failing)
-    assert told[-1] == "shutdown -h now"
+    assert told[-2:] == ["sleep 15", "shutdown -h now"]  # until its log has the last line
     assert not joined
     assert "failed, this machine ends" in (tmp_path / "dev" / "console").read_text("utf-8")
 
@@ -339,8 +377,7 @@ def test_a_machine_may_read_the_weights_of_its_fleets_and_nothing_else(made):
     assert "s3:ListBucket" not in single
     for actions in (of for name, of in may.items() if name.startswith("EcsMachines")):
         assert {action for action in actions if not action.startswith("ecs:")} <= {
-            "s3:GetObject",
-            "s3:ListBucket",
+            *("s3:GetObject", "s3:ListBucket", "logs:CreateLogStream", "logs:PutLogEvents")
         }
     prefixes = [
         one["Condition"]

@@ -1,19 +1,29 @@
 """tools/smoke.py against a real router over HTTP: what is well, and what it must notice."""
 
+import json
 import os
 import subprocess
 import sys
 
+import httpx
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as BotoCredentials
 from support import DONE, EVENTS, USAGE_EVENT, catalogue, chunk, fleet, plain, policy, stream_head
 
+from backends.sigv4 import Credentials
+from tools import smoke as tools_smoke
+
 BUDGETS = "budgets:\n  - {id: none, match: {team: poor}, usd: 0.000000001, per: day, when_spent: reject}\n"  # noqa: E501 (one line of YAML)
+OURS = ("SLUICE_", "AWS_")
+SIGNS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 
-def smoke(router, key=None, **environment):
-    command = [sys.executable, "tools/smoke.py", router.url]
+def smoke(router, *options, key=None, **environment):
+    command = [sys.executable, "tools/smoke.py", *options, router.url]
     secrets = {"SLUICE_KEY": key or router.key, **environment}
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=60, env=clean | secrets
     )
@@ -143,3 +153,46 @@ def test_what_is_no_url_is_told_once_with_one_that_would_do(url):
     ended = asked_with(url, "sk-sluice-x")
     assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr == f"{url}: this is no url (as https://llm.example.com)\n"
+
+
+# -- signed ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/api/v1/chat/completions", "/api/v1/files?limit=2&after=a%2Fb"])
+def test_a_request_is_signed_as_aws_s_own_library_signs_it(path):
+    known = Credentials("AKIDEXAMPLE", "secret", "token")
+    body = json.dumps({"说": "你好"}).encode()
+    url = f"https://abc.execute-api.cn-northwest-1.amazonaws.com.cn{path}"
+    request = httpx.Request("POST", url, content=body)
+    next(tools_smoke.Signed(lambda: known, "cn-northwest-1").auth_flow(request))
+    theirs = AWSRequest("POST", url, data=body, headers={"host": request.headers["host"]})
+    theirs.context["timestamp"] = request.headers["x-amz-date"]
+    signer = SigV4Auth(
+        BotoCredentials("AKIDEXAMPLE", "secret", "token"), "execute-api", "cn-northwest-1"
+    )
+    theirs.headers["X-Amz-Date"] = request.headers["x-amz-date"]
+    theirs.headers["X-Amz-Security-Token"] = "token"
+    string = signer.string_to_sign(theirs, signer.canonical_request(theirs))
+    wanted = signer.signature(string, theirs)
+    assert request.headers["authorization"].endswith(f"Signature={wanted}")
+    assert "/cn-northwest-1/execute-api/aws4_request" in request.headers["authorization"]
+
+
+def test_the_key_goes_beside_a_signature_and_what_is_unsigned_must_be_refused(router):
+    ended = smoke(router, "--sign", AWS_REGION="us-east-1", **SIGNS)
+    assert failed(ended) == ["no signature"], ended.stdout  # no API Gateway is before this router
+    assert ended.stdout.count("ok ") == 6
+
+
+def test_without_a_key_the_signature_alone_asks(router):
+    ended = smoke(router, "--sign", SLUICE_KEY="", AWS_REGION="us-east-1", **SIGNS)
+    assert "wrong key" not in ended.stdout
+    assert "wanted 200, got 401: no key" in ended.stdout  # nobody before it says who signed
+    assert ended.returncode == 1
+
+
+def test_a_region_that_nobody_names_is_asked_for(router):
+    ended = smoke(router, "--sign", **SIGNS)
+    assert ended.returncode == 3
+    assert "set AWS_REGION: the url names no region to sign for" in ended.stderr
+    assert "secret" not in ended.stderr + ended.stdout

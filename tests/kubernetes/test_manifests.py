@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+from ipaddress import ip_address, ip_network
 
 import on_eks
 import pytest
@@ -241,9 +242,18 @@ def test_neuron_compiles_offline_for_as_long_as_it_takes_where_a_new_container_f
     assert (told["NEURON_SKIP_EFA_AFFINITY"], told["HF_HUB_OFFLINE"]) == ("1", "1")
     mounts = {row["mountPath"]: row["name"] for row in container["volumeMounts"]}
     volumes = {row["name"]: row for row in pod(made, "scout-trn2")["volumes"]}
-    for name in ("NEURON_COMPILE_CACHE_URL", "NEURON_COMPILED_ARTIFACTS", "VLLM_CACHE_ROOT"):
+    for name in (
+        *("NEURON_COMPILE_CACHE_URL", "NEURON_COMPILED_ARTIFACTS", "VLLM_CACHE_ROOT"),
+        "TORCH_NEURONX_NEFF_CACHE_DIR",
+    ):
         at = next(path for path in mounts if told[name].startswith(f"{path}/"))
         assert volumes[mounts[at]] == {"name": mounts[at], "emptyDir": {}}
+
+
+def test_what_neuron_traced_is_kept_where_its_image_can(made):
+    for name, kept in (("scout-trn2", "neuron_native"), ("scout-inf2", None)):
+        told = {row["name"]: row["value"] for row in engine(made, name)["env"]}
+        assert told.get("VLLM_NEURON_BACKEND") == kept
 
 
 def test_keda_keeps_the_pod_of_a_fleet_that_still_compiles_when_its_wake_item_is_gone(stage):
@@ -280,6 +290,65 @@ def test_pods_are_nobody_to_kubernetes_and_have_no_right_that_they_don_t_need(ma
         for container in (*found["containers"], *found["initContainers"]):
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def policies(made, lane):
+    found = fleet(made, lane.name)
+    return [each["spec"] for each in found if each["kind"] == "NetworkPolicy"]
+
+
+def lets_in(rules, address, port):
+    return any(
+        ip_address(address) in ip_network(peer["ipBlock"]["cidr"])
+        and not any(
+            ip_address(address) in ip_network(one) for one in peer["ipBlock"].get("except", ())
+        )
+        for rule in rules
+        if any(one["port"] == port for one in rule["ports"])
+        for peer in rule.get("from", rule.get("to", ()))
+        if "ipBlock" in peer
+    )
+
+
+def test_a_pod_of_the_network_is_no_caller_of_an_engine_and_the_balancer_is(made, stage):
+    for lane in stage.lanes:
+        (spec,) = (each for each in policies(made, lane) if each["podSelector"])
+        assert lets_in(spec["ingress"], "10.0.16.7", lane.port)
+        assert lets_in(spec["ingress"], "10.0.23.254", lane.port)
+        for address in ("10.0.0.9", "10.0.7.254", "10.0.8.1", "172.20.0.10", "192.0.2.1"):
+            assert not lets_in(spec["ingress"], address, lane.port), address
+        assert not lets_in(spec["ingress"], "10.0.16.7", 22)
+        (keda,) = (peer for peer in spec["ingress"][0]["from"] if "ipBlock" not in peer)
+        assert keda["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "keda"}
+        assert keda["podSelector"]["matchLabels"] == {"app": "keda-operator"}
+
+
+def test_an_engine_reaches_s3_s_addresses_names_and_who_it_is_and_nothing_of_the_network(
+    made, stage
+):
+    for lane in stage.lanes:
+        (spec,) = (each for each in policies(made, lane) if each["podSelector"])
+        assert lets_in(spec["egress"], "52.219.0.1", 443)
+        assert lets_in(spec["egress"], "169.254.170.23", 80)
+        for address in ("10.0.0.9", "172.20.0.1", "169.254.169.254"):
+            assert not lets_in(spec["egress"], address, 443), address
+            assert not lets_in(spec["egress"], address, 80), address
+        everywhere = [rule["ports"] for rule in spec["egress"] if "to" not in rule]
+        assert [{row["port"] for row in rows} for rows in everywhere] == [{53}]
+
+
+def test_whatever_else_stands_in_a_fleet_s_namespace_is_cut_off(made, stage):
+    for lane in stage.lanes:
+        (spec,) = (each for each in policies(made, lane) if not each["podSelector"])
+        assert spec == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_policies_are_turned_on_in_the_cluster_and_on_every_machine(made, everything):
+    (told,) = (each for each in made["cluster.yaml"] if each["kind"] == "ConfigMap")
+    assert told["metadata"] == {"name": "amazon-vpc-cni", "namespace": "kube-system"}
+    assert told["data"] == {"enable-network-policy-controller": "true"}
+    classes = [each["spec"] for each in everything if each["kind"] == "NodeClass"]
+    assert {each["networkPolicy"] for each in classes} == {"DefaultAllow"}
 
 
 def test_an_engine_reads_what_was_fetched_for_it(made, stage):

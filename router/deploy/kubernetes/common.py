@@ -15,6 +15,7 @@ STAGE: Final = "sluice/stage"
 ACCOUNT: Final = "engine"  # the service account of a fleet's pods: a Pod Identity names it
 LEDGER: Final = "sluice-ledger"  # how KEDA reads the ledger
 KEDA: Final = "keda"  # KEDA's own namespace
+KEDA_OPERATOR: Final = "keda-operator"  # the label `app` of the pods that ask engines
 KEDA_ACCOUNT: Final = "keda-operator"
 
 

@@ -70,6 +70,8 @@ def _node_class(stage: Stage, sharing: Sequence[Lane], name: str, tranche: Tranc
         "securityGroupSelectorTerms": [
             {"tags": {"aws:eks:cluster-name": lane_names.cluster(stage.name)}}
         ],
+        # A new pod is open until its policies are known, which is seconds; its engine listens
+        # minutes later. `DefaultDeny` would keep it from fetching its weights meanwhile.
         "networkPolicy": "DefaultAllow",
         "ephemeralStorage": {
             "size": f"{volume.gb}Gi",

@@ -14,6 +14,7 @@ from router.deploy.kubernetes.common import (
     ACCOUNT,
     HOST,
     KEDA,
+    KEDA_OPERATOR,
     Object,
     labels,
     made,
@@ -26,12 +27,15 @@ from router.deploy.stage import Stage
 CONTAINER_MODEL: Final = "/opt/ml/model"  # where llama.cpp's container looks
 PROGRAMS: Final = "weights"
 AT: Final = "/weights"
+POLICIES: Final = "networking.k8s.io/v1"
 FILES: Final = {  # the programs, and where they are in the container
     "fetch.py": "fetch.py",
     "__init__.py": "backends/__init__.py",
     "sigv4.py": "backends/sigv4.py",
 }
 IDENTITY: Final = "169.254.170.23/32"  # the agent of EKS Pod Identity
+# Whoever is called by an address of these is of the network or of the cluster: no address of S3's.
+OWN: Final = [parts.ADDRESSES, parts.CLUSTER_ADDRESSES, "169.254.0.0/16"]
 PROBE_S: Final = 10
 SPARE_S: Final = 30  # after the last request: what the engine needs to end by itself
 LEAST_SHARE: Final = 0.75  # of a machine's cores and memory, that its fleets ask for
@@ -53,6 +57,7 @@ def pods(stage: Stage, lane: Lane, programs: Mapping[str, str], image: str) -> I
     spec["unhealthyPodEvictionPolicy"] = "AlwaysAllow"
     yield made("policy/v1", "PodDisruptionBudget", lane.name, spec, space=at, labels=named)
     yield _policy(lane)
+    yield _nobody(lane)
 
 
 def first(lane: Lane) -> Iterator[Object]:
@@ -239,27 +244,39 @@ def _env(values: Mapping[str, str]) -> list[Object]:
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
+def _nobody(lane: Lane) -> Object:
+    """Let nobody in and nothing out, of whatever else comes to stand in the namespace."""
+    spec: Object = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    return made(POLICIES, "NetworkPolicy", "nobody", spec, space=space(lane), labels=labels(lane))
+
+
 def _policy(lane: Lane) -> Object:
-    """Let the network's callers in on the engine's port, and KEDA. Out: names and TLS, which in a
-    VPC without a way out is AWS by its endpoints, and the agent that says who the pod is.
+    """Let the balancer in on the engine's port, and KEDA's operator; the machine's own probes need
+    no rule. Out: names; the agent that says who the pod is; TLS to addresses outside of the
+    network, from where S3 is reached by its gateway and nothing else is.
     """
-    keda = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": KEDA}}}
+    keda = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": KEDA}},
+        "podSelector": {"matchLabels": {"app": KEDA_OPERATOR}},
+    }
+    outside = {"cidr": "0.0.0.0/0", "except": OWN}
     spec: Object = {
         "podSelector": {"matchLabels": labels(lane)},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [
             {
-                "from": [{"ipBlock": {"cidr": parts.ADDRESSES}}, keda],
+                "from": [{"ipBlock": {"cidr": parts.BALANCER_ADDRESSES}}, keda],
                 "ports": _ports(lane.port, "TCP"),
             }
         ],
         "egress": [
-            {"ports": [*_ports(53, "UDP"), *_ports(53, "TCP"), *_ports(443, "TCP")]},
+            {"ports": [*_ports(53, "UDP"), *_ports(53, "TCP")]},
+            {"to": [{"ipBlock": outside}], "ports": _ports(443, "TCP")},
             {"to": [{"ipBlock": {"cidr": IDENTITY}}], "ports": _ports(80, "TCP")},
         ],
     }
-    named, kind = labels(lane), "NetworkPolicy"
-    return made("networking.k8s.io/v1", kind, lane.name, spec, space=space(lane), labels=named)
+    named = labels(lane)
+    return made(POLICIES, "NetworkPolicy", lane.name, spec, space=space(lane), labels=named)
 
 
 def _ports(port: int, protocol: str) -> list[Object]:

@@ -12,6 +12,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "unreachable": "no request ever reaches the rule",
         "no_rule": "some requests match no rule",
         "preempted": "a rule above takes requests that this one protects",
+        "unanswered": "a question about rules, budgets or rate limits would take too much work",
         "unknown_model": "no request can ask for that model",
         "lonely_hedge": "the hedge has no second fleet",
         "unproved": "a floor asks for labels that nobody gave",

@@ -15,6 +15,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "unanswered": "a question about rules, budgets or rate limits would take too much work",
         "unknown_model": "no request can ask for that model",
         "lonely_hedge": "the hedge has no second fleet",
+        "mistyped": "a name holds a quote, bracket, comma or colon in full width",
         "unproved": "a floor asks for labels that nobody gave",
         "slo": "no fleet of `use` meets the objective, even idle",
         "quality_floor": "no fleet of `use` can be that good",

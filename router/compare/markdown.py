@@ -40,7 +40,7 @@ def markdown(report: Report) -> str:
         parts.append(f"**{escaped(headline(found))}**")
         if report.per is not None:
             parts.append(escaped(extrapolated(found, report.per)))
-        requests = f"{found.requests:,} requests in {found.seconds / 60:,.1f} minutes"
+        requests = f"{_requests(found.requests)} in {found.seconds / 60:,.1f} minutes"
         tables = "".join(f" {said[0].upper()}{said[1:]}." for said in figures_of(found))
         parts.append(f"Replayed over {escaped(cut(found.trace))}: {requests}.{tables}")
     parts += _conditions(report)
@@ -113,12 +113,16 @@ def _moves(moved: Sequence[Moved], requests: int) -> str:
         for row, charged in zip(shown, charges(shown), strict=True)
     ]
     head = ("team", "task", "from", "to", "requests", "charged")
-    more = f"\n\n{rest:,} more rows, {of:,} requests." if rest else ""
+    more = f"\n\n{rest:,} more {'row' if rest == 1 else 'rows'}, {_requests(of)}." if rest else ""
     share = f"{total / requests:.1%}"
     return _details(
         f"Requests that move: {total:,} of {requests:,} ({share})",
         _table(head, lines, texts=4) + more,
     )
+
+
+def _requests(count: int) -> str:
+    return f"{count:,} request{'' if count == 1 else 's'}"
 
 
 def charges(moved: Sequence[Moved]) -> list[str]:

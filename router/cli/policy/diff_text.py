@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from router.cli.table import grid
+from router.cli.table import counted, grid
 from router.compare.comparison import Comparison
 from router.compare.markdown import charges
 from router.compare.moved import top
@@ -44,7 +44,7 @@ def text(report: Report) -> str:
 
 
 def _money(report: Report, found: Comparison) -> list[str]:
-    minutes = f"{found.requests:,} requests in {found.seconds / 60:,.1f} minutes"
+    minutes = f"{counted(found.requests, 'request')} in {found.seconds / 60:,.1f} minutes"
     head = [f"in money, over {found.trace} ({minutes})", f"  {headline(found)}"]
     if report.per is not None:
         head.append(f"  {extrapolated(found, report.per)}")
@@ -71,8 +71,11 @@ def _moves(found: Comparison) -> str:
         for row, charged in zip(first, charges(first), strict=True)
     ]
     table = grid(WAYS, lines, left={"team", "task", "from", "to"})
-    more = f"\nand {rest:,} more rows, {of:,} requests" if rest else ""
-    share = f"{total:,} of {found.requests:,} requests move ({total / found.requests:.1%})"
+    more = f"\nand {rest:,} more {'row' if rest == 1 else 'rows'}, {counted(of, 'request')}"
+    more = more if rest else ""
+    verb = "moves" if total == 1 else "move"
+    of_all = f"{total:,} of {counted(found.requests, 'request')} {verb}"
+    share = f"{of_all} ({total / found.requests:.1%})"
     return f"{share}\n{table}{more}"
 
 

@@ -57,7 +57,7 @@ def infeasible(lacks: Sequence[Lack]) -> str:
         told = list(dict.fromkeys(lack.said for lack in own))
         lines += [f"  {limit}: {said}" for said in told[:TOLD]]
         if len(told) > TOLD:
-            lines.append(f"  {limit}: and {_classes(len(told) - TOLD)} (--json)")
+            lines.append(f"  {limit}: and {more_classes(len(told) - TOLD)} (--json)")
     return "\n".join(lines)
 
 
@@ -66,17 +66,17 @@ def _span(found: Reported) -> str:
     hours = len(problem.level_of)
     span = f"{counted(found.requests, 'request')} in {counted(round(found.seconds / 60), 'minute')}"
     if problem.per_week != 1:
-        span += f"; a week is taken for {problem.per_week:,.4g} times {_hours(hours)}"
+        span += f"; a week is taken for {problem.per_week:,.4g} times {these_hours(hours)}"
     gap = "" if found.plan.gap <= 1e-4 else f"; within {found.plan.gap:.2%} of the cheapest"  # noqa: PLR2004  (what is asked of the solver)
     peak = max(level.peak for level in problem.levels)
     return f"{span}; busy minutes up to {peak:.2f} times the hour's mean{gap}"
 
 
-def _classes(count: int) -> str:
+def more_classes(count: int) -> str:
     return f"{count} more {'class' if count == 1 else 'classes'} of requests"
 
 
-def _hours(count: int) -> str:
+def these_hours(count: int) -> str:
     return "this hour" if count == 1 else f"these {count} hours"
 
 
@@ -134,8 +134,8 @@ def _longest(plan: Plan, places: Sequence[int]) -> str:
 def _values(values: Sequence[Value]) -> str:
     rows = [
         (
-            _spaced(value.limit),
-            _spaced(value.relaxed),
+            spaced(value.limit),
+            spaced(value.relaxed),
             _worth(value),
         )
         for value in values
@@ -144,9 +144,9 @@ def _values(values: Sequence[Value]) -> str:
     return f"what each limit costs, relaxed by itself:\n{grid(head, rows, LEFT)}"
 
 
-def _spaced(limit: str) -> str:
+def spaced(limit: str) -> str:
     """Return a limit as --slo takes it (`ttft_p95=3000ms`) the way the other tables write times."""
-    return _MS.sub(lambda found: f"{float(found[1]):,g} ms", limit)
+    return _MS.sub(lambda found: f"{float(found[1]):,.12g} ms", limit)
 
 
 def _worth(value: Value) -> str:
@@ -193,7 +193,7 @@ def _missed(played: Played) -> list[str]:
         for name, each in missed[:TOLD]
     ]
     if len(missed) > TOLD:
-        lines.append(f"missed by {_classes(len(missed) - TOLD)} (--json)")
+        lines.append(f"missed by {more_classes(len(missed) - TOLD)} (--json)")
     return lines
 
 

@@ -28,11 +28,23 @@ Fault = tuple[Path, str]
 """Where a document is wrong, and what is wrong there."""
 Value = Any  # what JSON can hold
 Event = Any  # a yaml.Event of any kind; their stubs leave every position optional
+Mark = Any  # a yaml.Mark; without stubs of their own
 Error = Any  # a ValidationError; its stubs leave every field optional
 
 MAX_DEPTH = 40  # mappings and lists inside one another
 MAX_DIGITS = 40  # of a whole number; longer ones are typing mistakes, and Python refuses 4,300
 SHOWN = 60  # characters of a wrong value that a message repeats
+
+# What an input method for Chinese puts in the place of what is meant; U+FF01 to U+FF5E are ASCII in
+# full width.
+_TYPED: Mapping[str, str] = {
+    "“": '"', "”": '"', "‘": "'", "’": "'", "、": ",", "。": ".", "【": "[", "】": "]", "《": "<",
+    "》": ">", "「": '"', "」": '"', "≥": ">=", "≤": "<=", "—": "-", "\u3000": " ",
+}  # fmt: skip
+_TO_ASCII = 0xFEE0  # from a full-width sign
+_FULL_WIDTH = re.compile(f"[\uff01-\uff5e{''.join(_TYPED)}]")
+_QUOTED = re.compile(r"""(?:"[^"]*"|'[^']*'|(?:^|\s)#.*)""")
+_SIMPLIFIED, _TRADITIONAL = {"hans", "cn", "sg", "my", "chs"}, {"hant", "tw", "hk", "mo", "cht"}
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # 10 times faster where libyaml is built in
 
@@ -117,7 +129,9 @@ def parse(text: str, name: str) -> Document:
         if mark and _starts_with_tab(text, mark.line):
             said = "a tab indents this line: use spaces"
         elif exc.context_mark and _has_full_width_colon(text, exc.context_mark.line):
-            mark, said = exc.context_mark, "`：` is a full-width colon: write `:` and a space"
+            mark, said = exc.context_mark, full_width("：")
+        elif mark and (sign := _sign_near(text, exc.context_mark or mark, mark)):
+            said = f"{said}; {full_width(sign)}"
         raise Invalid([_not_yaml(name, mark.line if mark else 0, said)]) from None
     except yaml.reader.ReaderError as exc:
         before = text.partition(chr(exc.character))[0]
@@ -132,13 +146,45 @@ def parse(text: str, name: str) -> Document:
     return Document(name, value, tree.lines)
 
 
+def full_width(text: str) -> str:
+    """Return what to write for the first sign in it that is typed in full width; "" without one."""
+    found = _FULL_WIDTH.search(text)
+    if found is None:
+        return ""
+    sign = found[0]
+    if sign == "：":
+        space = "" if text[found.end() : found.end() + 1].isdigit() else " and a space"
+        return f"`：` is a full-width colon: write `:`{space}"
+    if sign == "\u3000":
+        return "U+3000 is a full-width space: write a space"
+    kind = "no sign of ASCII" if sign in _TYPED else "a full-width sign"
+    return f"`{sign}` is {kind}: write `{_TYPED.get(sign) or chr(ord(sign) - _TO_ASCII)}`"
+
+
 def suggest(word: object, known: Iterable[str]) -> str:
     """Return ``(known: a, b)``, with the likely one first where a word was mistyped."""
     known = sorted(known)
     spelt = {name.lower(): name for name in known}  # `vLLM` is near to `vllm`
-    close = difflib.get_close_matches(str(word)[:SHOWN].lower(), spelt, n=1)
-    start = f"did you mean `{spelt[close[0]]}`? " if close else ""
-    return f"({start}known: {', '.join(known) or 'none'})"
+    asked = str(word)[:SHOWN]
+    language = language_meant(asked)
+    close = difflib.get_close_matches(asked.lower(), spelt, n=1)
+    likely = language if language in known else spelt[close[0]] if close else None
+    start = f"did you mean `{likely}`? " if likely else ""
+    typed = full_width(asked)
+    typed = f"{typed}; " if typed else ""
+    return f"({typed}{start}known: {', '.join(known) or 'none'})"
+
+
+def language_meant(tag: str) -> str | None:
+    """Return how policies call the language of a usual tag (BCP 47, a locale, or its own name)."""
+    language, *more = re.split("[-_.]", tag.lower())
+    if language in ("zh", "cmn"):
+        script = {"hans", "hant"} & {*more} or {*more}
+        return "zh-Hans" if script & _SIMPLIFIED else "zh-Hant" if script & _TRADITIONAL else "zh"
+    if language in ("chinese", "mandarin") or "中文" in language or "汉语" in language:
+        simplified, traditional = set("简簡") & {*language}, set("繁正") & {*language}
+        return "zh-Hans" if simplified else "zh-Hant" if traditional else "zh"
+    return "en" if language in ("en", "eng", "english", "英文", "英语", "英語") else None
 
 
 def dotted(path: Sequence[str | int]) -> str:
@@ -255,6 +301,17 @@ def _has_full_width_colon(text: str, line: int) -> bool:
     return line < len(lines) and "：" in lines[line] and ": " not in lines[line]
 
 
+def _sign_near(text: str, start: Mark, end: Mark) -> str:
+    """Return the first full-width sign from where a mistake begins on, out of quotes and comments;
+    "" without one.
+    """
+    for line in text.split("\n")[start.line : end.line + 1]:
+        found = _FULL_WIDTH.search(_QUOTED.sub("", line))
+        if found:
+            return found[0]
+    return ""
+
+
 # ---- values -> what is wrong with them -------------------------------------------------------
 
 
@@ -313,7 +370,9 @@ def _faults(error: Error) -> Iterator[Fault]:
         yield from ((path, f"{prefix}`{key}` is missing") for key in want if key not in got)
     else:
         hidden = error.schema.get("writeOnly", False)
-        yield path, prefix + _said(error, "this value" if hidden else _shown(got))
+        typed = "" if hidden or error.validator in _SUGGEST else full_width(_typed(got))
+        said = _said(error, "this value" if hidden else _shown(got))
+        yield path, prefix + (f"{said} ({typed})" if typed else said)
 
 
 def _said(error: Error, shown: str) -> str:
@@ -336,6 +395,13 @@ _SAID: Mapping[str, Callable[[Error, str], str]] = {
     "maximum": lambda e, shown: f"{shown} is above {e.validator_value}",
     "uniqueItems": lambda e, _: f"{_shown(_twice(e.instance))} stands here twice",
 }
+
+
+_SUGGEST = ("enum",)  # say themselves what was typed
+
+
+def _typed(got: Value) -> str:
+    return got[:SHOWN] if isinstance(got, str) else ""
 
 
 def _twice(items: Sequence[Value]) -> Value:

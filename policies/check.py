@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 
 import yamlfile
 from policies.evaluate import WISHES
@@ -17,6 +19,9 @@ UNPROVED = (
     "without labels it refuses every model whose quality is p_small: "
     "`--calibration` takes what `sluice calibrate` wrote"
 )
+
+MISTYPED = frozenset("“”‘’＂＇［］｛｝【】「」，、：")
+"""In full width these stand in a name without being seen; round brackets often belong there."""
 
 More = Callable[[Policy], Iterable[Odd]]
 """What else is odd about a policy that is right: what takes more than its names to know."""
@@ -47,6 +52,7 @@ def check(
         *overlap_oddities(policy),
         *_unasked(policy, names),
         *_alone(policy, names),
+        *_mistyped(document),
         *(() if labelled else _unproved(document)),
         *more(policy),
     ]
@@ -91,6 +97,16 @@ def _unasked(policy: Policy, names: Names) -> Iterator[Odd]:
                     said = f"no request can ask for `{asked}` {suggest(asked, known)}"
                     where = ("when", "requested_model")
                     yield of_rule("unknown_model", i, rule, f"requested_model: {said}", *where)
+
+
+def _mistyped(document: Document) -> Iterator[Odd]:
+    """Yield the names that hold what YAML would have read, had it been typed in ASCII."""
+    for path in document.lines:
+        value = reduce(getitem, path, document.value) if {"when", "match"} & {*path} else None
+        sign = next((one for one in value if one in MISTYPED), "") if isinstance(value, str) else ""
+        if sign:
+            said = f"{yamlfile.full_width(sign)}, unless it belongs to the name"
+            yield Odd("mistyped", path, f"{yamlfile.dotted(path)}: {said}")
 
 
 def _alone(policy: Policy, names: Names) -> Iterator[Odd]:

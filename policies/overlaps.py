@@ -4,12 +4,13 @@ Two that count the same requests are legal, and often meant: an alert below a ca
 month's. What is told is one that can't have any effect.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from policies.match import ANY, IDENTITY
 from policies.model import RATES, Budget, Match, Policy, RateLimit
 from policies.odd import Odd
+from policies.work import MOST_PAIRS
 
 # So many of the shorter period touch one of the longer, in one time zone: an hour more where
 # daylight saving ends, the weeks at both ends of a month.
@@ -25,14 +26,16 @@ TOUCHED: Mapping[tuple[str, str], int] = MappingProxyType(
 )
 
 
-def overlap_oddities(policy: Policy) -> Iterator[Odd]:
-    for i, budget in enumerate(policy.budgets):
+def overlap_oddities(policy: Policy, most_pairs: int = MOST_PAIRS) -> Iterator[Odd]:
+    """Yield what never binds, and of how many it is not known: each is held against all others."""
+    budgets, limits = (_asked(each, most_pairs) for each in (policy.budgets, policy.rate_limits))
+    for i, budget in enumerate(policy.budgets[:budgets]):
         others = [(j, other) for j, other in enumerate(policy.budgets) if j != i]
         first = next((o for j, o in others if _spent_first(budget, o, later=i > j)), None)
         if first is not None:
             said = _said_of(budget, first)
             yield Odd("never_spent", ("budgets", i), f"budget {budget.id}: {said}")
-    for i, limit in enumerate(policy.rate_limits):
+    for i, limit in enumerate(policy.rate_limits[:limits]):
         for name in RATES:
             found = _reached_first(policy, i, limit, name)
             if found is not None:
@@ -40,6 +43,19 @@ def overlap_oddities(policy: Policy) -> Iterator[Odd]:
                 said = f"never reached: rate limit `{found.id}` counts its requests, too, and"
                 message = f"rate limit {limit.id}: {name}: {said} allows {most}"
                 yield Odd("never_reached", ("rate_limits", i, name), message)
+    yield from _unanswered("budgets", budgets, len(policy.budgets))
+    yield from _unanswered("rate_limits", limits, len(policy.rate_limits))
+
+
+def _asked(entries: Sequence[object], most_pairs: int) -> int:
+    """Return of how many it is asked, the first ones."""
+    return min(len(entries), most_pairs // max(1, len(entries)))
+
+
+def _unanswered(key: str, asked: int, many: int) -> Iterator[Odd]:
+    if asked < many:
+        said = "are not held against the others, which would take too much work"
+        yield Odd("unanswered", (key,), f"{key}: {many - asked:,} of {many:,} {said}")
 
 
 def _said_of(budget: Budget, first: Budget) -> str:

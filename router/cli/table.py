@@ -120,6 +120,11 @@ def _usd(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.6f}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return so many of them: `1 request`, `1,500 requests`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def grid(
     head: Sequence[str],
     rows: Sequence[Sequence[str]],

@@ -20,6 +20,9 @@ from typing import Final
 from router.compare.comparison import Comparison
 from router.compare.interval import Interval
 from router.compare.metrics import METRICS, Metric
+from router.finops.money import dollars
+from router.replay.summary import NANO
+from yamlfile import full_width
 
 Compares = Callable[[float, float], bool]
 COMPARATORS: Mapping[str, Compares] = MappingProxyType(
@@ -69,6 +72,7 @@ def parse(text: str) -> Condition:
     if len(text) > LONGEST:
         said = f"a condition has at most {LONGEST} characters"
         raise ValueError(_wrong(f"{text[:40]}...", LONGEST, said))
+    _check_typed(text)
     part = _PART.match(text)
     if part is None:  # a line break in it
         raise ValueError(_wrong(text, 0, "a condition is one line"))
@@ -88,7 +92,9 @@ def parse(text: str) -> Condition:
     number = float(value["sign"] + value["number"].replace(",", ""))
     percent = bool(value["percent"])
     bound = number / 100 if percent else number
-    return Condition(text.strip(), name, end, sign, bound, bool(value["sign"]), percent)
+    condition = Condition(text.strip(), name, end, sign, bound, bool(value["sign"]), percent)
+    _check_possible(text, part.start("value"), condition)
+    return condition
 
 
 def judged(condition: Condition, found: Comparison) -> Judged:
@@ -105,6 +111,13 @@ def judged(condition: Condition, found: Comparison) -> Judged:
 
 def _wrong(text: str, at: int, said: str) -> str:
     return f"`{text}`: at character {at + 1}: {said}"
+
+
+def _check_typed(text: str) -> None:
+    """Refuse a sign of another keyboard: a condition is ASCII, but for spaces."""
+    at = next((i for i, sign in enumerate(text) if full_width(sign) and not sign.isspace()), None)
+    if at is not None:
+        raise ValueError(_wrong(text, at, full_width(text[at])))
 
 
 def _decimal(value: str) -> str:
@@ -143,7 +156,40 @@ def _check_value(text: str, at: int, name: str, value: re.Match[str]) -> None:
     if value["percent"] and not value["sign"] and name in ("never_hit", "budgets_broken"):
         raise ValueError(_wrong(text, at, f"`{name}` doesn't count requests: write a number"))
     if metric.unit == "share" and not value["percent"]:
-        raise ValueError(_wrong(text, at, f"`{name}` is a share: write it in percent (99%)"))
+        number = float(value["number"].replace(",", ""))
+        meant = number if value["sign"] or number > 1 else number * 100
+        said = f"write it in percent ({value['sign']}{meant:.12g}%)"
+        raise ValueError(_wrong(text, at, f"`{name}` is a share: {said}"))
+
+
+def _check_possible(text: str, at: int, condition: Condition) -> None:
+    """Refuse a bound that no figure can be beyond, or that every figure is beyond."""
+    low, high = _range(condition)
+    compares, bound = COMPARATORS[condition.comparator], condition.bound
+    if condition.end is not None or (low <= bound <= high and _may_hold(condition, low, high)):
+        return
+    holds = "always" if compares(low if isfinite(low) else high, bound) else "never"
+    sign = "+" if condition.is_change else ""
+    whole = 100 if condition.percent else 1
+    unit = "%" if condition.percent else ""
+    what = f"a change of `{condition.metric}`" if condition.is_change else f"`{condition.metric}`"
+    least = f"{low * whole:{sign if low else ''}g}{unit}"
+    span = f"{least} or more" if high == inf else f"from {least} to {high * whole:{sign}g}{unit}"
+    raise ValueError(_wrong(text, at, f"this {holds} holds: {what} is {span}"))
+
+
+def _may_hold(condition: Condition, low: float, high: float) -> bool:
+    compares = COMPARATORS[condition.comparator]
+    return compares(low, condition.bound) or compares(high, condition.bound)
+
+
+def _range(condition: Condition) -> tuple[float, float]:
+    """Return the least and the most that the figure can be."""
+    unit = METRICS[condition.metric].unit
+    if condition.is_change:
+        least = -1.0 if condition.percent else -inf
+        return least, 1.0 if unit == "share" else inf
+    return 0.0, 1.0 if condition.percent else inf
 
 
 # -- what it comes to ------------------------------------------------------------------------------
@@ -213,5 +259,5 @@ def _amount(condition: Condition, value: float, *, signed: bool) -> str:
         return f"{value * 100:{plus}.2f}{points}"
     if unit == "usd":
         sign = "-" if value < 0 else plus
-        return f"{sign}${abs(value):,.4f}"
-    return f"{value:{plus},.0f}{' ms' if unit == 'ms' else ''}"
+        return f"{sign}{dollars(round(abs(value) * NANO))}"
+    return f"{value:{plus},.12g}" if unit == "count" else f"{value:{plus},.0f} ms"

@@ -12,12 +12,14 @@ from router.compare.report import (
     Row,
     assumptions,
     bound_lines,
-    dollars_of,
     extrapolated,
+    figures_of,
+    gates,
     headline,
     never_hit,
     rows,
     team_rows,
+    usd_column,
 )
 from router.compare.shown import cut, first, visible
 
@@ -38,8 +40,9 @@ def markdown(report: Report) -> str:
         parts.append(f"**{escaped(headline(found))}**")
         if report.per is not None:
             parts.append(escaped(extrapolated(found, report.per)))
-        requests = f"{found.requests:,} requests in {found.seconds / 60:,.1f} minutes"
-        parts.append(f"Replayed over {escaped(cut(found.trace))}: {requests}.")
+        requests = f"{_requests(found.requests)} in {found.seconds / 60:,.1f} minutes"
+        tables = "".join(f" {said[0].upper()}{said[1:]}." for said in figures_of(found))
+        parts.append(f"Replayed over {escaped(cut(found.trace))}: {requests}.{tables}")
     parts += _conditions(report)
     if found is not None:
         parts.append(_table(("", "old", "new", "change"), map(_cells, rows(found))))
@@ -68,14 +71,11 @@ def _named(policy: Named) -> str:
 
 
 def _conditions(report: Report) -> list[str]:
-    said = [
-        f"- {_verdict(one.holds)}: {escaped(f'{one.text}: {one.said}')}" for one in report.judged
-    ]
-    return ["\n".join(said)] if said else []
-
-
-def _verdict(holds: bool | None) -> str:
-    return {True: "**fails**", False: "passes", None: "**fails, unknown**"}[holds]
+    if not report.judged:
+        return []
+    head, judged = gates(report)
+    lines = [f"- {word if word == 'holds' else f'**{word}**'}: {escaped(s)}" for word, s in judged]
+    return ["\n".join([f"{head[0].upper()}{head[1:]}.", "", *lines])]
 
 
 def _cells(row: Row) -> Sequence[str]:
@@ -108,12 +108,12 @@ def _moves(moved: Sequence[Moved], requests: int) -> str:
         (
             *map(cut, (row.team, row.task, row.was, row.now)),
             f"{row.requests:,}",
-            usd(row.usd_was, row.usd_now),
+            charged,
         )
-        for row in shown
+        for row, charged in zip(shown, charges(shown), strict=True)
     ]
     head = ("team", "task", "from", "to", "requests", "charged")
-    more = f"\n\n{rest:,} more rows, {of:,} requests." if rest else ""
+    more = f"\n\n{rest:,} more {'row' if rest == 1 else 'rows'}, {_requests(of)}." if rest else ""
     share = f"{total / requests:.1%}"
     return _details(
         f"Requests that move: {total:,} of {requests:,} ({share})",
@@ -121,9 +121,14 @@ def _moves(moved: Sequence[Moved], requests: int) -> str:
     )
 
 
-def usd(was: float | None, now: float | None) -> str:
+def _requests(count: int) -> str:
+    return f"{count:,} request{'' if count == 1 else 's'}"
+
+
+def charges(moved: Sequence[Moved]) -> list[str]:
     """Return what moved requests were and are charged."""
-    return " -> ".join("unknown" if one is None else dollars_of(one) for one in (was, now))
+    both = usd_column([usd for row in moved for usd in (row.usd_was, row.usd_now)])
+    return [f"{was} -> {now}" for was, now in zip(both[::2], both[1::2], strict=True)]
 
 
 def _words(report: Report) -> str:

@@ -12,7 +12,7 @@ from router.compare.figures import Figures
 from router.compare.interval import Interval, settled
 from router.compare.shown import cut, first
 from router.compare.words import Said
-from router.finops.money import dollars
+from router.finops.money import decimals_of, dollars
 from router.replay.summary import NANO
 
 UNKNOWN: Final = "unknown"
@@ -69,43 +69,98 @@ class Row:
 
 def headline(found: Comparison) -> str:
     """Return what the change costs, and whether the trace can tell it from nothing."""
-    change = found.usd_change
-    if change is None:
+    told = middle(found)
+    if told is None:
         stays = "; every request goes where it went, as fast" if found.same else ""
         return f"what it costs can't be told: a price is unknown{stays}"
-    if found.same:
+    drawn, n = changes(found), len(found.seeded)
+    if found.same and not any(drawn):
         return "no difference: every request goes where it went, as fast, at the same cost"
-    amount = f"{signed(change)}{_percent(found)}"
+    amount = f"{signed(told.usd_change)}{_percent(told)}"
     if found.spread is None:
-        return f"{amount}; the trace is too short for an interval"
+        over = f", the middle of {n} draws ({_span(drawn)})" if n > 1 else ""
+        return f"{amount}{over}; the trace is too short for an interval"
     low, high = found.spread.change.low, found.spread.change.high
-    if change == low == high == 0:
+    if not any((*drawn, low, high)):
         return "the bill stays as it is, in every minute"
     interval = f"95 % interval {between(found.spread.change)}"
-    if low <= 0 <= high:
-        return f"{amount}, {interval}: this trace can't tell it from no change"
-    return f"{amount}, {interval}"
+    said = (
+        f"{interval} over {n} draws, the middle one {amount}" if n > 1 else f"{amount}, {interval}"
+    )
+    return f"{said}: this trace can't tell it from no change" if low <= 0 <= high else said
 
 
 def extrapolated(found: Comparison, per: str) -> str:
     """Return the change over a longer time, if all of it were as the trace is."""
-    change, times = found.usd_change, PER_S[per] / found.seconds if found.seconds else 0.0
-    if change is None:
+    told, times = middle(found), PER_S[per] / found.seconds if found.seconds else 0.0
+    if told is None:
         return f"a {per} can't be told: a price is unknown"
-    said = f"{signed(change * times)} a {per} ({days(per)}), if all of it were as this trace is"
+    one = "the middle draw " if len(found.seeded) > 1 else ""
+    amount = f"{one}{signed(told.usd_change * times)}"
+    over = f"a {per} ({days(per)}), if all of it were as this trace is"
     if found.spread is None:
-        return said
+        return f"{amount} {over}"
     wide = found.spread.change
-    return f"{said}; interval {between(Interval(wide.low * times, wide.high * times))}"
+    interval = f"interval {between(Interval(wide.low * times, wide.high * times))}"
+    return f"{interval} {over}; {amount}" if one else f"{amount} {over}; {interval}"
+
+
+def figures_of(found: Comparison) -> list[str]:
+    """Return which of several draws the tables are of."""
+    n = len(found.seeded)
+    return [f"the tables are of seed {found.seeded[0].seed}, one of {n} draws"] if n > 1 else []
+
+
+@dataclass(frozen=True, slots=True)
+class Middle:
+    """The draw whose change is in the middle of all, the lower of two."""
+
+    usd_old: float
+    usd_change: float
+
+
+def middle(found: Comparison) -> Middle | None:
+    """Return it; None: a price is unknown."""
+    drawn = [
+        Middle(each.usd_old, settled(each.usd_new - each.usd_old))
+        for each in found.seeded
+        if each.usd_old is not None and each.usd_new is not None
+    ]
+    if not drawn or len(drawn) < len(found.seeded):
+        return None
+    return sorted(drawn, key=lambda each: each.usd_change)[(len(drawn) - 1) // 2]
+
+
+def changes(found: Comparison) -> list[float]:
+    """Return what the change costs in each draw that has a price."""
+    return [
+        settled(each.usd_new - each.usd_old)
+        for each in found.seeded
+        if each.usd_old is not None and each.usd_new is not None
+    ]
+
+
+def _span(drawn: Sequence[float]) -> str:
+    return between(Interval(min(drawn), max(drawn)))
+
+
+def gates(report: Report) -> tuple[str, list[tuple[str, str]]]:
+    """Return how many conditions hold the change back, and of each what became of it."""
+    broken = len(report.failed)
+    kept = len(report.judged) - broken
+    head = f"gates: {kept} {'holds' if kept == 1 else 'hold'}, {broken} "
+    head += "breaks" if broken == 1 else "break"
+    words = {False: "holds", True: "BREAKS", None: "BREAKS, unknown"}
+    lines = [(words[one.holds], f"fail if {one.text}: {one.said}") for one in report.judged]
+    return head, lines
 
 
 def days(per: str) -> str:
     return {"hour": "3,600 s", "day": "24 h", "week": "7 days", "month": "30 days"}[per]
 
 
-def _percent(found: Comparison) -> str:
-    old, change = found.old.money.total, found.usd_change
-    return f" ({change / old:+.2%})" if old and change is not None else ""
+def _percent(told: Middle) -> str:
+    return f" ({told.usd_change / told.usd_old:+.2%})" if told.usd_old else ""
 
 
 # -- the table -------------------------------------------------------------------------------------
@@ -119,11 +174,18 @@ def rows(found: Comparison) -> list[Row]:
         both = (old.attained_as_old, new.attained_as_old)
         own.append(_share_row("the same by the old objectives", *both))
     return [
-        _usd_row("bill", old.money.total, new.money.total),
-        _usd_row("  charged to requests", old.money.allocated, new.money.allocated),
-        _usd_row("  idle machines", old.money.idle, new.money.idle),
-        _usd_row("  the router", old.money.router, new.money.router),
-        _usd_row("  variance", old.money.variance, new.money.variance),
+        *_usd_rows(
+            {
+                "bill": (old.money.total, new.money.total),
+                "  charged to requests": (old.money.allocated, new.money.allocated),
+                "  idle machines": (old.money.idle, new.money.idle),
+                "  the router": (old.money.router, new.money.router),
+                "  variance (busy less charged)": (
+                    old.money.variance,
+                    new.money.variance,
+                ),
+            }
+        ),
         _ms_row("TTFT p50", old.ttft_ms.p50, new.ttft_ms.p50),
         _ms_row("TTFT p95", old.ttft_ms.p95, new.ttft_ms.p95),
         _ms_row("end to end p50", old.e2e_ms.p50, new.e2e_ms.p50),
@@ -138,7 +200,7 @@ def team_rows(found: Comparison) -> list[Row]:
     teams = sorted({*found.old.by_team, *found.new.by_team})
     both = {t: (found.old.by_team.get(t, 0.0), found.new.by_team.get(t, 0.0)) for t in teams}
     changed = sorted(teams, key=lambda team: -abs((both[team][1] or 0) - (both[team][0] or 0)))
-    return [_usd_row(cut(team), *both[team]) for team in changed]
+    return _usd_rows({cut(team): both[team] for team in changed})
 
 
 def never_hit(found: Comparison) -> list[str]:
@@ -170,8 +232,8 @@ def seed_lines(found: Comparison) -> list[str]:
     if len(found.seeded) == 1:
         return []
     known = [s for s in found.seeded if s.usd_old is not None and s.usd_new is not None]
-    changes = [settled((s.usd_new or 0.0) - (s.usd_old or 0.0)) for s in known]
-    drawn = ", ".join(f"seed {s.seed} {signed(c)}" for s, c in zip(known, changes, strict=True))
+    by = zip(known, changes(found), strict=True)
+    drawn = ", ".join(f"seed {s.seed} {signed(change)}" for s, change in by)
     said = f"what the trace doesn't say was drawn {len(found.seeded)} times: {drawn}"
     return [f"{said}; the interval holds the intervals of all of them"] if known else []
 
@@ -211,13 +273,26 @@ def after(at_s: float | None) -> str:
     return f"after {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
-def _usd_row(name: str, old: float | None, new: float | None) -> Row:
-    change = UNKNOWN
-    if old is not None and new is not None:
-        by = settled(new - old)
-        change = _changed(signed(by), old, old + by)
-    was, now = (UNKNOWN if usd is None else dollars_of(usd) for usd in (old, new))
-    return Row(name, was, now, change)
+def usd_column(column: Sequence[float | None], *, signed: bool = False) -> list[str]:
+    """Return amounts with as many decimals as the smallest of them needs."""
+    nanos = [None if usd is None else round(usd * NANO) for usd in column]
+    decimals = decimals_of(nano for nano in nanos if nano is not None)
+    return [
+        UNKNOWN if nano is None else ("+" if signed and nano > 0 else "") + dollars(nano, decimals)
+        for nano in nanos
+    ]
+
+
+def _usd_rows(both: Mapping[str, tuple[float | None, float | None]]) -> list[Row]:
+    olds, news = ([pair[side] for pair in both.values()] for side in (0, 1))
+    by = [None if a is None or b is None else settled(b - a) for a, b in both.values()]
+    texts = usd_column(by, signed=True)
+    said = [
+        text if change is None or old is None else _changed(text, old, old + change)
+        for text, change, old in zip(texts, by, olds, strict=True)
+    ]
+    cells = zip(both, usd_column(olds), usd_column(news), said, strict=True)
+    return [Row(*row) for row in cells]
 
 
 def _ms_row(name: str, old: float | None, new: float | None) -> Row:

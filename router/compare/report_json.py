@@ -7,7 +7,7 @@ from typing import Any
 from router.compare.comparison import Comparison
 from router.compare.figures import Figures
 from router.compare.interval import Interval, Spread
-from router.compare.report import PER_S, Report, assumptions
+from router.compare.report import PER_S, Report, assumptions, headline, middle
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -33,15 +33,19 @@ def report_json(report: Report) -> dict[str, Any]:
 
 
 def _replay(found: Comparison, per: str | None) -> dict[str, Any]:
-    change = found.usd_change
+    change, told = found.usd_change, middle(found)
     return {
+        "headline": headline(found),
         "trace": found.trace,
         "requests": found.requests,
         "seconds": round(found.seconds, 6),
         "same": found.same,
         "old": _side(found.old),
         "new": _side(found.new),
+        "draws": len(found.seeded),
+        "seed": found.seeded[0].seed,
         "usd_change": _usd(change),
+        "usd_change_middle": None if told is None else _usd(told.usd_change),
         "usd_change_interval": _interval(found.spread, "change"),
         "usd_ratio_interval": _interval(found.spread, "ratio"),
         "usd_new_interval": _interval(found.spread, "new"),
@@ -86,11 +90,12 @@ def _side(side: Figures) -> dict[str, Any]:
 
 def _per(found: Comparison, per: str) -> dict[str, Any]:
     times = PER_S[per] / found.seconds if found.seconds else 0.0
-    change = found.usd_change
+    change, told = found.usd_change, middle(found)
     spread = found.spread
     return {
         "per": per,
         "usd_change": None if change is None else _usd(change * times),
+        "usd_change_middle": None if told is None else _usd(told.usd_change * times),
         "interval": None
         if spread is None
         else [_usd(end * times) for end in (spread.change.low, spread.change.high)],

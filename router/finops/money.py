@@ -1,5 +1,6 @@
 """Nano-USD as text: exact decimals, however large, so that sums reconcile to the last digit."""
 
+from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
 from backends.cost import NANO
@@ -16,13 +17,19 @@ def usd_text(nano: int) -> str:
 
 def usd_cents(nano: int) -> str:
     """Return USD as a person reads them: cents, or so many decimals that a small sum shows."""
-    decimals = 2 if abs(nano) >= NANO // 100 or nano == 0 else 6 if abs(nano) >= MICRO else 9
-    return f"{Decimal(nano) / NANO:,.{decimals}f}"
+    return f"{Decimal(nano) / NANO:,.{decimals_of([nano])}f}"
 
 
-def dollars(nano: int) -> str:
-    """Return the same in a sentence: -$1.80."""
-    return f"{'-' if nano < 0 else ''}${usd_cents(abs(nano))}"
+def decimals_of(column: Iterable[int]) -> int:
+    """Return how many decimals show every amount of a column: cents, or as its smallest needs."""
+    least = min((abs(nano) for nano in column if nano), default=NANO)
+    return 2 if least >= NANO // 100 else 6 if least >= MICRO else 9
+
+
+def dollars(nano: int, decimals: int | None = None) -> str:
+    """Return the same in a sentence: -$1.80; `decimals`: of the column in which it stands."""
+    digits = decimals_of([nano]) if decimals is None else decimals
+    return f"{'-' if nano < 0 else ''}${Decimal(abs(nano)) / NANO:,.{digits}f}"
 
 
 def exact(nano: int) -> str:

@@ -67,8 +67,9 @@ def _of_fleets(fleets: Sequence[Fleet]) -> Iterator[str]:
 
 
 def _of_settings(world: World, settings: Settings) -> Iterator[str]:
+    many = f"{settings.queue:,} request{'' if settings.queue == 1 else 's'}"
     yield (
-        f"{settings.queue} requests may wait in the router, {settings.queue_s:g} s each; fleets "
+        f"{many} may wait in the router, {settings.queue_s:g} s each; fleets "
         f"are looked at every {settings.look_s:g} s; seed {settings.seed}"
     )
     spot = [

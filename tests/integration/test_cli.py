@@ -286,7 +286,7 @@ def test_policy_check_runs_the_cases(tmp_path):
     (cases / "p.yaml").write_text(case.replace("LANE", "cpu"), "utf-8")
     good = sluice("policy", "check", tmp_path / "p.yaml", "--cases", cases, "--state", tmp_path)
     assert good.returncode == 0, good.stderr
-    assert "1 cases pass" in good.stdout
+    assert "1 case passes" in good.stdout
     (cases / "p.yaml").write_text(case.replace("LANE", "accelerator"), "utf-8")
     bad = sluice("policy", "check", tmp_path / "p.yaml", "--cases", cases, "--state", tmp_path)
     assert bad.returncode == 1

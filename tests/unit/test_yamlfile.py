@@ -141,6 +141,74 @@ def test_what_is_no_plain_yaml_is_refused_with_its_line(text, told):
     assert all(line.startswith(start) for line, start in zip(got, told, strict=True)), got
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: {b： {c: 1}}\n", "f:1: `：` is a full-width colon: write `:` and a space"),
+        ("a: {b: 1，c: 2}\nd: [1\n", "f:1: `，` is a full-width sign: write `,`"),
+        ("a: {b: ｛c: 1｝}\n", "f:1: `｛` is a full-width sign: write `{`"),
+        ('a: 1\nb: "x”\n', 'f:3: `”` is no sign of ASCII: write `"`'),
+        ("a: 'x’\n", "f:2: `’` is no sign of ASCII: write `'`"),
+        ("a:\n－ b: c: d\n", "f:2: `－` is a full-width sign: write `-`"),
+        ("a:\n  - {b: c}\u3000\n", "f:2: U+3000 is a full-width space: write a space"),
+        ("a: [1 # “\nb: '，' '\n", None),
+    ],
+)
+def test_full_width_signs_where_yaml_breaks_off_are_named_with_what_to_write(text, told):
+    with pytest.raises(yamlfile.Invalid) as caught:
+        yamlfile.parse(text, "f")
+    (said,) = map(str, caught.value.problems)
+    assert "not YAML" in said
+    if told is None:
+        assert "write" not in said
+    else:
+        where, _, sign = told.partition(" ")
+        assert said.startswith(where)
+        assert said.endswith(sign)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("［a］", "`［` is a full-width sign: write `[`"),
+        ("５0％", "`５` is a full-width sign: write `5`"),
+        ("22：00", "`：` is a full-width colon: write `:`"),
+        ("a：b", "`：` is a full-width colon: write `:` and a space"),
+        ("a、b", "`、` is no sign of ASCII: write `,`"),
+        ("（x）", "`（` is a full-width sign: write `(`"),
+        ("plain, 中文", ""),
+    ],
+)
+def test_of_a_text_the_first_full_width_sign_is_told(text, said):
+    assert yamlfile.full_width(text) == said
+
+
+def test_a_value_that_is_refused_names_the_full_width_sign_in_it_unless_it_is_hidden():
+    schema = {"properties": {"a": {"type": "integer"}, "b": {"type": "integer", "writeOnly": True}}}
+    with pytest.raises(yamlfile.Invalid) as caught:
+        yamlfile.read("a: ５\nb: ６\n", "f", schema)
+    assert [each.message for each in caught.value.problems] == [
+        "a: `５` is not an integer (`５` is a full-width sign: write `5`)",
+        "b: this value is not an integer",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tag", "meant"),
+    [
+        ("zh-CN", "zh-Hans"), ("zh_CN.UTF-8", "zh-Hans"), ("zh-SG", "zh-Hans"),
+        ("zh-Hans-CN", "zh-Hans"), ("zh-hans", "zh-Hans"), ("cmn-Hans", "zh-Hans"),
+        ("简体中文", "zh-Hans"), ("zh-TW", "zh-Hant"), ("zh-HK", "zh-Hant"), ("zh-MO", "zh-Hant"),
+        ("zh-Hant-HK", "zh-Hant"), ("zh-Hans-HK", "zh-Hans"), ("繁體中文", "zh-Hant"),
+        ("chinese", "zh"), ("中文", "zh"), ("en-US", "en"), ("English", "en"),
+    ],
+)  # fmt: skip
+def test_usual_tags_of_languages_lead_to_the_name_that_is_known(tag, meant):
+    known = ["zh", "zh-Hans", "zh-Hant", "en", "mixed", "other"]
+    assert yamlfile.suggest(tag, known).startswith(f"(did you mean `{meant}`? ")
+    assert "zh" not in yamlfile.suggest(tag, ["mixed"])
+
+
 def test_forty_levels_are_read():
     value = yamlfile.parse("[" * 40 + "1" + "]" * 40, "f").value
     for _ in range(40):

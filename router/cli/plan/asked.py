@@ -14,6 +14,7 @@ from backends.parse import Source
 from policies.model import Policy
 from policies.parse import parse as parse_policy
 from router.cli.errors import INVALID, Ends
+from router.cli.table import counted
 from router.plan.making import Maker
 from router.plan.offers import Market, market
 from router.plan.planned import planned_fleets, routing_policy
@@ -103,9 +104,10 @@ def answer(asked: Asked, solver: Solver) -> Answer | Infeasible:
     sold = _only(market(catalogue, from_zero=asked.from_zero), asked.only, catalogue)
     maker = Maker(world(policy, catalogue), trace, sold, asked.interruptions)
     terms = Terms(asked.slo, asked.floor, asked.busy)
-    _told(f"counting {len(trace):,} requests")
+    _told(f"counting {counted(len(trace), 'request')}")
     problem = maker(terms)
-    _told(f"planning {len(problem.level_of)} hours, {len(problem.classes)} classes of requests")
+    hours = counted(len(problem.level_of), "hour")
+    _told(f"planning {hours}, classes of requests: {len(problem.classes)}")
     plan = solve(problem, solver, PLAN)
     if plan is None:
         return Infeasible(lacks(problem, maker.models, asked.slo, maker.why, solver, PLAN))

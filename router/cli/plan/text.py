@@ -1,8 +1,9 @@
 """A plan as text: what to buy, where requests go, what each limit costs, what a replay says."""
 
+import re
 from collections.abc import Sequence
 
-from router.cli.table import grid
+from router.cli.table import counted, grid
 from router.plan.report import Reported
 from router.plan.solve import Plan
 from router.plan.values import Value
@@ -11,6 +12,7 @@ from router.plan.why_not import Lack
 
 SHOWN = 12  # rows of a table that reads well; --json has all
 TOLD = 3
+_MS = re.compile(r"(\d+(?:\.\d+)?)ms$")
 LEFT = {"fleets", "bought", "hours", "limit", "relaxed to", "fleet", "decided by", "requests"}
 
 
@@ -55,19 +57,27 @@ def infeasible(lacks: Sequence[Lack]) -> str:
         told = list(dict.fromkeys(lack.said for lack in own))
         lines += [f"  {limit}: {said}" for said in told[:TOLD]]
         if len(told) > TOLD:
-            lines.append(f"  {limit}: and {len(told) - TOLD} more classes of requests (--json)")
+            lines.append(f"  {limit}: and {more_classes(len(told) - TOLD)} (--json)")
     return "\n".join(lines)
 
 
 def _span(found: Reported) -> str:
     problem = found.plan.problem
     hours = len(problem.level_of)
-    span = f"{found.requests:,} requests in {found.seconds / 60:,.0f} minutes"
+    span = f"{counted(found.requests, 'request')} in {counted(round(found.seconds / 60), 'minute')}"
     if problem.per_week != 1:
-        span += f"; a week is taken for {problem.per_week:,.4g} times these {hours} hours"
+        span += f"; a week is taken for {problem.per_week:,.4g} times {these_hours(hours)}"
     gap = "" if found.plan.gap <= 1e-4 else f"; within {found.plan.gap:.2%} of the cheapest"  # noqa: PLR2004  (what is asked of the solver)
     peak = max(level.peak for level in problem.levels)
     return f"{span}; busy minutes up to {peak:.2f} times the hour's mean{gap}"
+
+
+def more_classes(count: int) -> str:
+    return f"{count} more {'class' if count == 1 else 'classes'} of requests"
+
+
+def these_hours(count: int) -> str:
+    return "this hour" if count == 1 else f"these {count} hours"
 
 
 def _bought(plan: Plan) -> str:
@@ -124,14 +134,19 @@ def _longest(plan: Plan, places: Sequence[int]) -> str:
 def _values(values: Sequence[Value]) -> str:
     rows = [
         (
-            value.limit,
-            value.relaxed,
+            spaced(value.limit),
+            spaced(value.relaxed),
             _worth(value),
         )
         for value in values
     ]
     head = ("limit", "relaxed to", "costs $ a week")
     return f"what each limit costs, relaxed by itself:\n{grid(head, rows, LEFT)}"
+
+
+def spaced(limit: str) -> str:
+    """Return a limit as --slo takes it (`ttft_p95=3000ms`) the way the other tables write times."""
+    return _MS.sub(lambda found: f"{float(found[1]):,.12g} ms", limit)
 
 
 def _worth(value: Value) -> str:
@@ -178,7 +193,7 @@ def _missed(played: Played) -> list[str]:
         for name, each in missed[:TOLD]
     ]
     if len(missed) > TOLD:
-        lines.append(f"missed by {len(missed) - TOLD} more classes of requests (--json)")
+        lines.append(f"missed by {more_classes(len(missed) - TOLD)} (--json)")
     return lines
 
 
@@ -196,12 +211,14 @@ def _left_out(found: Reported) -> list[str]:
     late = [c for c in found.plan.problem.classes if c.late]
     if late:
         requests, least = sum(c.requests for c in late), min(c.tokens_in for c in late)
+        share = f"{counted(requests, 'request')} ({requests / found.requests:.2%})"
         lines.append(
-            f"late: {requests:,} requests ({requests / found.requests:.2%}), of {least:,.0f} "
-            "tokens and more, for which no fleet is fast enough: served without a limit"
+            f"late: {share}, of {least:,.0f} tokens and more, for which no fleet "
+            "is fast enough: served without a limit"
         )
     if found.unplanned:
-        lines.append(f"{found.unplanned:,} requests match no rule")
+        verb = "matches" if found.unplanned == 1 else "match"
+        lines.append(f"{counted(found.unplanned, 'request')} {verb} no rule")
     return [*lines, ""] if lines else []
 
 

@@ -128,6 +128,7 @@ def show(result: dict[str, Any]) -> None:
     if result["problems"]:
         click.echo(f"{result['file']}: refused", err=True)
     elif not result["failed_cases"]:
-        passed = f", {result['cases']} cases pass" if result["cases"] else ""
+        cases = result["cases"]
+        passed = f", {cases} {'case passes' if cases == 1 else 'cases pass'}" if cases else ""
         policy = result["policy"]
         click.echo(f"{result['file']}: ok ({policy['name']} {policy['hash']}{passed})")

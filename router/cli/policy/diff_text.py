@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from router.cli.table import grid
+from router.cli.table import counted, grid
 from router.compare.comparison import Comparison
-from router.compare.markdown import usd
+from router.compare.markdown import charges
 from router.compare.moved import top
 from router.compare.report import (
     SAME_WORDS,
@@ -14,6 +14,8 @@ from router.compare.report import (
     assumptions,
     bound_lines,
     extrapolated,
+    figures_of,
+    gates,
     headline,
     never_hit,
     rows,
@@ -36,16 +38,17 @@ def text(report: Report) -> str:
     if report.found is not None:
         parts += _money(report, report.found)
     if report.judged:
-        said = [f"{'FAILS' if o.fails else 'passes'}  {o.text}: {o.said}" for o in report.judged]
-        parts.append("\n".join(["conditions", *_indented(said)]))
+        told, judged = gates(report)
+        parts.append("\n".join([told, *_indented([f"{word}  {s}" for word, s in judged])]))
     return "\n\n".join(parts) + "\n"
 
 
 def _money(report: Report, found: Comparison) -> list[str]:
-    minutes = f"{found.requests:,} requests in {found.seconds / 60:,.1f} minutes"
+    minutes = f"{counted(found.requests, 'request')} in {found.seconds / 60:,.1f} minutes"
     head = [f"in money, over {found.trace} ({minutes})", f"  {headline(found)}"]
     if report.per is not None:
         head.append(f"  {extrapolated(found, report.per)}")
+    head += _indented(figures_of(found))
     parts = ["\n".join(head), _grid(rows(found))]
     parts += _listed("budgets", bound_lines(found))
     parts.append(_moves(found))
@@ -64,12 +67,15 @@ def _moves(found: Comparison) -> str:
         return "no request moves"
     first, rest, of = top(found.moved, MOST_ROWS)
     lines = [
-        (row.team, row.task, row.was, row.now, f"{row.requests:,}", usd(row.usd_was, row.usd_now))
-        for row in first
+        (row.team, row.task, row.was, row.now, f"{row.requests:,}", charged)
+        for row, charged in zip(first, charges(first), strict=True)
     ]
     table = grid(WAYS, lines, left={"team", "task", "from", "to"})
-    more = f"\nand {rest:,} more rows, {of:,} requests" if rest else ""
-    share = f"{total:,} of {found.requests:,} requests move ({total / found.requests:.1%})"
+    more = f"\nand {rest:,} more {'row' if rest == 1 else 'rows'}, {counted(of, 'request')}"
+    more = more if rest else ""
+    verb = "moves" if total == 1 else "move"
+    of_all = f"{total:,} of {counted(found.requests, 'request')} {verb}"
+    share = f"{of_all} ({total / found.requests:.1%})"
     return f"{share}\n{table}{more}"
 
 

@@ -6,8 +6,10 @@ from matplotlib.figure import Figure
 
 from router.cli.replay import charts
 from router.cli.replay import tables as text
+from router.cli.replay.columns import Cell, written
 from router.cli.replay.drawing import escaped, styled, svg
 from router.cli.replay.sankey import sankey
+from router.cli.table import counted
 from router.ledger.entry import stamp
 from router.replay.bench import Found
 from router.replay.burn import burns
@@ -25,9 +27,11 @@ figure { margin: 1rem 0; overflow-x: auto; } figure svg { max-width: 100%; heigh
 figcaption { color: #555; font-size: .9rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem;
   font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid #e4e4e4; text-align: right;
+th, td { padding: .25rem .45rem; border-bottom: 1px solid #e4e4e4; text-align: right;
   vertical-align: top; white-space: nowrap; }
-th.l, td.l { text-align: left; } td.l:last-child { white-space: normal; } th { color: #444; }
+th.l, td.l { text-align: left; } th { color: #444; white-space: normal; vertical-align: bottom; }
+td.l:first-child, td.l:last-child { white-space: normal; overflow-wrap: break-word; }
+td.l:first-child { min-width: 7em; max-width: 16em; } h1, h2, p, li { overflow-wrap: anywhere; }
 .warning { background: #fff4e0; border-left: 4px solid #e69f00; padding: .5rem .8rem;
   margin: .5rem 0; }
 code { font-size: .92em; } footer { color: #555; font-size: .9rem; margin-top: 2.5rem; }
@@ -71,9 +75,9 @@ def page(
 def _about(trace: Trace, found: Sequence[Found]) -> str:
     names = ", ".join(one.summary.policy for one in found)
     tokens_in, tokens_out = sum(trace.tokens_in), sum(trace.tokens_out)
-    n = len(trace)
+    n, many = len(trace), counted(len(trace), "request")
     return (
-        f"{n:,} requests in {text.duration(trace.seconds)}, from {stamp(trace.start_s)}; on "
+        f"{many} in {text.duration(trace.seconds)}, from {stamp(trace.start_s)}; on "
         f"average {tokens_in / n:,.0f} tokens in and {tokens_out / n:,.0f} out. Policies: {names}. "
         "Every request was decided by the router's own code over simulated fleets."
     )
@@ -201,13 +205,13 @@ def _picture(name: str, title: str, caption: str, draws: Draws) -> str:
     return f"<figure>\n{drawn}\n{below}</figure>"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     sides = [' class="l"' if name in text.LEFT else "" for name in head]
 
     def line(cells: Sequence[str], tag: str) -> str:
         pairs = zip(cells, sides, strict=True)
         return "".join(f"<{tag}{side}>{escaped(cell)}</{tag}>" for cell, side in pairs)
 
-    body = "\n".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
+    body = "\n".join(f"<tr>{line(row, 'td')}</tr>" for row in written(rows))
     top = f"<thead><tr>{line(head, 'th')}</tr></thead>"
     return f'<div class="wide"><table>{top}\n<tbody>\n{body}\n</tbody></table></div>'

@@ -1,8 +1,9 @@
 """A replay as tables for the terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from router.cli.table import grid
+from router.cli.replay.columns import Cell, Usd, written
+from router.cli.table import counted, grid
 from router.ledger.entry import stamp
 from router.replay.bench import Found, totals
 from router.replay.rivals import Rival
@@ -18,7 +19,7 @@ FEW_MS = 10_000
 def tables(trace: Trace, found: Sequence[Found], against: Found | None) -> str:
     """Return everything that was found, the money first, what was assumed last."""
     everyone = [*found, *([] if against is None else [against])]
-    parts = [head(trace), grid(POLICIES, [policy_row(one) for one in everyone], LEFT)]
+    parts = [head(trace), _grid(POLICIES, [policy_row(one) for one in everyone], LEFT)]
     if against is not None:
         parts += [delta_line(one, against) for one in found]
     for one in found:
@@ -28,8 +29,8 @@ def tables(trace: Trace, found: Sequence[Found], against: Found | None) -> str:
 
 
 def head(trace: Trace) -> str:
-    begins = stamp(trace.start_s)
-    return f"{trace.name}: {len(trace):,} requests in {duration(trace.seconds)}, from {begins}"
+    many, begins = counted(len(trace), "request"), stamp(trace.start_s)
+    return f"{trace.name}: {many} in {duration(trace.seconds)}, from {begins}"
 
 
 def assumptions(found: Sequence[Found]) -> list[str]:
@@ -56,15 +57,15 @@ POLICIES = (
 )
 
 
-def policy_row(one: Found) -> tuple[str, ...]:
+def policy_row(one: Found) -> tuple[Cell, ...]:
     of = one.summary
     return (
         of.policy,
-        usd(of.money.bill),
-        usd(of.money.idle),
-        usd(of.money.router),
-        usd(of.money.total),
-        usd(one.baseline.money.total),
+        Usd(of.money.bill),
+        Usd(of.money.idle),
+        Usd(of.money.router),
+        Usd(of.money.total),
+        Usd(one.baseline.money.total),
         percent(saving(one.baseline)),
         percent(of.attained),
         ms(of.ttft_ms.p50),
@@ -91,17 +92,17 @@ def delta_line(new: Found, old: Found) -> str:
 def _of_policy(one: Found) -> Iterator[str]:
     of = one.summary
     yield f"== {of.policy} ({of.hash})\n{baseline_line(one)}"
-    yield grid(FLEETS, fleet_rows(of), LEFT)
-    yield grid(RULES, rule_rows(of), LEFT)
+    yield _grid(FLEETS, fleet_rows(of), LEFT)
+    yield _grid(RULES, rule_rows(of), LEFT)
     if of.refusals:
         said = ", ".join(f"{code} {count:,}" for code, count in of.refusals.items())
         yield f"refused {of.refused:,} ({said}), timed out {of.timed_out:,}"
     if of.budgets:
-        yield grid(BUDGETS, budget_rows(of), LEFT)
+        yield _grid(BUDGETS, budget_rows(of), LEFT)
     if one.rivals:
-        yield grid(RIVALS, [rival_row(rival) for rival in one.rivals], LEFT)
+        yield _grid(RIVALS, [rival_row(rival) for rival in one.rivals], LEFT)
     if one.curve:
-        yield f"saving over the simple share\n{grid(CURVE, curve_rows(one))}"
+        yield f"saving over the simple share\n{_grid(CURVE, curve_rows(one))}"
 
 
 def baseline_line(one: Found) -> str:
@@ -131,17 +132,17 @@ FLEETS = (
 )
 
 
-def fleet_rows(of: Summary) -> list[tuple[str, ...]]:
+def fleet_rows(of: Summary) -> list[tuple[Cell, ...]]:
     """Return the fleets that served or cost something, and one line for the others."""
     used = [row for row in of.by_fleet if row.requests or row.money.bill != 0]
-    rows: list[tuple[str, ...]] = [
+    rows: list[tuple[Cell, ...]] = [
         (
             row.fleet,
             f"{row.requests:,}",
-            usd(row.money.bill),
-            usd(row.money.busy),
-            usd(row.money.idle),
-            usd(row.money.allocated),
+            Usd(row.money.bill),
+            Usd(row.money.busy),
+            Usd(row.money.idle),
+            Usd(row.money.allocated),
             f"{row.replicas:.2f}",
             f"{row.most:g}",
             f"{row.starts:,}",
@@ -159,14 +160,14 @@ def fleet_rows(of: Summary) -> list[tuple[str, ...]]:
 RULES = ("rule", "requests", "served", "in SLO", "charged $", "TTFT p95", "fleet")
 
 
-def rule_rows(of: Summary) -> list[tuple[str, ...]]:
+def rule_rows(of: Summary) -> list[tuple[Cell, ...]]:
     return [
         (
             row.rule,
             f"{row.requests:,}",
             f"{row.served:,}",
             percent(row.attained) if row.requests else "never hit",
-            usd(row.usd_allocated),
+            Usd(row.usd_allocated),
             ms(row.ttft_ms.p95),
             ", ".join(f"{fleet} {count:,}" for fleet, count in row.fleets.items()),
         )
@@ -177,14 +178,14 @@ def rule_rows(of: Summary) -> list[tuple[str, ...]]:
 BUDGETS = ("budget", "value", "period", "spent $", "limit $", "bound after")
 
 
-def budget_rows(of: Summary) -> list[tuple[str, ...]]:
+def budget_rows(of: Summary) -> list[tuple[Cell, ...]]:
     return [
         (
             row.budget,
             row.value,
             row.period,
-            usd(row.usd),
-            usd(row.limit_usd),
+            Usd(row.usd),
+            Usd(row.limit_usd),
             "never" if row.first_s is None else duration(row.first_s),
         )
         for row in of.budgets
@@ -205,11 +206,11 @@ RIVALS = (
 )
 
 
-def rival_row(rival: Rival) -> tuple[str, ...]:
+def rival_row(rival: Rival) -> tuple[Cell, ...]:
     return (
         rival.name,
-        usd(rival.money.total),
-        usd(rival.usd_policy),
+        Usd(rival.money.total),
+        Usd(rival.usd_policy),
         percent(rival.attained),
         f"{rival.served:,}",
         ms(rival.ttft_ms.p95),
@@ -223,12 +224,12 @@ def rival_row(rival: Rival) -> tuple[str, ...]:
 CURVE = ("simple share", "total $", "baseline $", "saving", "in SLO", "small", "baseline replicas")
 
 
-def curve_rows(one: Found) -> list[tuple[str, ...]]:
+def curve_rows(one: Found) -> list[tuple[Cell, ...]]:
     return [
         (
             f"{point.simple_share:.0%}",
-            usd(point.usd_total),
-            usd(point.usd_baseline),
+            Usd(point.usd_total),
+            Usd(point.usd_baseline),
             percent(point.saving),
             percent(point.attained),
             percent(point.small_share),
@@ -241,8 +242,8 @@ def curve_rows(one: Found) -> list[tuple[str, ...]]:
 # -- figures ---------------------------------------------------------------------------------------
 
 
-def usd(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:,.4f}"
+def _grid(head: Sequence[str], rows: Sequence[Sequence[Cell]], left: Collection[str] = ()) -> str:
+    return grid(head, written(rows), left)
 
 
 def percent(value: float | None) -> str:

@@ -77,6 +77,16 @@ def test_what_is_turned_round_is_judged_the_other_way():
     assert holds("ttft_p95_ms < +0", back)
 
 
+@pytest.mark.parametrize("text", ["slo >= 100%", "slo <= 0%", "slo < -99%", "usd <= -100%"])
+def test_a_bound_at_the_very_end_of_what_can_be_is_one(text):
+    assert parse(text).text == text
+
+
+def test_a_bound_is_told_as_it_was_written():
+    assert "the bound is > 1.5" in judged(parse("refused > 1.5"), FOUND).said
+    assert "the bound is > $0.000050" in judged(parse("usd > 0.00005"), FOUND).said
+
+
 def test_it_says_the_value_the_bound_and_by_how_much_it_is_beyond():
     texts = ("usd > +5%", "ttft_p95_ms > 900", "usd > +15%", "slo < -1%")
     assert {text: judged(parse(text), FOUND).said for text in texts} == {
@@ -153,7 +163,29 @@ def test_every_metric_can_be_asked_and_says_what_it_is(name):
         ("usd > 5%", "at character 7: a percentage of `usd` is a change: write +5% or -5%"),
         ("usd.mid > +5%", "at character 5: `.mid` is neither .low nor .high"),
         ("slo.low < 5%", "at character 5: `slo` has no interval (only usd has)"),
-        ("slo < 0.9", "at character 7: `slo` is a share: write it in percent (99%)"),
+        ("slo < 0.9", "at character 7: `slo` is a share: write it in percent (90%)"),
+        ("slo < 99", "at character 7: `slo` is a share: write it in percent (99%)"),
+        ("slo < +1", "at character 7: `slo` is a share: write it in percent (+1%)"),
+        ("slo < -0.5", "at character 7: `slo` is a share: write it in percent (-0.5%)"),
+        ("slo > 150%", "at character 7: this never holds: `slo` is from 0% to 100%"),
+        ("slo > 100%", "at character 7: this never holds: `slo` is from 0% to 100%"),
+        ("slo < 150%", "at character 7: this always holds: `slo` is from 0% to 100%"),
+        ("slo < 0%", "at character 7: this never holds: `slo` is from 0% to 100%"),
+        ("slo < -150%", "this never holds: a change of `slo` is from -100% to +100%"),
+        ("slo > +100%", "this never holds: a change of `slo` is from -100% to +100%"),
+        ("slo > -150%", "this always holds: a change of `slo` is from -100% to +100%"),
+        ("refused > 150%", "at character 11: this never holds: `refused` is from 0% to 100%"),
+        ("refused < 0", "at character 11: this never holds: `refused` is 0 or more"),
+        ("usd < $0", "at character 7: this never holds: `usd` is 0 or more"),
+        ("usd < -100%", "this never holds: a change of `usd` is -100% or more"),
+        ("usd > -200%", "this always holds: a change of `usd` is -100% or more"),
+        ("usd ＞ +5%", "at character 5: `＞` is a full-width sign: write `>`"),
+        ("usd > +5％", "at character 9: `％` is a full-width sign: write `%`"),
+        ("usd > ＋5%", "at character 7: `＋` is a full-width sign: write `+`"),
+        ("usd > １5", "at character 7: `１` is a full-width sign: write `1`"),
+        ("usd > 1，500", "at character 8: `，` is a full-width sign: write `,`"),
+        ("usd ≥ 5", "at character 5: `≥` is no sign of ASCII: write `>=`"),
+        ("“usd > 5”", 'at character 1: `“` is no sign of ASCII: write `"`'),
         ("moved > +5%", "at character 9: `moved` is a change already"),
         ("never_hit > 5%", "at character 13: `never_hit` doesn't count requests"),
         ("usd > 5\nor", "at character 1: a condition is one line"),

@@ -11,11 +11,14 @@ from diff_support import NAMES, compared, kind, run, trace
 from backends import files
 from policies.parse import parse
 from router.cli.policy.diff import command as diff
+from router.cli.policy.diff_text import text as terminal
 from router.compare.bound import Bound
+from router.compare.condition import judged
 from router.compare.condition import parse as condition_of
 from router.compare.markdown import MOST_ROWS, escaped, markdown
 from router.compare.metrics import METRICS
-from router.compare.report import Named, Report, extrapolated, headline, rows
+from router.compare.report import Named, Report, extrapolated, headline, rows, usd_column
+from router.compare.report_json import report_json
 from router.compare.words import Said
 
 OLD, NEW = Named("old.yaml", "shop", "a" * 16), Named("new.yaml", "shop-next", "b" * 16)
@@ -191,3 +194,100 @@ def test_the_workflow_in_the_documentation_is_yaml_and_runs_this_command():
     ]
     known = {option for each in diff.params for option in each.opts}
     assert set(re.findall(r"--[a-z-]+", command)) <= known
+
+
+# -- several draws ---------------------------------------------------------------------------------
+
+
+def drawn(*bills):
+    """Return a comparison whose draws have these bills, old and new; the first has the tables."""
+    found = of(hour(1.0, 1.2), hour(1.5, 1.9))
+    (first,) = found.seeded
+    seeds = [replace(first, seed=i, usd_old=a, usd_new=b) for i, (a, b) in enumerate(bills)]
+    return replace(found, seeded=tuple(seeds))
+
+
+def test_of_several_draws_the_headline_is_the_interval_and_the_one_in_the_middle():
+    said = headline(drawn((100.0, 190.0), (100.0, 130.0), (100.0, 120.0)))
+    assert re.fullmatch(
+        r"95 % interval \+\$\S+ to \+\$\S+ over 3 draws, the middle one \+\$30\.00 \(\+30\.00%\)",
+        said,
+    )
+
+
+def test_of_several_draws_a_longer_time_is_told_from_the_interval_too():
+    said = extrapolated(drawn((100.0, 190.0), (100.0, 130.0), (100.0, 120.0)), "day")
+    assert said.startswith("interval +$")
+    assert said.endswith("; the middle draw +$720.00")
+
+
+def test_of_several_draws_without_an_interval_the_least_and_the_most_are_told():
+    found = replace(drawn((100.0, 190.0), (100.0, 130.0), (100.0, 120.0)), spread=None)
+    assert headline(found) == (
+        "+$30.00 (+30.00%), the middle of 3 draws (+$20.00 to +$90.00); "
+        "the trace is too short for an interval"
+    )
+
+
+def test_draws_that_differ_are_no_sameness_though_the_first_is_the_same():
+    same = of(hour(1.0), hour(1.0))
+    (first,) = same.seeded
+    other = replace(first, seed=2, usd_old=60.0, usd_new=61.0)
+    assert headline(replace(same, seeded=(first, other, other))).endswith(
+        "the middle one +$1.00 (+1.67%): this trace can't tell it from no change"
+    )
+
+
+def test_a_draw_with_an_unknown_price_makes_the_headline_unknown():
+    found = drawn((100.0, 190.0), (100.0, None))
+    assert headline(found) == "what it costs can't be told: a price is unknown"
+
+
+def test_every_form_of_the_report_says_the_same_of_the_draws():
+    found = drawn((100.0, 190.0), (100.0, 130.0), (100.0, 120.0))
+    whole = report(found)
+    assert escaped(headline(found)) in markdown(whole)
+    assert "The tables are of seed 0, one of 3 draws." in markdown(whole)
+    assert headline(found) in terminal(whole)
+    assert "the tables are of seed 0, one of 3 draws" in terminal(whole)
+    told = report_json(whole)["replay"]
+    assert told["headline"] == headline(found)
+    assert (told["usd_change_middle"], told["draws"], told["seed"]) == (30.0, 3, 0)
+    assert "draws" not in headline(of(hour(1.0, 1.2), hour(1.5, 1.9)))
+
+
+# -- gates -----------------------------------------------------------------------------------------
+
+
+def test_it_is_said_which_gates_hold_and_which_break_with_their_figures():
+    found = of(hour(1.0), hour(1.1))
+    asked = ("usd > +5%", "usd > +15%", "ttft_p95_ms > 900")
+    whole = report(found, judged=tuple(judged(condition_of(one), found) for one in asked))
+    assert (
+        "Gates: 2 hold, 1 breaks.\n\n"
+        "- **BREAKS**: fail if usd &gt; +5%: usd changes by +10.00%, the bound is &gt; +5.00%, "
+        "5.00% beyond\n"
+        "- holds: fail if usd &gt; +15%: usd changes by +10.00%, the bound is &gt; +15.00%\n"
+    ) in markdown(whole)
+    assert "gates: 2 hold, 1 breaks\n  BREAKS  fail if usd > +5%: usd changes by" in terminal(whole)
+
+
+# -- columns of money ------------------------------------------------------------------------------
+
+
+def test_a_column_of_money_has_as_many_decimals_as_its_smallest_amount_needs():
+    assert usd_column([132.02, 0.7, None, 0.0]) == ["$132.02", "$0.70", "unknown", "$0.00"]
+    assert usd_column([132.02, 0.003, 0.0]) == ["$132.020000", "$0.003000", "$0.000000"]
+    assert usd_column([-1.0, 2e-8], signed=True) == ["-$1.000000000", "+$0.000000020"]
+
+
+def test_no_column_of_a_table_mixes_decimals():
+    kinds = (kind("a"), kind("b"))
+    old = run([0, 0], usd=[700_000_000, 3_000], bills=hour(1.0), seconds=3600.0)
+    new = run([1, 1], usd=[900_000_000, 5_000], bills=hour(1.5), seconds=3600.0)
+    whole = report(compared(old, new, trace(2, kinds)))
+    for table in re.findall(r"(?:\|.*\n)+", markdown(whole).replace("\\", "")):
+        columns = zip(*(line.split("|")[1:-1] for line in table.splitlines()[2:]), strict=True)
+        for column in columns:
+            amounts = [re.findall(r"\$[\d,]+\.(\d+)", cell) for cell in column]
+            assert len({len(decimals) for cell in amounts for decimals in cell}) <= 1

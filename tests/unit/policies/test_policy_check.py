@@ -60,3 +60,21 @@ def test_a_text_that_is_no_yaml_is_reported_and_not_raised():
     report = check("a: [", "p.yaml", NAMES)
     assert report.policy is None
     assert len(report.problems) == 1
+
+
+def test_a_name_with_a_full_width_quote_or_comma_is_told_of_and_round_brackets_are_not():
+    rule = "  - {id: a, use: cpu, when: {tenant: [“acme”, 公司（北京）], tags: {data: 甲，乙}}}\n"
+    report = check(f"{HEAD}{rule}  - {{id: b, use: cpu}}\n", "p.yaml", NAMES)
+    assert {each.kind for each in report.warnings} == {"mistyped"}
+    unless = "unless it belongs to the name"
+    assert [each.message for each in report.warnings] == [
+        f'rules[0].when.tenant[0]: `“` is no sign of ASCII: write `"`, {unless}',
+        f"rules[0].when.tags.data: `，` is a full-width sign: write `,`, {unless}",
+    ]
+
+
+def test_a_usual_tag_of_a_language_is_refused_with_the_name_that_the_policy_knows():
+    for tag, meant in (("zh-CN", "zh-Hans"), ("zh-TW", "zh-Hant")):
+        rule = f"  - {{id: a, use: cpu, when: {{language: {tag}}}}}\n"
+        (problem,) = check(HEAD + rule, "p.yaml", NAMES).problems
+        assert f"unknown value `{tag}` (did you mean `{meant}`? known:" in problem.message

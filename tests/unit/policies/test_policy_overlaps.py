@@ -4,6 +4,8 @@ import pytest
 
 from policies.check import check
 from policies.names import Names
+from policies.overlaps import overlap_oddities
+from policies.parse import load
 
 NAMES = Names(frozenset({"cpu"}), frozenset({"f"}), frozenset({"m"}), frozenset({"r"}))
 HEAD = "version: 1\nname: p\nbaseline: m@f\nrules: [{id: a, use: cpu}]\n"
@@ -96,3 +98,14 @@ def test_of_two_that_are_alike_the_later_is_told_of():
     alike = "match: {team: a}, concurrent: 3"
     (said,) = warned("rate_limits", alike, alike)
     assert said.startswith("p.yaml:7: rate limit two: concurrent:")
+
+
+def test_of_how_many_budgets_it_is_not_known_is_told_where_they_are_too_many():
+    alike = "match: {}, usd: 1, per: day, when_spent: reject"
+    text = HEAD + "budgets:\n" + "".join(f"  - {{id: b{i}, {alike}}}\n" for i in range(10))
+    policy = load(text, "p.yaml", NAMES)[1]
+    assert {each.kind for each in overlap_oddities(policy)} == {"never_spent"}
+    *told, last = overlap_oddities(policy, most_pairs=40)
+    assert [each.path for each in told] == [("budgets", 1), ("budgets", 2), ("budgets", 3)]
+    assert last.kind == "unanswered"
+    assert last.message.startswith("budgets: 6 of 10 are not held against the others")

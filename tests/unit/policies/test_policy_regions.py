@@ -12,6 +12,7 @@ from policies.conditions import CONDITIONS
 from policies.model import Condition, Rule
 from policies.regions import left_of, meet, space_of, within
 from policies.samples import FROM, SAMPLERS, UNTIL, sampler_of
+from policies.work import Work
 
 # Every value that the conditions below tell apart, and one more of each kind.
 POOLS = {
@@ -132,7 +133,7 @@ def test_every_condition_has_samples_and_every_sample_is_a_request():
 def test_too_much_work_is_no_answer():
     rules = [rule({"team": [name], "tokens_in": {"above": n}}) for n, name in enumerate("abcdef")]
     space = space_of(rules)
-    assert left_of(space.all, space.boxes, most_steps=3) is None
+    assert left_of(space.all, space.boxes, Work(3)) is None
     assert left_of(space.all, space.boxes) != []
 
 

@@ -1,9 +1,16 @@
 """What `policy check` says of the order of rules: each warning, and what comes near it."""
 
+import random
+import re
+
 import pytest
 
 from policies.check import check
+from policies.conditions import TASKS
 from policies.names import Names
+from policies.parse import load
+from policies.shadowed import order_oddities
+from policies.work import Work
 
 NAMES = Names(
     frozenset({"cpu", "gpu"}), frozenset({"f", "g"}), frozenset({"m"}), frozenset({"here", "far"})
@@ -174,3 +181,53 @@ def test_of_many_rules_that_take_one_together_some_are_named():
     ((kind, said),) = warned(*teams, when(f"team: [{every}], tokens_in: {{below: 9}}"))
     assert kind == "unreachable"
     assert "rules `r0`, `r1`, `r2`, `r3`, `r4`, `r5` and 2 more above together take" in said
+
+
+def crossing(count):
+    """Return rules each of which meets most others, in two of five conditions."""
+    drawn = random.Random(5)
+    parts = {
+        "task": lambda: f"[{', '.join(drawn.sample(TASKS, 5))}]",
+        "tenant": lambda: f"[{', '.join(f't{i}' for i in drawn.sample(range(40), 6))}]",
+        "team": lambda: f"[{', '.join(f'u{i}' for i in drawn.sample(range(40), 6))}]",
+        "tokens_in": lambda: f"{{above: {drawn.randrange(1, 5000)}}}",
+        "tags": lambda: f"{{{drawn.choice('abcde')}: x}}",
+    }
+    for i in range(count):
+        conditions = ", ".join(f"{name}: {parts[name]()}" for name in drawn.sample([*parts], 2))
+        yield when(conditions) + (", residency: here" if i % 3 == 0 else "")
+
+
+def test_a_hundred_rules_that_cross_one_another_are_answered_whole():
+    kinds = {kind for kind, _ in warned(*crossing(100))}
+    assert kinds == {"unreachable", "preempted"}
+
+
+def order(rules, work=None):
+    text = HEAD + "".join(f"  - {{id: r{i}, use: cpu, {rule}}}\n" for i, rule in enumerate(rules))
+    policy = load(text + REST, "p.yaml", NAMES)[1]
+    return list(order_oddities(policy, frozenset(), work))
+
+
+def test_the_work_is_bounded_over_all_questions_and_those_without_an_answer_are_counted():
+    rules = list(crossing(60))
+    whole = order(rules)
+    *found, last = order(rules, Work(steps=3_000))
+    counts = re.fullmatch(
+        r"rules: (\d+) of (\d+) questions about their order have no answer, "
+        "which would take too much work",
+        last.message,
+    )
+    unanswered, asked = map(int, counts.groups())
+    assert last.kind == "unanswered"
+    assert 0 < unanswered < asked <= 2 * 61 + 1
+    assert set(found) < set(whole)
+    assert "unanswered" not in {each.kind for each in whole}
+
+
+def test_rules_that_tell_too_many_kinds_of_requests_apart_are_passed_over_and_told():
+    rules = [when(f"tenant: t{i}") for i in range(20)]
+    (told,) = order(rules, Work(tried=100))
+    assert told.kind == "unanswered"
+    assert told.message.startswith("rules: no question about their order is answered")
+    assert order(rules) == []

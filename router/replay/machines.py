@@ -13,7 +13,6 @@ from router.replay.fleet import Fleet, first_replicas
 from router.replay.outcome import Settings
 from router.replay.size import NOTICE_S, Block, Size, block_of, on_spot
 from router.siblings import Missed
-from router.wake_worth import Sleeper
 
 READY, GONE, BLOCK = "ready", "gone", "block"
 Later = Callable[[float, str, int], None]
@@ -84,17 +83,15 @@ class Machines:
         self._settle(fleet, now_s)
         return ()
 
-    def missed(self, sleeper: Sleeper, place: int, now_s: float) -> None:
-        """Take note of a request that a sleeping fleet would have served; wake it if worth it."""
+    def missed(self, place: int, beyond: float, now_s: float) -> None:
+        """Take note of a request that a sleeping fleet would have served; wake it once more than
+        `beyond` missed it.
+        """
         given = self._fleets[place].on.fleet
         wake_s, run_s = given.wake_seconds or 0, given.min_run_seconds or 0
+        window_s = max(1, wake_s + run_s)
         asked = self._missed.missed(
-            given.id,
-            now_s,
-            wake_s,
-            asleep=sleeper.candidate.state == "cold",
-            beyond=sleeper.beyond,
-            window_s=max(1, wake_s + run_s),
+            given.id, now_s, wake_s, asleep=True, beyond=beyond, window_s=window_s
         )
         if asked and self.sizes[place].paid == 0:
             self._start(self._fleets[place], 1, now_s)

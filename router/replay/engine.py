@@ -11,7 +11,7 @@ from typing import Final
 from backends.cost import PER_MTOK
 from policies.model import Facts
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
-from router.refusals import no_candidate
+from router.refusals import NO_FLEET, no_candidate
 from router.replay.assumed import assumptions
 from router.replay.candidates import Asked
 from router.replay.choosing import UNSURE, Case, Choosers, Clock, Seen, seen_as
@@ -161,8 +161,11 @@ class Engine:
             if fleets is None:
                 return False
             self.rule[i] = rule
-            kind = self.trace.kinds[self.trace.kind[i]]
-            self._joins(i, now_s, fleets, kind, self.limits[rule][2], waiter)
+            if fleets:
+                kind = self.trace.kinds[self.trace.kind[i]]
+                self._joins(i, now_s, fleets, kind, self.limits[rule][2], waiter)
+            else:
+                self._refused(i, NO_FLEET)
             return True
         if not self._pays(i, now_s, None if chosen.tested else weighing, asked):
             return False
@@ -237,7 +240,7 @@ class Engine:
         full = {r.candidate.fleet for r in decision.verdict.refused if r.code == "at_limit"}
         hoped = decision
         if full:
-            loads = [with_a_place(fleet.load()) for fleet in self.fleets]
+            loads = [with_a_place(fleet) for fleet in self.fleets]
             hoped = decide(self.world, facts, loads)
         if not hoped.plan.attempts:
             self._refused(i, str(no_candidate(hoped, None).code))

@@ -9,12 +9,11 @@ against them (tests/property/test_replay_choosing.py).
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, NamedTuple, cast
 
 from backends.fleet_model import FleetModel
-from backends.load import Load
+from backends.load import Load, is_full
 from policies.acceptance import reads_logprobs
 from policies.evaluate import OBJECTIVES
 from policies.model import Candidate as Judged
@@ -30,6 +29,7 @@ BIT: Final[Mapping[Soft, int]] = MappingProxyType(
     {"slo.ttft": LATE_FIRST, "slo.e2e": LATE_LAST, "quality_floor": WEAK}
 )
 AWAKE: Final = Load(replicas=1)  # as router.wake_worth takes one who sleeps
+_new = tuple.__new__  # what a NamedTuple does, without its wrapper
 Missed = tuple[int, float]
 """The place of a fleet that sleeps and would have served; how many requests must miss it."""
 
@@ -103,7 +103,7 @@ class Weighing:
         here = self._here(asked, fitting)
         now = self._found(here)
         tried, sure, dropped = now
-        if not (tried or sure):
+        if not tried and not sure:
             return None
         missed = self._missed(asked, fitting, here, now)
         first = min(tried or sure).place
@@ -119,18 +119,24 @@ class Weighing:
         return self._missed(asked, fitting, here, self._found(here))
 
     def hope(self, asked: Asked) -> frozenset[str] | None:
-        """Return the full fleets that a request nobody serves now may wait for; None: none."""
+        """Return the full fleets that a request nobody serves now may wait for. Without any it is
+        refused: no fleet is feasible now. None: the router says why.
+        """
         fitting = self._fitting(asked)
         full = [
-            (group, fleet, worth, with_a_place(fleet.load()))
+            (group, fleet, worth, with_a_place(fleet))
             for group, (fleet, _, worth) in fitting
             if fleet.closed and fleet.state == "ready"
         ]
-        if not full:
-            return None
-        tried, sure, _ = self._found(self._here(asked, fitting) + self._weighed(asked, full))
-        places = {fleet.place for _, fleet, _, _ in full}
-        return frozenset(one.on.fleet.id for one in tried + sure if one.place in places) or None
+        weighed = self._here(asked, fitting) + self._weighed(asked, full)
+        tried, sure, _ = self._found(weighed)
+        if tried or sure:
+            places = {fleet.place for _, fleet, _, _ in full}
+            return frozenset(one.on.fleet.id for one in tried + sure if one.place in places)
+        passes = any(fleet.state != "ready" for _, (fleet, _, _) in fitting) or (
+            not self._strict and any(one.broken & (LATE_FIRST | LATE_LAST) for one in weighed)
+        )
+        return frozenset() if passes else None
 
     def worst(self, asked: Asked) -> int | None:
         """Return `router.budgets.worst_nano` of what is decided without a test; None: unknown."""
@@ -172,42 +178,39 @@ class Weighing:
     ) -> list[Weighed]:
         tokens_in, expected, complexity, p_small = asked
         tokens_out, n = min(expected, self._limit), self._kind.n
-        router, strict, objective = self._router, self._strict, self._objective
+        ttft_ms, e2e_ms, floor, strict = self._ttft_ms, self._e2e_ms, self._floor, self._strict
+        blind_first, blind_last, cascade = self._blind_first, self._blind_last, self._cascade
+        objective, router = self._objective, self._router
+        by_second = bool(router.lines)
+        usd_router = 0.0
         weighed = []
         for group, fleet, worth, load in loaded:
-            seen = fleet.on.predict(tokens_in, tokens_out, n, load)
-            held = self._cascade and group == 0
-            first_ms, last_ms = seen.ttft_p95_ms, seen.e2e_p95_ms
+            on = fleet.on
+            seen = on.predict(tokens_in, tokens_out, n, load)
+            _, first_ms, _, p50_ms, last_ms, marginal, average, _ = seen
+            held = cascade and group == 0
             if held:
                 first_ms = last_ms
             broken = 0
             if first_ms is None:
-                broken = self._blind_first
-            elif first_ms > self._ttft_ms:
+                broken = blind_first
+            elif first_ms > ttft_ms:
                 broken = LATE_FIRST
             if last_ms is None:
-                broken |= self._blind_last
-            elif last_ms > self._e2e_ms:
+                broken |= blind_last
+            elif last_ms > e2e_ms:
                 broken |= LATE_LAST
             value = quality_of(worth, complexity, p_small)
-            if value < self._floor and not held:
+            if value < floor and not held:
                 broken |= WEAK
-            marginal, average = seen.usd_marginal, seen.usd_average
             if strict and (marginal is None or average is None):
                 broken |= UNKNOWN
-            usd_router = router.usd(seen.e2e_p50_ms) if router.lines else 0.0
-            weighed.append(
-                Weighed(
-                    group,
-                    objective(cast("Judged", figures(seen, usd_router, value))),
-                    math.inf if average is None else average,
-                    fleet.place,
-                    broken,
-                    marginal,
-                    usd_router,
-                    fleet.on,
-                )
-            )
+            if by_second:
+                usd_router = router.usd(p50_ms)
+            best = objective(cast("Judged", figures(seen, usd_router, value)))
+            known = math.inf if average is None else average
+            one = group, best, known, fleet.place, broken, marginal, usd_router, on
+            weighed.append(_new(Weighed, one))
         return weighed
 
     def _found(self, weighed: Sequence[Weighed]) -> Found:
@@ -265,8 +268,9 @@ def _tells_logprobs(candidate: Candidate) -> bool:
     return "logprobs" in candidate.fleet.on.fleet.model.abilities
 
 
-def with_a_place(load: Load) -> Load:
-    """Return a full fleet's load as if one request had ended (router.admission)."""
-    if load.limit is None:
+def with_a_place(fleet: Fleet) -> Load:
+    """Return a fleet's load; of a full one as if one request had ended (router.admission)."""
+    load = fleet.load()
+    if not is_full(load):
         return load
-    return replace(load, in_flight=min(load.in_flight, load.limit - 1))
+    return Load(load.state, fleet.limit - 1, None, load.replicas, load.committed, limit=fleet.limit)

@@ -14,6 +14,7 @@ from backends import files
 from policies.parse import parse
 from router.budgets import worst_nano
 from router.decide import decide
+from router.refusals import NO_FLEET, no_candidate
 from router.replay.choosing import UNSURE, Choosers, Clock, Seen, seen_as
 from router.replay.fleet import Fleet
 from router.sources import names_of
@@ -164,9 +165,13 @@ IDLE, AWAY = (1, "cold", 0.0, 1.0), (0, "waking", 0.0, 1.0)
 @example(2, kind(max_tokens=3500), (1000, 100, 0.3, 0.9), [IDLE] * 8, 0.0, None)
 # A strict rule, and only a fleet of unknown price is there.
 @example(3, kind(), (20, 100, 0.3, 0.9), [AWAY] * 7 + [IDLE], 0.0, None)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(
-    st.one_of(st.integers(0, OURS - 1), st.integers(0, OURS + len(EXAMPLES))),
+    st.one_of(
+        st.integers(0, OURS - 1),
+        st.integers(0, OURS + len(EXAMPLES)),
+        st.sampled_from([len(POLICIES), len(POLICIES) + 1]),  # CASCADES, GIVING_WAY
+    ),
     KINDS,
     REQUESTS,
     st.lists(LOADS, min_size=8, max_size=8),
@@ -213,7 +218,8 @@ def test_who_is_chosen_fast_is_who_the_router_chooses(which, of, request, loads,
     assert named(fleets, missed) == missed_by(found, decision)
     if not decision.plan.attempts:
         assert chosen is None
-        assert case.weighing.hope(request) == hope_of(found, facts, decision, fleets)
+        hope, told = case.weighing.hope(request), hope_of(found, facts, decision, fleets)
+        assert isinstance(told, str) if hope is None else (hope or NO_FLEET) == told
         return
     first, *others = decision.plan.attempts
     assert fleets[chosen.place].on.fleet.id == first.candidate.fleet
@@ -241,10 +247,12 @@ def named(fleets, missed):
 
 
 def hope_of(found, facts, decision, fleets):
-    """Return the full fleets that a request waits for; None: it is refused."""
+    """Return the full fleets that a request waits for, or the code of its refusal."""
     full = {r.candidate.fleet for r in decision.verdict.refused if r.code == "at_limit"}
     hoped = decide(found, facts, [with_one_place(fleet) for fleet in fleets])
-    return {c.fleet for c in hoped.verdict.ranked if c.fleet in full} or None
+    if hoped.plan.attempts:
+        return {c.fleet for c in hoped.verdict.ranked if c.fleet in full}
+    return no_candidate(hoped, None).code
 
 
 def with_one_place(fleet):

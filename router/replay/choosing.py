@@ -4,9 +4,10 @@
 depend on the kind alone are decided once, and so is everything about a fleet that does not depend
 on its load. What is left is arithmetic, in the order of `FleetModel.predict` and of
 `policies.evaluate`, so that it is the same to the last bit. A property test holds it against
-`router.decide` (tests/property/test_replay_choosing.py). What is unusual is None: a pin or a wish,
-a cap, a caller's latency, a confidence, a cascade; and UNSURE: nobody is feasible, or somebody who
-sleeps may be worth waking. There the router's own `decide` is asked.
+`router.decide` (tests/property/test_replay_choosing.py). What is unusual is UNSURE:
+nobody is feasible, somebody who sleeps may be worth waking, an answer is tested. There all
+candidates are weighed (router.replay.weighing). A pin or a wish, a cap, a caller's latency and a
+confidence are None: there the router's own `decide` is asked.
 """
 
 import math

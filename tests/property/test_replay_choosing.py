@@ -165,6 +165,8 @@ IDLE, AWAY = (1, "cold", 0.0, 1.0), (0, "waking", 0.0, 1.0)
 @example(2, kind(max_tokens=3500), (1000, 100, 0.3, 0.9), [IDLE] * 8, 0.0, None)
 # A strict rule, and only a fleet of unknown price is there.
 @example(3, kind(), (20, 100, 0.3, 0.9), [AWAY] * 7 + [IDLE], 0.0, None)
+# A cascade's first token counts as coming with its last: nobody is tried.
+@example(len(POLICIES), kind(tier="heavy"), (20, 100, 0.3, 0.9), [IDLE] * 8, 0.0, None)
 @settings(max_examples=1500, deadline=None)
 @given(
     st.one_of(

@@ -24,6 +24,7 @@ PASSING = frozenset({"open_circuit", "cold", "draining", "at_limit", "slo_ttft",
 OVER_CAP = frozenset({"max_usd", "unknown_cost"})
 TOO_LONG = frozenset({"context"})
 RETRY_LATER = 503
+NO_FLEET = "no_fleet"  # feasible now: one of the reasons is in PASSING
 
 
 def no_candidate(decision: Decision, retry_after_s: float | None) -> Refusal:
@@ -102,7 +103,7 @@ def _verdict(codes: frozenset[str]) -> tuple[int, str, str | None, str]:
     ):
         if fits:
             return status, code, param, said
-    return RETRY_LATER, "no_fleet", None, "no fleet of {rule} is feasible now"
+    return RETRY_LATER, NO_FLEET, None, "no fleet of {rule} is feasible now"
 
 
 def _fits_but_for_the_limit(decision: Decision) -> bool:
@@ -133,7 +134,7 @@ def all_failed(failed: Failed) -> Refusal:
     extra: dict[str, object] = {"reasons": reasons}
     if closed and not failed.out_of_time:  # as if it were decided a moment later
         said = f"no fleet is feasible any more: {told}"
-        return Refusal(503, said, "no_fleet", headers=_retry_after(None), extra=extra)
+        return Refusal(503, said, NO_FLEET, headers=_retry_after(None), extra=extra)
     if errors and all(isinstance(error, ContextExceeded) for error in errors):
         said = f"the request is longer than every context that was tried: {told}"
         return Refusal(400, said, "context_length_exceeded", "messages", extra=extra)

@@ -8,9 +8,10 @@ limits gave way that it meets, or it is cheaper by more than waking it costs.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from backends import cost
+from backends.fleet_model import FleetModel
 from backends.load import Load
 from policies.model import Soft
 from router.decide import Decision, decide
@@ -18,6 +19,17 @@ from router.estimate import Estimate
 from router.world import World
 
 ASLEEP = frozenset({"cold", "waking"})
+
+
+class Priced(Protocol):
+    """What a candidate costs. USD; None: unknown."""
+
+    @property
+    def on(self) -> FleetModel: ...
+    @property
+    def usd_marginal(self) -> float | None: ...
+    @property
+    def usd_router(self) -> float: ...
 
 
 class Sleeper(NamedTuple):
@@ -50,7 +62,7 @@ def sleeper(decision: Decision, awake: Decision) -> Sleeper | None:
     if not decision.plan.attempts or _is_unsure(decision):
         return Sleeper(asleep[served.fleet], 0.0)
     real = decision.plan.attempts[0].candidate
-    beyond = 0.0 if _gave_way(decision, awake, real) else _beyond(served, real)
+    beyond = 0.0 if _gave_way(decision, awake, real) else pays_beyond(served, real)
     return Sleeper(asleep[served.fleet], beyond)
 
 
@@ -98,7 +110,7 @@ def _gave_way(decision: Decision, awake: Decision, real: Estimate) -> bool:
     return bool(gained)
 
 
-def _beyond(served: Estimate, real: Estimate) -> float:
+def pays_beyond(served: Priced, real: Priced) -> float:
     """Return how many requests' savings pay for waking; infinite where that is unknown."""
     on = served.on
     if on.usd_per_hour is None or served.usd_marginal is None or real.usd_marginal is None:

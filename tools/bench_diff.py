@@ -2,6 +2,7 @@
 
     .venv/bin/python tools/bench_diff.py [OLD NEW]
 
+Without OLD and NEW every example policy is compared with the next one, and the slowest pair told.
 The whole command is timed, from its start to its report: reading, making the trace, and every
 replay of as many seeds as it takes by itself. The trace is made: Poisson, 8 requests a second for
 nearly an hour. Every run has its own seed. The bound (5 s of CPU) is the one that the policy bench
@@ -19,14 +20,25 @@ RUNS = 3
 BOUND_S = 5.0
 
 
-def main(old: str, new: str) -> None:
-    for seed in range(RUNS):
-        asked = [old, new, "--trace", TRACE, "--seed", str(seed)]
-        whole, size = cpu_s(asked)
-        print(
-            f"seed {seed}: the command {whole:.2f} s of CPU (a report of {size:,} characters; "
-            f"bound {BOUND_S:g} s)"
-        )
+def main(pairs: list[tuple[str, str]], runs: int) -> None:
+    slowest = 0.0, ""
+    for old, new in pairs:
+        for seed in range(runs):
+            whole, size = cpu_s([old, new, "--trace", TRACE, "--seed", str(seed)])
+            said = f"{Path(old).stem} -> {Path(new).stem}, seed {seed}"
+            slowest = max(slowest, (whole, said))
+            print(
+                f"{said}: {whole:.2f} s of CPU (a report of {size:,} characters; "
+                f"bound {BOUND_S:g} s)",
+                flush=True,
+            )
+    print(f"the slowest: {slowest[1]}: {slowest[0]:.2f} s")
+
+
+def around() -> list[tuple[str, str]]:
+    """Return each example policy with the next one, the last with the first."""
+    found = sorted(str(path) for path in EXAMPLES.glob("*.yaml"))
+    return list(zip(found, [*found[1:], found[0]], strict=True))
 
 
 def cpu_s(arguments: list[str]) -> tuple[float, int]:
@@ -50,6 +62,7 @@ def used_s() -> float:
 
 
 if __name__ == "__main__":
-    main(
-        *(sys.argv[1:] or [str(EXAMPLES / "balanced.yaml"), str(EXAMPLES / "lowest-latency.yaml")])
-    )
+    if sys.argv[1:]:
+        main([(sys.argv[1], sys.argv[2])], RUNS)
+    else:
+        main(around(), 1)

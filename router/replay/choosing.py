@@ -4,46 +4,39 @@
 depend on the kind alone are decided once, and so is everything about a fleet that does not depend
 on its load. What is left is arithmetic, in the order of `FleetModel.predict` and of
 `policies.evaluate`, so that it is the same to the last bit. A property test holds it against
-`router.decide` (tests/property/test_replay_choosing.py). What is unusual is None: a pin or a wish,
-a cap, a caller's latency, a confidence, a cascade; and UNSURE: nobody is feasible, or somebody who
-sleeps may be worth waking. There the router's own `decide` is asked.
+`router.decide` (tests/property/test_replay_choosing.py). What is unusual is UNSURE:
+nobody is feasible, somebody who sleeps may be worth waking, an answer is tested. There all
+candidates are weighed (router.replay.weighing). A pin or a wish, a cap, a caller's latency and a
+confidence are None: there the router's own `decide` is asked.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple, cast
 
-from backends.fleet_model import Prediction
 from backends.load import Load
-from backends.quality import Curve, QualityTable, quality, rests_on_p_small
-from policies.evaluate import OBJECTIVES
-from policies.model import Candidate, Facts, Matcher, Rule, Settings
-from router.decide import COUNT_SLACK, TEMPLATE_SLACK
+from policies.model import Facts, Matcher, Rule
 from router.ledger.entry import stamp
+from router.replay.candidates import Candidate, Worth, candidates
 from router.replay.fleet import Fleet
+from router.replay.weighing import Weighing
 from router.world import World
 
 UNSURE: Final = -1
 VARYING: Final = frozenset({"complexity", "tokens_in", "local_time"})  # conditions, of one kind
 Pick = Callable[[int, int, float, float], int]
 """(tokens in, expected, complexity, p_small) -> the place of the fleet, or UNSURE."""
-Hope = Callable[[int, int, float, float], frozenset[str] | None]
-"""As `Pick` -> the full fleets that it may wait for, or None: the router decides."""
-Worst = Callable[[int, int, float, float], int | None]
-"""As `Pick` -> `router.budgets.worst_nano` of what is decided; None: the router says."""
-Worth = float | Curve | None
-"""A candidate's quality: a number, by complexity, or None: the request's p_small."""
 
 
 class Case(NamedTuple):
-    """A rule that a kind of request may match. `pick` None: the router decides."""
+    """A rule that a kind of request may match. Where `pick` is UNSURE, `weighing` knows. None: the
+    router decides.
+    """
 
     rule: int
     varying: tuple[Matcher, ...]
     pick: Pick | None
-    hope: Hope | None
-    worst: Worst | None
+    weighing: Weighing | None
 
 
 class Seen:
@@ -53,12 +46,6 @@ class Seen:
 
     def __init__(self, at: str, complexity: float, tokens_in: int) -> None:
         self.at, self.complexity, self.tokens_in = at, complexity, tokens_in
-
-
-class _Candidate(NamedTuple):
-    fleet: Fleet
-    context_tokens: int
-    worth: Worth
 
 
 class Choosers:
@@ -109,10 +96,9 @@ class Choosers:
 
 
 def is_usual(rule: Rule, kind: Facts) -> bool:
-    """Return whether `_picking` knows all that the rule and the request ask for."""
+    """Return whether `Weighing` knows all that the rule and the request ask for."""
     return (
         _asks_nothing(kind)
-        and not rule.accept_if
         and rule.settings.confidence is None
         and rule.settings.minimize != "best"
     )
@@ -167,151 +153,28 @@ def seen_as(seen: Seen) -> Facts:
 
 def _usual(
     world: World, rule: Rule, kind: Facts, fleets: Sequence[Fleet]
-) -> tuple[Pick, Hope, Worst] | tuple[None, None, None]:
+) -> tuple[Pick, Weighing] | tuple[None, None]:
     if not is_usual(rule, kind):
-        return None, None, None
-    groups: list[list[_Candidate]] = [[] for _ in rule.use]
-    for (_, known, grade), fleet in zip(world.rows, fleets, strict=True):
-        name, model, lane, region, abilities, context_tokens = known
-        group = next((i for i, use in enumerate(rule.use) if lane in use or name in use), None)
-        if (
-            group is None
-            or (kind.lanes is not None and lane not in kind.lanes)
-            or (kind.models is not None and model not in kind.models)
-            or not all(need in abilities for need in kind.needs)
-            or (rule.residency is not None and region not in rule.residency)
-        ):
-            continue
-        worth = _worth(world, kind, world.grades[grade])
-        groups[group].append(_Candidate(fleet, context_tokens, worth))
+        return None, None
+    groups = candidates(world, rule, kind, fleets)
+    weighing = Weighing(world, rule, kind, groups)
+    if rule.accept_if:
+        return _unsure, weighing
     floor = rule.settings.quality_floor
     good = [[c for c in group if _may_do(c.worth, floor)] for group in groups]
-    every = [candidate for group in groups for candidate in group]
-    worst = _reserving(world, rule, kind, groups)
-    return _picking(world, rule, kind, good), _hoping(rule, kind, every), worst
+    return _picking(world, rule, kind, good), weighing
+
+
+def _unsure(tokens_in: int, expected: int, complexity: float, p_small: float) -> int:  # noqa: ARG001  (a Pick)
+    return UNSURE
 
 
 def _may_do(worth: Worth, floor: float) -> bool:
     return not isinstance(worth, float) or worth >= floor
 
 
-def _hoping(rule: Rule, kind: Facts, candidates: Sequence[_Candidate]) -> Hope:
-    """Return what a request waits for whom only full fleets could serve (router.admission.hope)."""
-    settings, n = rule.settings, kind.n
-    limit = settings.max_output_tokens if kind.max_tokens is None else kind.max_tokens
-
-    def hope(
-        tokens_in: int, expected: int, complexity: float, p_small: float
-    ) -> frozenset[str] | None:
-        tokens_out = min(expected, limit)
-        tokens = tokens_in + (tokens_out if kind.max_tokens is None else kind.max_tokens)
-        found = []
-        for fleet, context_tokens, worth in candidates:
-            if tokens > context_tokens:
-                continue
-            if not fleet.closed:
-                return None  # it may serve once a limit gives way
-            if fleet.state == "ready":
-                value = p_small if worth is None else worth
-                value = value if isinstance(value, float) else value.at(complexity)
-                seen = fleet.on.predict(tokens_in, tokens_out, n, with_a_place(fleet.load()))
-                if value >= settings.quality_floor and _meets(settings, seen):
-                    found.append(fleet.on.fleet.id)
-        return frozenset(found) or None
-
-    return hope
-
-
-def _reserving(
-    world: World, rule: Rule, kind: Facts, groups: Sequence[Sequence[_Candidate]]
-) -> Worst:
-    """Return what finds the most that all attempts of a plan can be charged together."""
-    settings, n, router = rule.settings, kind.n, world.catalogue.router
-    limit = settings.max_output_tokens if kind.max_tokens is None else kind.max_tokens
-    objective = OBJECTIVES[settings.minimize]
-
-    def worst(tokens_in: int, expected: int, complexity: float, p_small: float) -> int | None:
-        tokens_out = min(expected, limit)
-        tokens = tokens_in + (tokens_out if kind.max_tokens is None else kind.max_tokens)
-        bound = tokens_in if kind.tokens_in_bound is None else kind.tokens_in_bound
-        keys = []
-        for group, candidates in enumerate(groups):
-            for fleet, context_tokens, worth in candidates:
-                if fleet.closed or tokens > context_tokens:
-                    continue
-                value = p_small if worth is None else worth
-                value = value if isinstance(value, float) else value.at(complexity)
-                seen = fleet.on.predict(tokens_in, tokens_out, n, fleet.load())
-                if value < settings.quality_floor or not _meets(settings, seen):
-                    continue
-                usd_router = router.usd(seen.e2e_p50_ms) if router.lines else 0.0
-                figures = Figures(*seen[:7], usd_router, value)
-                average = math.inf if seen.usd_average is None else seen.usd_average
-                keys.append((group, objective(cast("Candidate", figures)), average, fleet.place))
-        keys.sort()
-        total = prompt = 0
-        attempts = [world.fleets[key[-1]] for key in keys[: settings.limits.attempts]]
-        for on in attempts:
-            if on.card is None:
-                return None
-            most = limit
-            if kind.max_tokens is None:  # as router.decide.output_limit
-                room = on.fleet.context_tokens - int(tokens_in * COUNT_SLACK) - TEMPLATE_SLACK
-                most = max(1, min(limit, room))
-            total += on.card.charge_nano(bound, 0, most * n)
-            prompt = max(prompt, on.card.charge_nano(bound, 0, 0))
-        return total + (settings.limits.attempts - len(attempts)) * prompt
-
-    return worst
-
-
-class Figures(NamedTuple):
-    """What an objective reads of a candidate."""
-
-    ttft_p50_ms: float | None
-    ttft_p95_ms: float | None
-    itl_p50_ms: float | None
-    e2e_p50_ms: float | None
-    e2e_p95_ms: float | None
-    usd_marginal: float | None
-    usd_average: float | None
-    usd_router: float
-    quality: float
-
-
-def _meets(settings: Settings, seen: Prediction) -> bool:
-    """Return whether a prediction meets the policy's own soft limits."""
-    for most_ms, p95_ms in (
-        (settings.slo.ttft_p95_ms, seen.ttft_p95_ms),
-        (settings.slo.e2e_p95_ms, seen.e2e_p95_ms),
-    ):
-        if most_ms is None:
-            continue
-        if settings.strict if p95_ms is None else p95_ms > most_ms:
-            return False
-    return not settings.strict or None not in (seen.usd_marginal, seen.usd_average)
-
-
-def with_a_place(load: Load) -> Load:
-    """Return a full fleet's load as if one request had ended (router.admission)."""
-    if load.limit is None:
-        return load
-    return replace(load, in_flight=min(load.in_flight, load.limit - 1))
-
-
-def _worth(world: World, kind: Facts, grade: tuple[QualityTable | None, bool]) -> Worth:
-    table, in_lane = grade
-    baseline = world.baseline.fleet.model.quality
-    if rests_on_p_small(table, baseline, kind.task, in_baseline_lane=in_lane):
-        return None
-    if table is not None and table is not baseline and table.by == "curves":
-        return table.curves.get(kind.task) or table.curves["default"]
-    found, _ = quality(table, baseline, kind.task, 0.0, 0.0, in_baseline_lane=in_lane)
-    return float(found)
-
-
 def _picking(  # noqa: C901, PLR0915  (one function on purpose: it runs for every request)
-    world: World, rule: Rule, kind: Facts, groups: Sequence[Sequence[_Candidate]]
+    world: World, rule: Rule, kind: Facts, groups: Sequence[Sequence[Candidate]]
 ) -> Pick:
     settings = rule.settings
     limit = settings.max_output_tokens if kind.max_tokens is None else kind.max_tokens

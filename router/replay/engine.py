@@ -10,19 +10,11 @@ from typing import Final
 
 from policies.model import Facts
 from router.decide import COUNT_SLACK, TEMPLATE_SLACK, Decision, decide
-from router.refusals import no_candidate
+from router.refusals import NO_FLEET, no_candidate
 from router.replay.assumed import assumptions
+from router.replay.candidates import Asked
 from router.replay.charges import Charges
-from router.replay.choosing import (
-    UNSURE,
-    Case,
-    Choosers,
-    Clock,
-    Seen,
-    Worst,
-    seen_as,
-    with_a_place,
-)
+from router.replay.choosing import UNSURE, Case, Choosers, Clock, Seen, seen_as
 from router.replay.draws import Draws
 from router.replay.fleet import Fleet
 from router.replay.machines import Machines
@@ -31,6 +23,7 @@ from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, Replayed, Settings
 from router.replay.queue import URGENCY, Queue, Waiter
 from router.replay.shadow_prices import ShadowPrices
 from router.replay.timers import PENDING, Timers
+from router.replay.weighing import Missed, Weighing, with_a_place
 from router.traces.trace import UNKNOWN, Trace
 from router.wake_worth import if_awake, sleeper
 from router.world import World
@@ -123,9 +116,7 @@ class Engine:
         else:
             self._agenda_next()
 
-    def _decides(  # noqa: C901  (one paragraph a step: it runs for every request)
-        self, i: int, now_s: float, waiter: Waiter | None = None
-    ) -> None:
+    def _decides(self, i: int, now_s: float, waiter: Waiter | None = None) -> None:
         """Find out who serves the request: fast where nothing is unusual about it."""
         trace = self.trace
         seen: Seen | None = None
@@ -133,7 +124,7 @@ class Engine:
         cases = self.cases[of]
         if cases is None:
             cases = self.cases[of] = self.choosers.of(trace.kinds[of])
-        for place, varying, pick, hope, worst in cases:
+        for place, varying, pick, weighing in cases:
             if varying:
                 if seen is None:
                     seen = Seen(
@@ -142,33 +133,66 @@ class Engine:
                 facts = seen_as(seen)
                 if not all(matches(facts) for matches in varying):
                     continue
-            if pick is None or hope is None or worst is None:
+            if pick is None or weighing is None:
                 break
-            tokens = trace.tokens_in[i], trace.expected[i], trace.complexity[i], trace.p_small[i]
-            chosen = pick(*tokens)
+            asked = trace.tokens_in[i], trace.expected[i], trace.complexity[i], trace.p_small[i]
+            chosen = pick(*asked)
             if chosen != UNSURE:
-                if self.books is not None:
-                    accounts = self.books.accounts(trace.kind[i], now_s)
-                    nano = self._most(worst, tokens) if accounts else 0
-                    if nano is None or not self.books.take(i, accounts, nano):
-                        break
+                if self.books is not None and not self._pays(i, now_s, weighing, asked):
+                    break
                 self._sends(i, self.fleets[chosen], place, now_s)
                 return
-            fleets = hope(*tokens)
-            if fleets is None:
+            if not self._weighs(i, now_s, place, weighing, asked, waiter):
                 break
-            self.rule[i] = place
-            deadline_s = self.limits[place][2]
-            self._joins(i, now_s, fleets, trace.kinds[trace.kind[i]], deadline_s, waiter)
             return
         self._decided(i, now_s, waiter)
 
-    def _most(self, worst: Worst, tokens: tuple[int, int, float, float]) -> int | None:
-        """Return what the request may be charged at most, or None: the router says.
+    def _weighs(
+        self,
+        i: int,
+        now_s: float,
+        rule: int,
+        weighing: Weighing,
+        asked: Asked,
+        waiter: Waiter | None,
+    ) -> bool:
+        """Do what is decided where something is unusual; return False where the router decides."""
+        chosen = weighing.chosen(asked)
+        if chosen is None:
+            fleets = weighing.hope(asked)
+            if fleets is None:
+                return False
+            self.rule[i] = rule
+            if fleets:
+                kind = self.trace.kinds[self.trace.kind[i]]
+                self._joins(i, now_s, fleets, kind, self.limits[rule][2], waiter)
+            else:
+                self._refused(i, NO_FLEET)
+            return True
+        if not self._pays(i, now_s, None if chosen.tested else weighing, asked):
+            return False
+        self._wakes(chosen.missed, now_s)
+        if chosen.relaxed:
+            self.relaxed += 1
+        if chosen.tested:
+            self._follows[i] = NOBODY if chosen.follows is None else chosen.follows
+        self._sends(i, self.fleets[chosen.place], rule, now_s)
+        return True
+
+    def _pays(self, i: int, now_s: float, weighing: Weighing | None, asked: Asked) -> bool:
+        """Set aside what the request may be charged at most; return False where the router does.
 
         A receipt has a bound of its prompt of its own, which `worst` doesn't know.
         """
-        return worst(*tokens) if self.trace.bound is None else None
+        if self.books is None:
+            return True
+        accounts = self.books.accounts(self.trace.kind[i], now_s)
+        if not accounts:
+            return True
+        if weighing is None or self.trace.bound is not None:
+            return False
+        nano = weighing.worst(asked)
+        return nano is not None and self.books.take(i, accounts, nano)
 
     def _decided(self, i: int, now_s: float, waiter: Waiter | None) -> None:
         """Let the router decide, and do as it says."""
@@ -205,7 +229,11 @@ class Engine:
         awake = if_awake(self.world, decision)
         missed = None if awake is None else sleeper(decision, awake)
         if missed is not None and missed.candidate.state == "cold":
-            self.machines.missed(missed, self.place_of[missed.candidate.fleet], now_s)
+            self._wakes((self.place_of[missed.candidate.fleet], missed.beyond), now_s)
+
+    def _wakes(self, missed: Missed | None, now_s: float) -> None:
+        if missed is not None:
+            self.machines.missed(*missed, now_s)
 
     def _waits(
         self, i: int, now_s: float, facts: Facts, decision: Decision, waiter: Waiter | None
@@ -214,7 +242,7 @@ class Engine:
         full = {r.candidate.fleet for r in decision.verdict.refused if r.code == "at_limit"}
         hoped = decision
         if full:
-            loads = [with_a_place(fleet.load()) for fleet in self.fleets]
+            loads = [with_a_place(fleet) for fleet in self.fleets]
             hoped = decide(self.world, facts, loads)
         if not hoped.plan.attempts:
             self._refused(i, str(no_candidate(hoped, None).code))
@@ -248,8 +276,19 @@ class Engine:
         self.refusals[code] += 1
         self.pending -= 1
         if any(fleet.cold for fleet in self.fleets):
+            self._missed_by(i)
+
+    def _missed_by(self, i: int) -> None:
+        """Wake who sleeps and would have served this request, which nobody does."""
+        trace, rule = self.trace, self.rule[i]
+        cases = self.cases[trace.kind[i]] or ()
+        weighing = next((case.weighing for case in cases if case.rule == rule), None)
+        if weighing is None:
             loads = [fleet.load() for fleet in self.fleets]
-            self._misses(decide(self.world, self.trace.facts(i), loads), self.now_s)
+            self._misses(decide(self.world, trace.facts(i), loads), self.now_s)
+            return
+        asked = trace.tokens_in[i], trace.expected[i], trace.complexity[i], trace.p_small[i]
+        self._wakes(weighing.missed(asked), self.now_s)
 
     def _sends(self, i: int, fleet: Fleet, rule: int, now_s: float) -> None:
         """Send the request to this fleet, where it takes as long as its real lengths take."""

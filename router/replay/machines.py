@@ -14,7 +14,6 @@ from router.replay.leaving import Leaver, Leaving
 from router.replay.outcome import Settings
 from router.replay.size import NOTICE_S, STREAMS_S, Block, Size, block_of, on_spot
 from router.siblings import Missed
-from router.wake_worth import Sleeper
 
 READY, GONE, BLOCK = "ready", "gone", "block"
 Later = Callable[[float, str, int], None]
@@ -94,17 +93,15 @@ class Machines:
                 self.sizes[leaver.place].draining -= 1
                 self._settle(self._fleets[leaver.place], now_s)
 
-    def missed(self, sleeper: Sleeper, place: int, now_s: float) -> None:
-        """Take note of a request that a sleeping fleet would have served; wake it if worth it."""
+    def missed(self, place: int, beyond: float, now_s: float) -> None:
+        """Take note of a request that a sleeping fleet would have served; wake it once more than
+        `beyond` missed it.
+        """
         given = self._fleets[place].on.fleet
         wake_s, run_s = given.wake_seconds or 0, given.min_run_seconds or 0
+        window_s = max(1, wake_s + run_s)
         asked = self._missed.missed(
-            given.id,
-            now_s,
-            wake_s,
-            asleep=sleeper.candidate.state == "cold",
-            beyond=sleeper.beyond,
-            window_s=max(1, wake_s + run_s),
+            given.id, now_s, wake_s, asleep=True, beyond=beyond, window_s=window_s
         )
         size = self.sizes[place]
         if asked and size.ready + size.starting == 0:

@@ -14,6 +14,7 @@ from backends import files
 from policies.parse import parse
 from router.budgets import worst_nano
 from router.decide import decide
+from router.refusals import NO_FLEET, no_candidate
 from router.replay.choosing import UNSURE, Choosers, Clock, Seen, seen_as
 from router.replay.fleet import Fleet
 from router.sources import names_of
@@ -28,6 +29,37 @@ EXAMPLES = sorted(
 )
 
 
+CASCADES = """
+version: 1
+name: cascades
+baseline: big@p5
+defaults: {quality_floor: 0.85, slo: {ttft_p95_ms: 3000, e2e_p95_ms: 15000}, relax: [slo.e2e]}
+rules:
+  - id: once
+    when: {tier: heavy}
+    cascade: {try: [cpu, api], accept_if: {no_refusal: true}, then: [p5, mixed]}
+    limits: {attempts: 2}
+  - id: read
+    when: {task: classification}
+    cascade: {try: [cpu, p5], accept_if: {mean_logprob_above: -0.1}, then: accelerator}
+  - id: all
+    cascade: {try: a-cold, accept_if: {no_refusal: true}, then: [a, blind, mixed]}
+    minimize: ttft
+    strict: true
+    relax: [quality_floor, slo.ttft, slo.e2e]
+"""
+GIVING_WAY = """
+version: 1
+name: giving-way
+baseline: big@p5
+defaults: {quality_floor: 0.85, slo: {ttft_p95_ms: 800, e2e_p95_ms: 4000}}
+rules:
+  - {id: one, when: {tier: heavy}, use: {in_order: [cpu, accelerator]}, relax: [slo.ttft]}
+  - {id: two, when: {task: code}, use: [cpu, accelerator], relax: [quality_floor, slo.e2e]}
+  - {id: three, when: {task: math}, use: [cpu, accelerator], minimize: e2e, relax: [slo.e2e]}
+  - {id: all, use: [cpu, p5, mixed], minimize: average_cost, strict: true,
+     relax: [slo.e2e, slo.ttft, quality_floor]}
+"""
 BY_ROUTER = """
 version: 1
 name: by-router
@@ -35,14 +67,15 @@ baseline: big@p5
 defaults: {quality_floor: 0, minimize: marginal_cost, slo: {ttft_p95_ms: null, e2e_p95_ms: null}}
 rules: [{id: all, use: [cpu, accelerator]}]
 """
-OURS = 2 * len(POLICIES) + 1  # worlds, half of them with a router that costs
+OWN = (*POLICIES, CASCADES, GIVING_WAY)
+OURS = 2 * len(OWN) + 1  # worlds, half of them with a router that costs
 
 
 @cache
 def worlds():
     """Return our own worlds, and every shipped policy over the packaged fleets."""
-    found = [world_of(policy) for policy in POLICIES]
-    found += [world_of(policy, place="lambda") for policy in (*POLICIES, BY_ROUTER)]
+    found = [world_of(policy) for policy in OWN]
+    found += [world_of(policy, place="lambda") for policy in (*OWN, BY_ROUTER)]
     catalogue = files.catalogue(None)
     names = names_of(catalogue)
     for name in EXAMPLES:
@@ -132,9 +165,15 @@ IDLE, AWAY = (1, "cold", 0.0, 1.0), (0, "waking", 0.0, 1.0)
 @example(2, kind(max_tokens=3500), (1000, 100, 0.3, 0.9), [IDLE] * 8, 0.0, None)
 # A strict rule, and only a fleet of unknown price is there.
 @example(3, kind(), (20, 100, 0.3, 0.9), [AWAY] * 7 + [IDLE], 0.0, None)
-@settings(max_examples=1000, deadline=None)
+# A cascade's first token counts as coming with its last: nobody is tried.
+@example(len(POLICIES), kind(tier="heavy"), (20, 100, 0.3, 0.9), [IDLE] * 8, 0.0, None)
+@settings(max_examples=1500, deadline=None)
 @given(
-    st.one_of(st.integers(0, OURS - 1), st.integers(0, OURS + len(EXAMPLES))),
+    st.one_of(
+        st.integers(0, OURS - 1),
+        st.integers(0, OURS + len(EXAMPLES)),
+        st.sampled_from([len(POLICIES), len(POLICIES) + 1]),  # CASCADES, GIVING_WAY
+    ),
     KINDS,
     REQUESTS,
     st.lists(LOADS, min_size=8, max_size=8),
@@ -174,18 +213,48 @@ def test_who_is_chosen_fast_is_who_the_router_chooses(which, of, request, loads,
         assert fleets[place].on.fleet.id == attempt.candidate.fleet
         assert not attempt.accept_if
         assert not decision.verdict.relaxed
-        assert case.worst(*request) == worst_nano(decision)
-        awake = if_awake(found, decision)
-        missed = None if awake is None else sleeper(decision, awake)
-        assert missed is None or missed.candidate.state == "waking"  # nobody wakes it twice
+        assert case.weighing.worst(request) == worst_nano(decision)
+        assert missed_by(found, decision) is None  # nobody wakes who wakes already
+    chosen = case.weighing.chosen(request)
+    missed = case.weighing.missed(request)
+    assert named(fleets, missed) == missed_by(found, decision)
+    if not decision.plan.attempts:
+        assert chosen is None
+        hope, told = case.weighing.hope(request), hope_of(found, facts, decision, fleets)
+        assert isinstance(told, str) if hope is None else (hope or NO_FLEET) == told
         return
-    waits_for = case.hope(*request)
-    if waits_for is not None:
-        assert not decision.plan.attempts
-        full = {r.candidate.fleet for r in decision.verdict.refused if r.code == "at_limit"}
-        hoped = decide(found, facts, [with_one_place(fleet) for fleet in fleets])
-        assert not hoped.verdict.relaxed
-        assert waits_for == {c.fleet for c in hoped.verdict.ranked if c.fleet in full}
+    first, *others = decision.plan.attempts
+    assert fleets[chosen.place].on.fleet.id == first.candidate.fleet
+    assert chosen.relaxed == bool(decision.verdict.relaxed)
+    assert chosen.missed == missed
+    assert chosen.tested == bool(first.accept_if)
+    if chosen.tested:
+        follows = None if chosen.follows is None else fleets[chosen.follows].on.fleet.id
+        assert follows == (others[0].candidate.fleet if others else None)
+    else:
+        assert case.weighing.worst(request) == worst_nano(decision)
+
+
+def missed_by(found, decision):
+    """Return who sleeps and is missed, and from how many requests on it is woken; None: nobody."""
+    awake = if_awake(found, decision)
+    missed = None if awake is None else sleeper(decision, awake)
+    if missed is None or missed.candidate.state == "waking":
+        return None
+    return missed.candidate.fleet, missed.beyond
+
+
+def named(fleets, missed):
+    return None if missed is None else (fleets[missed[0]].on.fleet.id, missed[1])
+
+
+def hope_of(found, facts, decision, fleets):
+    """Return the full fleets that a request waits for, or the code of its refusal."""
+    full = {r.candidate.fleet for r in decision.verdict.refused if r.code == "at_limit"}
+    hoped = decide(found, facts, [with_one_place(fleet) for fleet in fleets])
+    if hoped.plan.attempts:
+        return {c.fleet for c in hoped.verdict.ranked if c.fleet in full}
+    return no_candidate(hoped, None).code
 
 
 def with_one_place(fleet):

@@ -30,8 +30,10 @@ Pick = Callable[[int, int, float, float], int]
 """(tokens in, expected, complexity, p_small) -> the place of the fleet, or UNSURE."""
 Hope = Callable[[int, int, float, float], frozenset[str] | None]
 """As `Pick` -> the full fleets that it may wait for, or None: the router decides."""
-Worst = Callable[[int, int, float, float], int | None]
-"""As `Pick` -> `router.budgets.worst_nano` of what is decided; None: the router says."""
+Worst = Callable[[int, int, float, float, int], int | None]
+"""As `Pick`, and the most tokens that the prompt may have -> `router.budgets.worst_nano` of what is
+decided; None: the router says.
+"""
 Worth = float | Curve | None
 """A candidate's quality: a number, by complexity, or None: the request's p_small."""
 
@@ -230,10 +232,11 @@ def _reserving(
     limit = settings.max_output_tokens if kind.max_tokens is None else kind.max_tokens
     objective = OBJECTIVES[settings.minimize]
 
-    def worst(tokens_in: int, expected: int, complexity: float, p_small: float) -> int | None:
+    def worst(
+        tokens_in: int, expected: int, complexity: float, p_small: float, bound: int
+    ) -> int | None:
         tokens_out = min(expected, limit)
         tokens = tokens_in + (tokens_out if kind.max_tokens is None else kind.max_tokens)
-        bound = tokens_in if kind.tokens_in_bound is None else kind.tokens_in_bound
         keys = []
         for group, candidates in enumerate(groups):
             for fleet, context_tokens, worth in candidates:

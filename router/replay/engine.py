@@ -147,7 +147,7 @@ class Engine:
             if chosen != UNSURE:
                 if self.books is not None:
                     accounts = self.books.accounts(trace.kind[i], now_s)
-                    nano = self._most(worst, tokens) if accounts else 0
+                    nano = self._most(i, worst, tokens) if accounts else 0
                     if nano is None or not self.books.take(i, accounts, nano):
                         break
                 self._sends(i, self.fleets[chosen], place, now_s)
@@ -161,12 +161,14 @@ class Engine:
             return
         self._decided(i, now_s, waiter)
 
-    def _most(self, worst: Worst, tokens: tuple[int, int, float, float]) -> int | None:
-        """Return what the request may be charged at most, or None: the router says.
-
-        A receipt has a bound of its prompt of its own, which `worst` doesn't know.
-        """
-        return worst(*tokens) if self.trace.bound is None else None
+    def _most(self, i: int, worst: Worst, tokens: tuple[int, int, float, float]) -> int | None:
+        """Return what the request may be charged at most, or None: the router says."""
+        trace = self.trace
+        if trace.bound is None:
+            bound = trace.kinds[trace.kind[i]].tokens_in_bound
+        else:
+            bound = None if trace.bound[i] == UNKNOWN else trace.bound[i]
+        return worst(*tokens, tokens[0] if bound is None else bound)
 
     def _decided(self, i: int, now_s: float, waiter: Waiter | None) -> None:
         """Let the router decide, and do as it says."""
@@ -455,7 +457,7 @@ class Engine:
             self.usd_router,
             self.relaxed,
             dict(sorted(self.refusals.items())),
-            {} if self.books is None else self.books.spent(),
+            {} if self.books is None else self.books.closed(),
             (*self.trace.assumptions, *assumptions(self.world, self.settings)),
             self.now_s,
         )

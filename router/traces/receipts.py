@@ -59,6 +59,7 @@ class Found:
     kind: array[int] = field(default_factory=lambda: array("l"))
     kinds: list[Facts] = field(default_factory=list)
     known: dict[bytes, int] = field(default_factory=dict)
+    lists: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
     span: Span = field(default_factory=Span)
     unanswered: int = 0
     shadow: int = 0
@@ -184,6 +185,10 @@ def _kind(found: Found, facts: dict[str, Any]) -> int:
         for name in INTERNED:
             if isinstance(own.get(name), str):
                 own[name] = sys.intern(own[name])
+        for name, value in own.items():
+            if isinstance(value, list):  # the rights of most keys are alike
+                listed = tuple(value)
+                own[name] = found.lists.setdefault(listed, listed)
         blank = {"at": "", "complexity": 0.0, "p_small": 0.0, "tokens_in": 0, "tokens_out": 0}
         own["tags"] = own["tags"] or NO_TAGS
         found.kinds.append(facts_from({**own, **blank}))

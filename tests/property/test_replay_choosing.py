@@ -174,7 +174,8 @@ def test_who_is_chosen_fast_is_who_the_router_chooses(which, of, request, loads,
         assert fleets[place].on.fleet.id == attempt.candidate.fleet
         assert not attempt.accept_if
         assert not decision.verdict.relaxed
-        assert case.worst(*request) == worst_nano(decision)
+        bound = tokens_in if facts.tokens_in_bound is None else facts.tokens_in_bound
+        assert case.worst(*request, bound) == worst_nano(decision)
         awake = if_awake(found, decision)
         missed = None if awake is None else sleeper(decision, awake)
         assert missed is None or missed.candidate.state == "waking"  # nobody wakes it twice

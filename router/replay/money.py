@@ -36,17 +36,21 @@ class Terms:
 
 
 class Account:
-    """One scope: `avail` + reserved + `spent` = its limit. `short_s`: when a request was first
+    """One scope: `avail` + `held` + `spent` = its limit. `short_s`: when a request was first
     refused or downgraded for it, in seconds since the trace's start.
 
     A million tenants have a million of these: what they share stands in `terms`.
     """
 
-    __slots__ = ("avail", "short_s", "spent", "terms")
+    __slots__ = ("held", "short_s", "spent", "terms")
 
     def __init__(self, terms: Terms) -> None:
-        self.terms, self.avail, self.spent = terms, terms.nano, 0
+        self.terms, self.held, self.spent = terms, 0, 0
         self.short_s: float | None = None
+
+    @property
+    def avail(self) -> int:
+        return self.terms.nano - self.held - self.spent
 
 
 class Books:
@@ -84,7 +88,7 @@ class Books:
             if account.avail - nano < account.terms.floor:
                 return False
         for account in accounts:
-            account.avail -= nano
+            account.held += nano
         self._held[i] = nano, accounts
         return True
 
@@ -109,7 +113,7 @@ class Books:
             answer = judged(scopes, standing, nano, frozenset(decision.facts.downgraded))
             if answer is None:
                 for account in accounts:
-                    account.avail -= nano
+                    account.held += nano
                 self._held[i] = nano, accounts
                 return decision
             if isinstance(answer, Downgrade):
@@ -128,7 +132,7 @@ class Books:
         if any(account.terms.hard for account in accounts):
             nano = min(nano, reserved)
         for account in accounts:
-            account.avail += reserved - nano
+            account.held -= reserved
             account.spent += nano
         return nano
 

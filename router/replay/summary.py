@@ -4,9 +4,11 @@ The money closes: total = allocated + idle + variance + router. An unknown price
 that it belongs to unknown (None), never smaller.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 
 from policies.model import Policy, Slo
 from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, FleetRun, Replayed
@@ -18,6 +20,7 @@ from router.world import World
 NANO = 1_000_000_000
 NO_RULE = "(no rule)"
 NOBODY = "(nobody)"
+BUDGETS = 1_000  # that a report names: nobody reads a million rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,10 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`attained`: the share of all requests that were asked, refused and timed out ones too."""
+    """`attained`: the share of all requests that were asked, refused and timed out ones too.
+
+    `budgets`: those that bound, and the fullest; `budgets_left_out`: how many more there are.
+    """
 
     policy: str
     hash: str
@@ -108,6 +114,7 @@ class Summary:
     by_fleet: tuple[OfFleet, ...]
     by_rule: tuple[OfRule, ...]
     budgets: tuple[OfBudget, ...]
+    budgets_left_out: int
     flows: tuple[Flow, ...]
     assumptions: tuple[str, ...]
 
@@ -135,6 +142,7 @@ def summary(world: World, trace: Trace, run: Replayed) -> Summary:
         by_fleet=tuple(_of_fleet(run, place) for place in range(len(run.fleets))),
         by_rule=_by_rule(world.policy, run, within),
         budgets=_budgets(world.policy, run),
+        budgets_left_out=max(0, len(run.budgets) - BUDGETS),
         flows=_flows(world.policy, trace, run),
         assumptions=tuple(dict.fromkeys((*trace.assumptions, *run.assumptions))),
     )
@@ -247,9 +255,17 @@ def _name(run: Replayed, i: int) -> str:
 
 def _budgets(policy: Policy, run: Replayed) -> tuple[OfBudget, ...]:
     limits = {budget.id: budget.usd for budget in policy.budgets}
+
+    def fullness(name: tuple[str, str, str]) -> tuple[bool, float]:
+        nano, first_s = run.budgets[name]
+        limit_usd = limits.get(name[0])
+        return first_s is not None, nano / limit_usd if limit_usd else math.inf
+
+    shown = run.budgets if len(run.budgets) <= BUDGETS else nlargest(BUDGETS, run.budgets, fullness)
     return tuple(
-        OfBudget(budget, value, period, nano / NANO, limits.get(budget), first_s)
-        for (budget, value, period), (nano, first_s) in sorted(run.budgets.items())
+        OfBudget(*name, nano / NANO, limits.get(name[0]), first_s)
+        for name in sorted(shown)
+        for nano, first_s in (run.budgets[name],)
     )
 
 

@@ -32,6 +32,7 @@ from router.sources import names_of
 from router.traces.mix import Mix
 from router.traces.opening import open_trace
 from router.traces.trace import Trace
+from router.traces.window import WHOLE, Window
 from router.world import World, world
 from yamlfile import suggest
 
@@ -55,6 +56,7 @@ class Asked:
     interruptions: float
     simple_share: float
     seed: int
+    window: Window = WHOLE
 
     @property
     def replay(self) -> Settings:
@@ -97,7 +99,7 @@ def answer(asked: Asked, solver: Solver) -> Answer | Infeasible:
     """Plan, verify by replay, and value each limit; progress goes to standard error."""
     catalogue = files.catalogue(asked.fleets, asked.state, asked.router_on)
     policy = _policy(asked.policy, catalogue)
-    trace = open_trace(asked.trace, Mix(simple=asked.simple_share), asked.seed)
+    trace = open_trace(asked.trace, Mix(simple=asked.simple_share), asked.seed, asked.window)
     if not len(trace):
         raise Ends(f"{asked.trace}: no requests to plan for", INVALID)
     sold = _only(market(catalogue, from_zero=asked.from_zero), asked.only, catalogue)

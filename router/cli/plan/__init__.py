@@ -126,5 +126,5 @@ def command(
         if prices_path is not None:
             write(prices_path, orjson.dumps(found.report.prices))
     click.echo(orjson.dumps(found.as_json()) if as_json else text.plan(found.report))
-    for note in found.notes:
-        click.echo(note, err=True)
+    for warning in found.report.warnings:
+        click.echo(f"warning: {warning}", err=True)

@@ -5,6 +5,7 @@ that it belongs to unknown (None), never smaller.
 """
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -206,7 +207,9 @@ def _within(took_ms: float, allowed_ms: float | None) -> bool:
 
 def _of_fleet(run: Replayed, place: int) -> OfFleet:
     fleet = run.fleets[place]
-    mine = [i for i, by in enumerate(run.fleet) if by == place and run.outcome[i] == SERVED]
+    mine = array(
+        "l", (i for i, by in enumerate(run.fleet) if by == place and run.outcome[i] == SERVED)
+    )
     return OfFleet(
         fleet.fleet,
         fleet.requests,
@@ -227,9 +230,9 @@ def _mean(values: Sequence[float]) -> float:
 
 def _by_rule(policy: Policy, run: Replayed, within: Sequence[bool]) -> tuple[OfRule, ...]:
     """Return a row for every rule, hit or not, and one for those whom none matched."""
-    mine: dict[int, list[int]] = {place: [] for place in range(len(policy.rules))}
+    mine = {place: array("l") for place in range(len(policy.rules))}
     for i, rule in enumerate(run.rule):
-        mine.setdefault(rule, []).append(i)
+        mine.setdefault(rule, array("l")).append(i)
     return tuple(_of_rule(policy, run, within, rule, places) for rule, places in mine.items())
 
 
@@ -270,11 +273,13 @@ def _budgets(policy: Policy, run: Replayed) -> tuple[OfBudget, ...]:
 
 
 def _flows(policy: Policy, trace: Trace, run: Replayed) -> tuple[Flow, ...]:
-    counted = Counter(zip(trace.kind, run.rule, run.fleet, strict=True))
+    ways: dict[tuple[str, str], int] = {}  # many kinds, as of tenants, are alike here
+    of = [ways.setdefault((kind.task, kind.tier), len(ways)) for kind in trace.kinds]
+    counted = Counter(zip(map(of.__getitem__, trace.kind), run.rule, run.fleet, strict=True))
+    names = tuple(ways)
     named: Counter[tuple[str, str, str, str]] = Counter()
-    for (kind, rule, fleet), requests in counted.items():
-        facts = trace.kinds[kind]
+    for (way, rule, fleet), requests in counted.items():
         to = NOBODY if fleet < 0 else run.fleets[fleet].fleet
         by = NO_RULE if rule < 0 else policy.rules[rule].id
-        named[facts.task, facts.tier, by, to] += requests
+        named[*names[way], by, to] += requests
     return tuple(Flow(*way, requests) for way, requests in sorted(named.items()))

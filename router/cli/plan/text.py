@@ -67,7 +67,7 @@ def infeasible(lacks: Sequence[Lack]) -> str:
             key=lambda lack: -((lack.best or 0.0) - (lack.wanted or 0.0)),
         )
         told = list(dict.fromkeys(lack.said for lack in own))
-        lines += [_wrapped(f"  {limit}: {said}") for said in told[:TOLD]]
+        lines += [f"  {limit}: {said}" for said in told[:TOLD]]
         if len(told) > TOLD:
             lines.append(f"  {limit}: and {len(told) - TOLD} more classes of requests (--json)")
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """A plan as text: what to buy, where requests go, what each limit costs, what a replay says.
 
-Everything fits into COLUMNS, names that are longer aside.
+A plan fits into COLUMNS, names that are longer aside.
 """
 
 from collections.abc import Sequence

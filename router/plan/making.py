@@ -39,6 +39,7 @@ class Maker:
             self.models,
             terms.slo,
             interruptions=self.interruptions,
+            late=terms.late,
         )
 
     @property

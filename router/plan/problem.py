@@ -43,9 +43,12 @@ def problem(
     *,
     fill: float = 1.0,
     interruptions: float = 0.05,
+    late: frozenset[str] = frozenset(),
 ) -> Problem:
-    """Work out what every fleet of the market carries of this traffic at this SLO."""
-    demand = _with_late(demand, market, models, slo)
+    """Work out what every fleet of the market carries of this traffic at this SLO. `late`: classes
+    that have no limit whatever it is, by id.
+    """
+    demand = _with_late(demand, market, models, slo, late)
     levels, level_of = merged(demand)
     ways: dict[str, tuple[Mode, ...]] = {}
     for unit in market.units:
@@ -64,14 +67,21 @@ def problem(
 
 
 def _with_late(
-    demand: Demand, market: Market, models: Mapping[str, FleetModel], slo: Slo
+    demand: Demand,
+    market: Market,
+    models: Mapping[str, FleetModel],
+    slo: Slo,
+    known: frozenset[str],
 ) -> Demand:
-    """Mark the classes that no fleet is fast enough for, where all of them together are few."""
+    """Mark those that are known to be late, and the classes that no fleet is fast enough for, where
+    all of them together are few.
+    """
     fleets = {fleet for unit in market.units for fleet in unit.fleets}
     late = {
         place
         for place, requests in enumerate(demand.classes)
-        if fleets & requests.fleets and not _in_time(requests, models, slo, fleets)
+        if requests.id in known
+        or (fleets & requests.fleets and not _in_time(requests, models, slo, fleets))
     }
     few = LATE_SHARE * sum(requests.requests for requests in demand.classes)
     if sum(demand.classes[place].requests for place in late) > few:

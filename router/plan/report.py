@@ -38,6 +38,7 @@ class Reported:
     played_by_prices: Played | None
     unplanned: int
     assumptions: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def as_json(found: Reported) -> dict[str, Any]:
@@ -77,6 +78,7 @@ def as_json(found: Reported) -> dict[str, Any]:
         "requests_not_planned": found.unplanned,
         "requests_late": sum(c.requests for c in problem.classes if c.late),
         "assumptions": list(found.assumptions),
+        "warnings": list(found.warnings),
     }
 
 

@@ -20,7 +20,7 @@ NEXT = 2.0  # the next level of a time: twice as long
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What a plan must hold, as far as it can be relaxed. `more`: machines beyond a unit's most;
-    `spare`: units whose least is let go.
+    `spare`: units whose least is let go; `late`: classes that have no limit of time, by id.
     """
 
     slo: Slo
@@ -28,6 +28,7 @@ class Terms:
     busy: float | None = None
     more: tuple[str, ...] = ()
     spare: tuple[str, ...] = ()
+    late: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,13 @@ Make = Callable[[Terms], Problem]
 def values(
     plan: Plan, terms: Terms, floors: tuple[float, ...], make: Make, solver: Solver, limits: Limits
 ) -> tuple[Value, ...]:
-    """Return the value of every limit. `floors`: those that are in force."""
+    """Return the value of every limit. `floors`: those that are in force.
+
+    Whom the plan serves without a limit has none in a relaxed one either: a longer time that a few
+    more requests can hold would otherwise bind the plan more than the shorter one.
+    """
     found = []
+    terms = replace(terms, late=frozenset(c.id for c in plan.problem.classes if c.late))
     for limit, relaxed, other in _relaxations(plan, terms, floors):
         cheaper = solve(make(other), solver, limits)
         found.append(Value(limit, relaxed, *_difference(plan, cheaper)))

@@ -180,19 +180,23 @@ class Engine:
         return True
 
     def _pays(self, i: int, now_s: float, weighing: Weighing | None, asked: Asked) -> bool:
-        """Set aside what the request may be charged at most; return False where the router does.
-
-        A receipt has a bound of its prompt of its own, which `worst` doesn't know.
-        """
+        """Set aside what the request may be charged at most; return False where the router does."""
         if self.books is None:
             return True
         accounts = self.books.accounts(self.trace.kind[i], now_s)
         if not accounts:
-            return True
-        if weighing is None or self.trace.bound is not None:
-            return False
-        nano = weighing.worst(asked)
+            return self.books.take(i, accounts, 0)
+        nano = None if weighing is None else weighing.worst(asked, self._bound(i))
         return nano is not None and self.books.take(i, accounts, nano)
+
+    def _bound(self, i: int) -> int:
+        """Return how many tokens the request's prompt has at most."""
+        trace = self.trace
+        if trace.bound is None:
+            bound = trace.kinds[trace.kind[i]].tokens_in_bound
+        else:
+            bound = None if trace.bound[i] == UNKNOWN else trace.bound[i]
+        return trace.tokens_in[i] if bound is None else bound
 
     def _decided(self, i: int, now_s: float, waiter: Waiter | None) -> None:
         """Let the router decide, and do as it says."""
@@ -492,7 +496,7 @@ class Engine:
             self.charges.usd_router,
             self.relaxed,
             dict(sorted(self.refusals.items())),
-            {} if self.books is None else self.books.spent(),
+            {} if self.books is None else self.books.closed(),
             (*self.trace.assumptions, *assumptions(self.world, self.settings)),
             self.now_s,
         )

@@ -4,9 +4,12 @@ The money closes: total = allocated + idle + variance + router. An unknown price
 that it belongs to unknown (None), never smaller.
 """
 
+import math
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 
 from policies.model import Policy, Slo
 from router.replay.outcome import REFUSED, SERVED, TIMED_OUT, FleetRun, Replayed
@@ -18,6 +21,7 @@ from router.world import World
 NANO = 1_000_000_000
 NO_RULE = "(no rule)"
 NOBODY = "(nobody)"
+BUDGETS = 1_000  # that a report names: nobody reads a million rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,10 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`attained`: the share of all requests that were asked, refused and timed out ones too."""
+    """`attained`: the share of all requests that were asked, refused and timed out ones too.
+
+    `budgets`: those that bound, and the fullest; `budgets_left_out`: how many more there are.
+    """
 
     policy: str
     hash: str
@@ -108,6 +115,7 @@ class Summary:
     by_fleet: tuple[OfFleet, ...]
     by_rule: tuple[OfRule, ...]
     budgets: tuple[OfBudget, ...]
+    budgets_left_out: int
     flows: tuple[Flow, ...]
     assumptions: tuple[str, ...]
 
@@ -135,6 +143,7 @@ def summary(world: World, trace: Trace, run: Replayed) -> Summary:
         by_fleet=tuple(_of_fleet(run, place) for place in range(len(run.fleets))),
         by_rule=_by_rule(world.policy, run, within),
         budgets=_budgets(world.policy, run),
+        budgets_left_out=max(0, len(run.budgets) - BUDGETS),
         flows=_flows(world.policy, trace, run),
         assumptions=tuple(dict.fromkeys((*trace.assumptions, *run.assumptions))),
     )
@@ -198,7 +207,9 @@ def _within(took_ms: float, allowed_ms: float | None) -> bool:
 
 def _of_fleet(run: Replayed, place: int) -> OfFleet:
     fleet = run.fleets[place]
-    mine = [i for i, by in enumerate(run.fleet) if by == place and run.outcome[i] == SERVED]
+    mine = array(
+        "l", (i for i, by in enumerate(run.fleet) if by == place and run.outcome[i] == SERVED)
+    )
     return OfFleet(
         fleet.fleet,
         fleet.requests,
@@ -219,9 +230,9 @@ def _mean(values: Sequence[float]) -> float:
 
 def _by_rule(policy: Policy, run: Replayed, within: Sequence[bool]) -> tuple[OfRule, ...]:
     """Return a row for every rule, hit or not, and one for those whom none matched."""
-    mine: dict[int, list[int]] = {place: [] for place in range(len(policy.rules))}
+    mine = {place: array("l") for place in range(len(policy.rules))}
     for i, rule in enumerate(run.rule):
-        mine.setdefault(rule, []).append(i)
+        mine.setdefault(rule, array("l")).append(i)
     return tuple(_of_rule(policy, run, within, rule, places) for rule, places in mine.items())
 
 
@@ -247,18 +258,28 @@ def _name(run: Replayed, i: int) -> str:
 
 def _budgets(policy: Policy, run: Replayed) -> tuple[OfBudget, ...]:
     limits = {budget.id: budget.usd for budget in policy.budgets}
+
+    def fullness(name: tuple[str, str, str]) -> tuple[bool, float]:
+        nano, first_s = run.budgets[name]
+        limit_usd = limits.get(name[0])
+        return first_s is not None, nano / limit_usd if limit_usd else math.inf
+
+    shown = run.budgets if len(run.budgets) <= BUDGETS else nlargest(BUDGETS, run.budgets, fullness)
     return tuple(
-        OfBudget(budget, value, period, nano / NANO, limits.get(budget), first_s)
-        for (budget, value, period), (nano, first_s) in sorted(run.budgets.items())
+        OfBudget(*name, nano / NANO, limits.get(name[0]), first_s)
+        for name in sorted(shown)
+        for nano, first_s in (run.budgets[name],)
     )
 
 
 def _flows(policy: Policy, trace: Trace, run: Replayed) -> tuple[Flow, ...]:
-    counted = Counter(zip(trace.kind, run.rule, run.fleet, strict=True))
+    ways: dict[tuple[str, str], int] = {}  # many kinds, as of tenants, are alike here
+    of = [ways.setdefault((kind.task, kind.tier), len(ways)) for kind in trace.kinds]
+    counted = Counter(zip(map(of.__getitem__, trace.kind), run.rule, run.fleet, strict=True))
+    names = tuple(ways)
     named: Counter[tuple[str, str, str, str]] = Counter()
-    for (kind, rule, fleet), requests in counted.items():
-        facts = trace.kinds[kind]
+    for (way, rule, fleet), requests in counted.items():
         to = NOBODY if fleet < 0 else run.fleets[fleet].fleet
         by = NO_RULE if rule < 0 else policy.rules[rule].id
-        named[facts.task, facts.tier, by, to] += requests
+        named[*names[way], by, to] += requests
     return tuple(Flow(*way, requests) for way, requests in sorted(named.items()))

@@ -34,6 +34,7 @@ def summary_json(found: Summary, baseline: Baseline | None) -> dict[str, Any]:
         "by_fleet": [_fleet(row) for row in found.by_fleet],
         "by_rule": [_rule(row) for row in found.by_rule],
         "budgets": [_budget(row) for row in found.budgets],
+        "budgets_left_out": found.budgets_left_out,
         "flows": [_flow(row) for row in found.flows],
         "baseline": None if baseline is None else baseline_json(baseline),
         "assumptions": list(found.assumptions),

@@ -138,12 +138,14 @@ class Weighing:
         )
         return frozenset() if passes else None
 
-    def worst(self, asked: Asked) -> int | None:
-        """Return `router.budgets.worst_nano` of what is decided without a test; None: unknown."""
+    def worst(self, asked: Asked, bound: int) -> int | None:
+        """Return `router.budgets.worst_nano` of what is decided without a test; None: unknown.
+
+        `bound`: how many tokens the prompt has at most.
+        """
         tokens_in, kind = asked[0], self._kind
         found = self._found(self._here(asked, self._fitting(asked)))
         attempts = [one.on for one in sorted(found.sure)[: self._attempts]]
-        bound = tokens_in if kind.tokens_in_bound is None else kind.tokens_in_bound
         total = prompt = 0
         for on in attempts:
             if on.card is None:

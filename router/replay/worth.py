@@ -3,6 +3,7 @@
 A large model's answer counts as acceptable; a small one's is what the trace says of it.
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ def answers(world: World, trace: Trace, run: Replayed) -> Answers:
 
     The run may be that of another world of the same fleets: a rival's.
     """
-    served = [i for i, outcome in enumerate(run.outcome) if outcome == SERVED]
+    served = array("l", (i for i, outcome in enumerate(run.outcome) if outcome == SERVED))
     if not served:
         return Answers(None, None, 0, None)
     small = small_fleets(world)

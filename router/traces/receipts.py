@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from hashlib import blake2b
+from math import inf
 from random import Random
 from types import MappingProxyType
 from typing import Any, Final
@@ -32,6 +33,7 @@ from router.traces.arrivals import (
 )
 from router.traces.files import invalid
 from router.traces.trace import UNKNOWN, Trace
+from router.traces.window import WHOLE, Window, part
 
 OWN: Final = frozenset(  # of each request; the rest of its facts is its kind
     ("at", "complexity", "p_small", "tokens_in", "tokens_out", "tokens_in_bound")
@@ -45,9 +47,24 @@ ASSUMED: Final = (
 
 
 @dataclass(slots=True)
+class Passed:
+    """The receipts outside of the window: how many, the first and the last."""
+
+    count: int = 0
+    first_s: float = inf
+    last_s: float = -inf
+
+    def add(self, at_s: float) -> None:
+        self.count += 1
+        self.first_s, self.last_s = min(at_s, self.first_s), max(at_s, self.last_s)
+
+
+@dataclass(slots=True)
 class Found:
     """What was read so far. A kind is known by a hash of it: a million tenants are a few 100 MB."""
 
+    window: Window = WHOLE
+    passed: Passed = field(default_factory=Passed)
     at_s: array[float] = field(default_factory=lambda: array("d"))
     tokens_in: array[int] = field(default_factory=lambda: array("l"))
     counted: array[int] = field(default_factory=lambda: array("l"))
@@ -59,6 +76,7 @@ class Found:
     kind: array[int] = field(default_factory=lambda: array("l"))
     kinds: list[Facts] = field(default_factory=list)
     known: dict[bytes, int] = field(default_factory=dict)
+    lists: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
     span: Span = field(default_factory=Span)
     unanswered: int = 0
     shadow: int = 0
@@ -108,11 +126,16 @@ def trace(name: str, found: Found, seed: int) -> Trace:
         acceptable=array("b", (draw() < one for one in p_small)),
         kind=taken(found.kind, order),
         kinds=tuple(found.kinds),
-        assumptions=(*ASSUMED, *_assumed(found)),
+        assumptions=(*part(found.window, *_counts(found)), *ASSUMED, *_assumed(found)),
         warnings=(*_warnings(found), *gaps(at_s), *zeros(tokens_in, tokens_out)),
         bound=taken(found.bound, order),
         counted=taken(found.counted, order),
     )
+
+
+def _counts(found: Found) -> tuple[int, int]:
+    kept = len(found.at_s)
+    return kept, kept + found.passed.count
 
 
 def _assumed(found: Found) -> Iterator[str]:
@@ -132,6 +155,8 @@ def _add(found: Found, value: Any) -> None:  # noqa: ANN401  (what JSON can hold
     """Add one receipt; raise ValueError saying what is wrong with it."""
     if not isinstance(value, dict) or not isinstance(facts := value.get("facts"), dict):
         raise ValueError("no receipt: an object with `facts` is due; one trace has one format")  # noqa: TRY004  (the file is wrong)
+    if found.window != WHOLE and _passes(found, facts.get("at")):
+        return
     if facts.get("tenant") == SHADOW:
         found.shadow += 1
         return
@@ -154,6 +179,17 @@ def _add(found: Found, value: Any) -> None:  # noqa: ANN401  (what JSON can hold
     found.bound.append(UNKNOWN if bound is None else bound)
     found.complexity.append(facts["complexity"])
     found.p_small.append(facts["p_small"])
+
+
+def _passes(found: Found, at: object) -> bool:
+    """Tell whether a receipt is outside of the window: then no more of it is looked at."""
+    if not isinstance(at, str) or not _is_time(at):
+        return False
+    at_s = datetime.fromisoformat(at).timestamp()
+    if found.window.holds(at_s):
+        return False
+    found.passed.add(at_s)
+    return True
 
 
 def _check(facts: dict[str, Any]) -> None:
@@ -184,6 +220,10 @@ def _kind(found: Found, facts: dict[str, Any]) -> int:
         for name in INTERNED:
             if isinstance(own.get(name), str):
                 own[name] = sys.intern(own[name])
+        for name, value in own.items():
+            if isinstance(value, list):  # the rights of most keys are alike
+                listed = tuple(value)
+                own[name] = found.lists.setdefault(listed, listed)
         blank = {"at": "", "complexity": 0.0, "p_small": 0.0, "tokens_in": 0, "tokens_out": 0}
         own["tags"] = own["tags"] or NO_TAGS
         found.kinds.append(facts_from({**own, **blank}))

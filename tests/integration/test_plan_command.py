@@ -49,6 +49,12 @@ def test_the_planned_fleets_are_a_catalogue_that_the_router_reads(planned):
     assert "inf2-scout" in fleets
 
 
+def test_what_to_know_first_is_in_json_and_on_standard_error(planned):
+    found, _ = planned
+    said = "policy default uses `cpu`, of which the plan has no fleet"
+    assert found["warnings"] == [said]
+
+
 def test_shadow_prices_are_written_for_each_hour(planned):
     found, folder = planned
     written = json.loads((folder / "prices.json").read_text("utf-8"))
@@ -63,6 +69,7 @@ def test_the_same_plan_has_the_same_text_and_says_what_is_assumed(tmp_path):
     assert first.stdout == second.stdout
     assert "ttft_p95=200ms" in first.stdout
     assert "assumed:" in first.stdout
+    assert max(map(len, first.stdout.splitlines())) <= 100
     assert "p5-scout" in first.stdout
 
 

@@ -207,13 +207,14 @@ def test_who_is_chosen_fast_is_who_the_router_chooses(which, of, request, loads,
     assert found.policy.rules[case.rule] == decision.verdict.rule
     if case.pick is None:
         return
+    bound = tokens_in if facts.tokens_in_bound is None else facts.tokens_in_bound
     place = case.pick(*request)
     if place != UNSURE:
         attempt = decision.plan.attempts[0]
         assert fleets[place].on.fleet.id == attempt.candidate.fleet
         assert not attempt.accept_if
         assert not decision.verdict.relaxed
-        assert case.weighing.worst(request) == worst_nano(decision)
+        assert case.weighing.worst(request, bound) == worst_nano(decision)
         assert missed_by(found, decision) is None  # nobody wakes who wakes already
     chosen = case.weighing.chosen(request)
     missed = case.weighing.missed(request)
@@ -232,7 +233,7 @@ def test_who_is_chosen_fast_is_who_the_router_chooses(which, of, request, loads,
         follows = None if chosen.follows is None else fleets[chosen.follows].on.fleet.id
         assert follows == (others[0].candidate.fleet if others else None)
     else:
-        assert case.weighing.worst(request) == worst_nano(decision)
+        assert case.weighing.worst(request, bound) == worst_nano(decision)
 
 
 def missed_by(found, decision):

@@ -10,7 +10,9 @@ import yaml
 from router.cli import options
 from router.cli.calibrate.written import check_written, write
 from router.cli.errors import FAILED, INVALID, REFUSED, Ends, told
+from router.cli.ledger.options import over
 from router.cli.plan import text
+from router.cli.window import window
 from router.plan.program import Solver
 from router.plan.slo import BadSlo, Slo, parse_slo
 from router.traces.generate import PREFIX
@@ -88,6 +90,7 @@ def _solver() -> Solver:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write USD per busy replica-second, for each fleet and hour (JSON).",
 )
+@over
 @options.fleets
 @options.policy
 @options.state
@@ -95,6 +98,9 @@ def _solver() -> Solver:
 @options.as_json
 def command(
     trace: str,
+    start: str | None,
+    end: str | None,
+    tz: str,
     slo: Slo,
     out: Path | None,
     prices_path: Path | None,
@@ -106,9 +112,10 @@ def command(
 
     read = None if trace.startswith(PREFIX) else trace
     check_written([out, prices_path], [read, given["fleets"], given["policy"]])
+    asked_for = window(start, end, tz)
     solver = _solver()
     with told():
-        found = answer(Asked(trace=trace, slo=slo, **given), solver)
+        found = answer(Asked(trace=trace, window=asked_for, slo=slo, **given), solver)
     if isinstance(found, Infeasible):
         click.echo(orjson.dumps(found.as_json()) if as_json else text.infeasible(found.lacks))
         raise click.exceptions.Exit(FAILED)
@@ -119,5 +126,5 @@ def command(
         if prices_path is not None:
             write(prices_path, orjson.dumps(found.report.prices))
     click.echo(orjson.dumps(found.as_json()) if as_json else text.plan(found.report))
-    for note in found.notes:
-        click.echo(note, err=True)
+    for warning in found.report.warnings:
+        click.echo(f"warning: {warning}", err=True)

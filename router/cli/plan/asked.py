@@ -26,6 +26,7 @@ from router.plan.slo import Slo
 from router.plan.solve import Plan, solve
 from router.plan.values import Terms, values
 from router.plan.verify import Classes, Played, Round, best, play, verified
+from router.plan.warned import warnings_of
 from router.plan.why_not import Lack, lacks
 from router.replay.outcome import Settings
 from router.replay.shadow_prices import WEEK_HOURS, ShadowPrices
@@ -33,6 +34,7 @@ from router.sources import names_of
 from router.traces.mix import Mix
 from router.traces.opening import open_trace
 from router.traces.trace import Trace
+from router.traces.window import WHOLE, Window
 from router.world import World, world
 from yamlfile import suggest
 
@@ -56,6 +58,7 @@ class Asked:
     interruptions: float
     simple_share: float
     seed: int
+    window: Window = WHOLE
 
     @property
     def replay(self) -> Settings:
@@ -84,11 +87,10 @@ class Infeasible:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`fleets`: the catalogue's document. `notes`: what the reader should know beside it."""
+    """`fleets`: the catalogue's document."""
 
     report: Reported
     fleets: Mapping[str, Any]
-    notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         return as_json(self.report)
@@ -98,7 +100,7 @@ def answer(asked: Asked, solver: Solver) -> Answer | Infeasible:
     """Plan, verify by replay, and value each limit; progress goes to standard error."""
     catalogue = files.catalogue(asked.fleets, asked.state, asked.router_on)
     policy = _policy(asked.policy, catalogue)
-    trace = open_trace(asked.trace, Mix(simple=asked.simple_share), asked.seed)
+    trace = open_trace(asked.trace, Mix(simple=asked.simple_share), asked.seed, asked.window)
     if not len(trace):
         raise Ends(f"{asked.trace}: no requests to plan for", INVALID)
     sold = _only(market(catalogue, from_zero=asked.from_zero), asked.only, catalogue)
@@ -143,14 +145,26 @@ class Bench:
         asked = self.asked
         return play(self.world(plan), self.trace, asked.slo, asked.replay, prices, classes)
 
+    def chooses(self, plan: Plan) -> bool:
+        """Tell whether a rule of the plan's routes has more than one fleet to go to: where none
+        has, no price changes a decision.
+        """
+        at = self.world(plan)
+        return any(
+            sum(bool({fleet.id, fleet.lane} & names) for fleet in at.catalogue.fleets) > 1
+            for rule in at.policy.rules
+            for names in (frozenset().union(*rule.use),)
+        )
+
     def remade(self, problem: Problem, fill: float) -> Plan | None:
         return solve(replace(problem, fill=fill), self.solver, PLAN)
 
 
 def _verified(asked: Asked, bench: Bench, plan: Plan, terms: Terms) -> Answer:
-    rounds, held = verified(plan, bench.play, lambda fill: bench.remade(plan.problem, fill))
+    rounds, _ = verified(plan, bench.play, lambda fill: bench.remade(plan.problem, fill))
     chosen: Round = best(rounds)
-    plan = chosen.plan
+    plan, played = chosen.plan, chosen.played
+    assert played is not None  # the first round is played, and the best is one that was
     _told("relaxing each limit by itself")
     fill = plan.problem.fill
     worth = values(
@@ -163,8 +177,10 @@ def _verified(asked: Asked, bench: Bench, plan: Plan, terms: Terms) -> Answer:
     )
     prices = shadow_prices(plan, bench.solver, PLAN)
     weekly = len(plan.problem.level_of) == WEEK_HOURS
-    by_prices = bench.play(plan, ShadowPrices(prices, weekly))
-    trace = bench.trace
+    by_prices = played
+    if bench.chooses(plan):
+        by_prices = bench.play(plan, ShadowPrices(prices, weekly))
+    trace, document = bench.trace, bench.fleets(plan)
     report = Reported(
         trace.name,
         len(trace),
@@ -175,26 +191,25 @@ def _verified(asked: Asked, bench: Bench, plan: Plan, terms: Terms) -> Answer:
         worth,
         prices,
         rounds,
-        chosen.played,
+        played,
         by_prices,
         sum(c.requests for c in plan.problem.classes if c.rule < 0),
         (*ASSUMED, *trace.assumptions),
+        (*warnings_of(plan, played), *_gone(bench, document), *trace.warnings),
     )
-    document = bench.fleets(plan)
-    return Answer(report, document, tuple(_notes(bench, document, held=held)))
+    return Answer(report, document)
 
 
-def _notes(bench: Bench, document: Mapping[str, Any], *, held: bool) -> list[str]:
-    notes = []
-    if not held:
-        notes.append("the replay misses the SLO: no tighter plan was found that holds it")
+def _gone(bench: Bench, document: Mapping[str, Any]) -> list[str]:
+    """Tell which of the names that the policy uses the planned catalogue lacks."""
     left = {row["id"] for row in document["fleets"]}
     used = {name for rule in bench.policy.rules for group in rule.use for name in group}
     lanes = {row["lane"] for row in document["fleets"]}
-    if gone := sorted(used - left - lanes):
-        named = ", ".join(f"`{name}`" for name in gone)
-        notes.append(f"policy {bench.policy.name} uses {named}, of which the plan has no fleet")
-    return notes
+    gone = sorted(used - left - lanes)
+    named = ", ".join(f"`{name}`" for name in gone)
+    return (
+        [f"policy {bench.policy.name} uses {named}, of which the plan has no fleet"] if gone else []
+    )
 
 
 def _policy(path: Path | None, catalogue: Catalogue) -> Policy:

@@ -1,7 +1,12 @@
-"""A plan as text: what to buy, where requests go, what each limit costs, what a replay says."""
+"""A plan as text: what to buy, where requests go, what each limit costs, what a replay says.
+
+A plan fits into COLUMNS, names that are longer aside.
+"""
 
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
+from textwrap import fill
 
 from router.cli.table import counted, grid
 from router.plan.report import Reported
@@ -13,6 +18,7 @@ from router.plan.why_not import Lack
 SHOWN = 12  # rows of a table that reads well; --json has all
 TOLD = 3
 _MS = re.compile(r"(\d+(?:\.\d+)?)ms$")
+COLUMNS = 100
 LEFT = {"fleets", "bought", "hours", "limit", "relaxed to", "fleet", "decided by", "requests"}
 
 
@@ -26,8 +32,8 @@ def headline(found: Reported) -> str:
 
 def plan(found: Reported) -> str:
     parts = [
-        headline(found),
-        _span(found),
+        _wrapped(headline(found)),
+        _wrapped(_span(found)),
         "",
         _bought(found.plan),
         "",
@@ -38,11 +44,19 @@ def plan(found: Reported) -> str:
         _verified(found),
         "",
         _prices(found),
-        *_left_out(found),
+        *map(_wrapped, _left_out(found)),
         "assumed:",
-        *(f"  {said}" for said in found.assumptions),
+        *(_wrapped(f"  {said}") for said in found.assumptions),
     ]
     return "\n".join(parts)
+
+
+def _wrapped(line: str) -> str:
+    """Return the line in lines of COLUMNS, the later ones set in; no name is cut."""
+    after = " " * (len(line) - len(line.lstrip()) + 2)
+    return fill(
+        line, COLUMNS, subsequent_indent=after, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def infeasible(lacks: Sequence[Lack]) -> str:
@@ -92,7 +106,8 @@ def _bought(plan: Plan) -> str:
         if max(by_hour, default=0):
             options = {o for level in purchase.hourly for o, n in level.items() if n}
             ahead.append(f"{_between(by_hour)} {' + '.join(sorted(options))}")
-        rows.append((", ".join(unit.fleets), ", ".join(ahead), _between(_machines(plan, unit.id))))
+        machines = [_between(_machines(plan, unit.id))]
+        rows += list(zip_longest(unit.fleets, ahead, machines, fillvalue=""))
     return grid(("fleets", "bought", "machines"), rows, LEFT)
 
 
@@ -121,7 +136,7 @@ def _routes(plan: Plan) -> str:
         for run in plan.runs
         if run.level == busiest
     ]
-    head = ("fleet", "replicas", "requests/s", "of what it carries", "requests")
+    head = ("fleet", "replicas", "requests/s", "of its most", "requests")
     return f"in the busiest hour's busy minutes:\n{grid(head, rows, LEFT)}"
 
 
@@ -173,8 +188,9 @@ def _verified(found: Reported) -> str:
     ]
     head = ("decided by", "within SLO", "TTFT p95", "e2e p95", "$ a week", "not served")
     fills = ", ".join(f"{each.fill:.0%}" for each in found.rounds)
+    planned = f"planned at ${found.plan.usd_per_week:,.2f} a week"
     lines = [
-        f"replayed, planned at ${found.plan.usd_per_week:,.2f} a week (fleets filled to {fills}):",
+        _wrapped(f"replayed, {planned} (fleets filled to {fills}):"),
         grid(head, rows, LEFT),
     ]
     curve, prices = found.played, found.played_by_prices
@@ -189,7 +205,7 @@ def _missed(played: Played) -> list[str]:
     """Return the worst of the classes that don't hold; all together may hide them."""
     missed = [(name, played.by_class[name]) for name in played.missed]
     lines = [
-        f"missed by `{name}`: {each.attained:.2%} of {each.requests:,} within SLO"
+        _wrapped(f"missed by `{name}`: {each.attained:.2%} of {each.requests:,} within SLO")
         for name, each in missed[:TOLD]
     ]
     if len(missed) > TOLD:

@@ -12,8 +12,10 @@ from policies.parse import parse
 from router.cli import options
 from router.cli.calibrate.written import check_written, write
 from router.cli.errors import FAILED, INVALID, Ends, told
+from router.cli.ledger.options import over
 from router.cli.policy.diff_replays import Asked, compared
 from router.cli.policy.diff_text import text
+from router.cli.window import window
 from router.compare.comparison import Comparison
 from router.compare.condition import Condition, judged
 from router.compare.condition import parse as condition_of
@@ -27,6 +29,9 @@ from router.traces.mix import Mix
 from router.world import World, world
 
 NEED_A_TRACE = {
+    "start": "--from",
+    "end": "--to",
+    "tz": "--tz",
     "seed": "--seed",
     "seeds": "--seeds",
     "simple_share": "--simple-share",
@@ -44,6 +49,7 @@ STDOUT = "-"
     metavar="TRACE",
     help="Replay both over it: a file (Azure's CSV, Mooncake's, receipts; plain or gzip), gen:...",
 )
+@over
 @options.fleets
 @click.option(
     "--fleets-new", type=options.FILE, help="Fleet catalogue of NEW, where it is another one."
@@ -86,6 +92,9 @@ def command(
     old: Path,
     new: Path,
     trace: str | None,
+    start: str | None,
+    end: str | None,
+    tz: str,
     fleets: Path | None,
     fleets_new: Path | None,
     seed: int,
@@ -105,12 +114,12 @@ def command(
     check_written([to_file], [old, new, fleets, fleets_new, read])
     if markdown_to == STDOUT and as_json:
         raise Ends("`--markdown -` and `--json` both want standard output: give a file", INVALID)
-    conditions = _conditions(fail_if)
+    conditions, asked_for = _conditions(fail_if), window(start, end, tz)
     with told():
         worlds = _worlds(old, new, fleets, fleets_new, state, router_on)
         found = None
         if trace is not None:
-            found = compared(*worlds, Asked(trace, seed, seeds, simple_share))
+            found = compared(*worlds, Asked(trace, seed, seeds, simple_share, asked_for))
     report = _report((old, new), worlds, found, conditions, per, other_fleets=fleets_new)
     if to_file is not None:
         with told():

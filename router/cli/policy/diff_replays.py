@@ -12,6 +12,7 @@ from router.replay.run import replay
 from router.traces.mix import Mix
 from router.traces.opening import open_trace
 from router.traces.trace import Trace
+from router.traces.window import WHOLE, Window
 from router.world import World
 
 SEEDS: Final = 5  # how often a mix is drawn
@@ -26,9 +27,10 @@ class Asked:
     seed: int
     seeds: int | None
     simple_share: float
+    window: Window = WHOLE
 
     def open(self, seed: int) -> Trace:
-        return open_trace(self.trace, Mix(simple=self.simple_share), seed)
+        return open_trace(self.trace, Mix(simple=self.simple_share), seed, self.window)
 
 
 def compared(old: World, new: World, asked: Asked) -> Comparison:

@@ -12,9 +12,11 @@ from backends import files
 from router.cli import options
 from router.cli.calibrate.written import check_written, write
 from router.cli.errors import INVALID, REFUSED, Ends, told
+from router.cli.ledger.options import over
 from router.cli.replay.progress import Progress
 from router.cli.replay.tables import tables
 from router.cli.replay.warned import warnings_of
+from router.cli.window import window
 from router.compare.shown import visible
 from router.replay.bench import Asked, Found, bench, delta_json, found_json
 from router.replay.curve import Traces
@@ -26,6 +28,7 @@ from router.traces.generate import PREFIX
 from router.traces.mix import Mix
 from router.traces.opening import open_trace
 from router.traces.trace import Trace
+from router.traces.window import Window
 from router.world import World, world
 
 DEFAULTS = Settings()
@@ -34,6 +37,7 @@ Page = Callable[..., str]
 
 @click.command("replay")
 @click.argument("trace", metavar="TRACE")
+@over
 @options.fleets
 @click.option(
     "--policy",
@@ -109,6 +113,9 @@ Page = Callable[..., str]
 @options.as_json
 def command(
     trace: str,
+    start: str | None,
+    end: str | None,
+    tz: str,
     fleets: Path | None,
     policies: tuple[Path, ...],
     against: Path | None,
@@ -138,11 +145,12 @@ def command(
         budgets=budgets,
     )
     _check(trace, fleets, policies, against, html)
+    asked_for = window(start, end, tz)
     page = None if html is None else _page()
     with told():
         worlds = _worlds(fleets, state, router_on, policies or (None,))
         old = None if against is None else _worlds(fleets, state, router_on, (against,))
-        read = partial(_read, trace, seed)
+        read = partial(_read, trace, asked_for, seed)
         opened = read(simple_share)
     open_at = read if opened.mixed else None  # None: the trace says itself what is simple
     _check_share(opened, open_at)
@@ -218,8 +226,8 @@ def _worlds(
     return tuple(world(policy_of(path, catalogue), catalogue) for path in policies)
 
 
-def _read(trace: str, seed: int, simple_share: float) -> Trace:
-    return open_trace(trace, Mix(simple=simple_share), seed)
+def _read(trace: str, asked_for: Window, seed: int, simple_share: float) -> Trace:
+    return open_trace(trace, Mix(simple=simple_share), seed, asked_for)
 
 
 def _check_share(opened: Trace, open_at: Traces | None) -> None:

@@ -183,6 +183,8 @@ def _budgets(i: int, one: Found, trace: Trace, settings: Settings) -> Iterator[s
         )
     if one.summary.budgets:
         yield _table(text.BUDGETS, text.budget_rows(one.summary))
+    if one.summary.budgets_left_out:
+        yield f"<p>{escaped(text.budgets_left_out(one.summary))}</p>"
 
 
 def _assumed(found: Sequence[Found], settings: Settings, trace: Trace) -> Iterator[str]:

@@ -99,6 +99,8 @@ def _of_policy(one: Found) -> Iterator[str]:
         yield f"refused {of.refused:,} ({said}), timed out {of.timed_out:,}"
     if of.budgets:
         yield _grid(BUDGETS, budget_rows(of), LEFT)
+    if of.budgets_left_out:
+        yield budgets_left_out(of)
     if one.rivals:
         yield _grid(RIVALS, [rival_row(rival) for rival in one.rivals], LEFT)
     if one.curve:
@@ -190,6 +192,10 @@ def budget_rows(of: Summary) -> list[tuple[Cell, ...]]:
         )
         for row in of.budgets
     ]
+
+
+def budgets_left_out(of: Summary) -> str:
+    return f"and {of.budgets_left_out:,} more budgets, which bound nobody or are less full"
 
 
 RIVALS = (

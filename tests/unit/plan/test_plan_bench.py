@@ -70,3 +70,27 @@ def test_a_plan_is_replayed_with_the_seed_and_the_spot_interruptions_that_it_was
             replace(asked_for, spot_interruptions_per_hour=0),
         ):
             assert found != played(bench, plan, other, prices)
+
+
+def test_where_a_rule_has_one_fleet_to_go_to_prices_change_nothing(bench):
+    asleep = replace(bench, trace=made.trace([0.0, 20.0, 20_000.0, 20_020.0]))
+    asleep.maker.trace = asleep.trace
+    plan = with_spot(asleep)
+    assert min(plan.purchases[0].machines) == 0  # it is woken, too
+    assert not asleep.chooses(plan)
+    prices = ShadowPrices({"f": (0.0, 10.0, 0.0, 0.001, 0.0, 5.0)})
+    assert asleep.play(plan, prices) == asleep.play(plan)
+
+
+def test_a_rule_with_two_fleets_to_go_to_chooses(tmp_path):
+    catalogue = made.catalogue(tmp_path, made.fleet("f"), made.fleet("g", "a1", least=1))
+    policy = parse_policy(POLICY, "x.yaml", names_of(catalogue))
+    maker = Maker(world(policy, catalogue), made.trace([0.0, 20.0]), market(catalogue), 0.0)
+    asked = Asked(*("made", SLO, None, None, tmp_path, "local", None, (), False, 0.95, 0.0, 0.6, 7))
+    both = Bench(asked, catalogue, policy, maker.trace, maker, Highs())
+    plan = with_spot(both)
+    run = plan.runs[0]
+    split = [replace(run, fleet=name) for name in ("f", "g")]
+    one = [replace(run, fleet="g")]
+    assert both.chooses(replace(plan, runs=tuple(split)))
+    assert not both.chooses(replace(plan, runs=tuple(one)))

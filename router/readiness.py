@@ -15,12 +15,11 @@ def readiness(runtime: Runtime, canaries: Canaries) -> tuple[bool, bytes]:
     }
     status = "ready" if "ready" in fleets.values() else "no fleet is ready"
     status = "draining" if runtime.draining else status
-    policy = generation.world.policy
-    said = {
-        "status": status,
-        "policy": {"name": policy.name, "hash": policy.hash, "stale": runtime.stale},
-        "fleets": fleets,
-    }
+    world = generation.world
+    policy = {"name": world.policy.name, "hash": world.policy.hash, "stale": runtime.stale}
+    if world.version is not None:
+        policy["version"] = world.version
+    said = {"status": status, "policy": policy, "fleets": fleets}
     if (canary := canaries.running()) is not None:
         said["canary"] = canary
     return status == "ready", orjson.dumps(said)

@@ -29,6 +29,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "no_price": "a hard budget counts, and no fleet has a price",
         "never_spent": "another budget is always spent first",
         "never_reached": "another rate limit is always reached first",
+        "no_canary": "the canary's file isn't beside the policy's",
         "tag_of_no_key": "a tag that is counted by, and that no key has",
         "tag_by_caller": "a tag that is counted by, and that callers may leave out",
     }

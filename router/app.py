@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import hashlib
-import math
 import secrets
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,20 +10,16 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from backends.cost import NANO
-from backends.load import Load
 from router import refusals, wire
 from router.admission import URGENCY, Admission, hope, rank_of
 from router.alerts import Alerts
+from router.asked import Asked, in_time
 from router.auth import Auth
 from router.auth.given import credential
 from router.batches.api import BATCHES, FILES, Batching, Who, is_ours
 from router.batches.dispatcher import Dispatcher
-from router.batches.port import Batch, Job, Mistake
-from router.batches.verdict import Answer
-from router.beside_decision import decided_beside
-from router.canaries import Arm, Canaries
-from router.charge import usd_text
+from router.canaries import Canaries
+from router.canary_count import counted
 from router.classify import Judge
 from router.classify.calibration import Counts
 from router.decide import Decision, decide
@@ -37,58 +32,33 @@ from router.features import read
 from router.feed import Feed
 from router.feedback import Feedback
 from router.feedback import parse as parse_feedback
-from router.flow import Failed
 from router.http import Http, HungUp, Receive, Scope, Send
 from router.identity import NOBODY, Key
-from router.inside import Caller, Caught, scope_of
 from router.keeper import Keeper
-from router.key_rows import PREFIX, KeysUnreadable, UnknownKey
-from router.ledger.port import LedgerUnavailable, Once
+from router.key_rows import PREFIX
+from router.ledger.port import Once
 from router.load_reader import LoadReader
 from router.metric_lines import Lines, measure
 from router.metrics import CONTENT_TYPE
 from router.place import Place
 from router.prober import Prober
-from router.rates import Limit, Rates, expected_tokens, limits_of
+from router.rates import Rates, expected_tokens
+from router.readiness import readiness, show_loads
 from router.receipt import Outcome, receipt
-from router.replies import WRITE_S, cut_off, headers_of, relay_rejection, rfc3339, unless_hung_up
+from router.replies import as_stream, cut_off, plainly, rfc3339, unless_hung_up
 from router.request_id import CHANCE_BYTES
 from router.request_id import request_id as new_request_id
-from router.requested import check_model, known_models
-from router.runtime import LOG, Generation, Runtime
+from router.requested import check_model, check_tags, known_models
+from router.runtime import LOG, Runtime
 from router.sampling import drawn
 from router.shadow import Shadow
 from router.sources import Sources, watch
 from router.treasury import Held, Treasury, decided_by
+from router.unsent import record_refusal
 from router.wake_worth import if_awake, sleeper
 from router.waking import Wakes
 
-FIRST_OF_OURS = 500  # statuses below are the caller's doing
 FINISH_S = 5.0  # as long as the ledger takes to say that it can't be reached, and no longer
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request with who asks, and what was decided of it."""
-
-    key: Key
-    hints: wire.Hints
-    request: wire.ChatRequest
-    body_hash: str  # where it has an idempotency key
-    decision: Decision
-    generation: Generation
-    rank: float  # among all requests that wait
-    arm: Arm | None = None  # while a canary runs
-
-    def decided(self, loads: Sequence[Load]) -> Decision:
-        """Decide the same request at other loads."""
-        facts, stream = self.decision.facts, self.request.stream
-        return decide(self.generation.world, facts, loads, stream=stream)
-
-    @property
-    def limits(self) -> Sequence[Limit]:
-        written = self.generation.world.policy.rate_limits
-        return limits_of(self.key, written, self.decision.facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +97,11 @@ class App:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            http = Http(scope, receive, send, last=self.runtime.draining, ending=self._ending)
-            await self._http(http, self.new_id())
+            http = Http(scope, receive, send, last=self.runtime.draining, ending=self.ending)
+            await self.respond(http, self.new_id())
 
     @property
-    def _ending(self) -> Callable[[Http], Awaitable[None]] | None:
+    def ending(self) -> Callable[[Http], Awaitable[None]] | None:
         return self._end if self.frozen or self.lines is not None else None
 
     def new_id(self) -> str:
@@ -175,7 +145,8 @@ class App:
         self.feedback.labels.close()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _http(self, http: Http, request_id: str) -> None:
+    async def respond(self, http: Http, request_id: str) -> None:
+        """Answer a request, whatever comes of it."""
         try:
             handler = _handler(http)
             if http.method == "POST":
@@ -243,36 +214,8 @@ class App:
 
     async def chat(self, http: Http, request_id: str) -> None:
         asked = await self._decided(http, request_id)
-        if asked.arm is None:
-            await self._answered(http, request_id, asked)
-        else:
-            await self._answered_in(asked.arm, http, request_id, asked)
-
-    async def _answered_in(self, arm: Arm, http: Http, request_id: str, asked: Asked) -> None:
-        """Answer, and count what came of it. A caller's own mistakes and departures speak for and
-        against no policy.
-        """
-        try:
-            exchange = await self._answered(http, request_id, asked)
-        except Refusal as refusal:
-            failed = refusal.status >= FIRST_OF_OURS or self._refused_by_canary_alone(arm, asked)
-            self.canaries.ended(arm, error=failed)
-            raise
-        except HungUp:
-            raise
-        except Exception:
-            self.canaries.ended(arm, error=True)
-            raise
-        nano = exchange.meter.nano_so_far() if exchange.outcome == "ok" else None
-        failed = exchange.outcome == "broken" or (http.status or 0) >= FIRST_OF_OURS
-        self.canaries.ended(arm, error=failed, usd=None if nano is None else nano / NANO)
-
-    def _refused_by_canary_alone(self, arm: Arm, asked: Asked) -> bool:
-        """Tell whether the policy in force would have served what its canary has no fleet for."""
-        if not arm.canary or asked.decision.plan.attempts:
-            return False
-        facts, loads = asked.decision.facts, asked.decision.loads
-        return bool(decide(arm.stable, facts, loads, stream=asked.request.stream).plan.attempts)
+        answering = self._answered(http, request_id, asked)
+        await (answering if asked.arm is None else counted(self.canaries, asked, http, answering))
 
     async def _answered(self, http: Http, request_id: str, asked: Asked) -> Exchange:
         request, generation, clock = asked.request, asked.generation, self.runtime.clock
@@ -280,7 +223,7 @@ class App:
         if not hoped.plan.attempts:
             hoped = hope(asked.decision, asked.decided)
         if not hoped.plan.attempts:
-            self._record_refusal(request_id, generation, asked.decision)
+            record_refusal(self.runtime, request_id, generation, asked.decision)
             await self._missed_by_all(asked)
             raise refusals.no_candidate(hoped, generation.tracker.reopens_in_s(clock()))
         admitted = self.rates.admit(asked.limits, expected_tokens(hoped), clock())
@@ -307,7 +250,7 @@ class App:
             )
             exchange.reservation, exchange.meter.most_nano = held.json(), held.most_nano
             exchange.headers = admitted.headers
-            answer = self._stream if request.stream else self._plain
+            answer = as_stream if request.stream else plainly
             delivered = False
             try:
                 await unless_hung_up(http, answer(http, exchange))
@@ -337,7 +280,7 @@ class App:
                 return replace(asked, decision=decision)
             hoped = hope(decision, asked.decided)
             if not hoped.plan.attempts:
-                self._record_refusal(request_id, asked.generation, decision)
+                record_refusal(self.runtime, request_id, asked.generation, decision)
                 raise refusals.no_candidate(hoped, asked.generation.tracker.reopens_in_s(began_s))
         waiting = self.admission.wait(place, asked.rank, decision, hoped, asked.decided)
         try:
@@ -345,7 +288,7 @@ class App:
         except (Refusal, HungUp) as exc:
             late = replace(decision, waited_ms=(self.runtime.clock() - began_s) * 1000)
             outcome = "refused" if isinstance(exc, Refusal) else "client_closed"
-            self._record_refusal(request_id, asked.generation, late, outcome)
+            record_refusal(self.runtime, request_id, asked.generation, late, outcome)
             raise
         waited_ms = (self.runtime.clock() - began_s) * 1000
         return replace(asked, decision=replace(decision, waited_ms=waited_ms))
@@ -360,9 +303,9 @@ class App:
                 request_id, world, asked.decision, decided, once
             )
         except Refusal:
-            self._record_refusal(request_id, asked.generation, asked.decision)
+            record_refusal(self.runtime, request_id, asked.generation, asked.decision)
             raise
-        return _in_time(decision, asked.decision.waited_ms), held
+        return in_time(decision, asked.decision.waited_ms), held
 
     async def _missed_by_all(self, asked: Asked, *, admitted: bool = False) -> None:
         """Wake who alone could have served what is refused now. Raises Refusal where the request
@@ -400,7 +343,7 @@ class App:
         at = rfc3339(self.now())
         if http.inside is None:
             key, hints = await self._key(http, at), wire.parse_hints(http.headers)
-            _check_tags(key, hints)
+            check_tags(hints.tags, key)
         else:
             key, hints = http.inside.key, http.inside.hints
         raw = await http.body()
@@ -420,49 +363,6 @@ class App:
         decision = decide(generation.world, facts, loads, stream=request.stream)
         body_hash = "" if hints.idempotency_key is None else hashlib.sha256(raw).hexdigest()
         return Asked(key, hints, request, body_hash, decision, generation, rank, arm)
-
-    async def _plain(self, http: Http, exchange: Exchange) -> None:
-        outcome = await exchange.plain()
-        if isinstance(outcome, Failed):
-            await relay_rejection(http, exchange, outcome)
-            return
-        headers = headers_of(exchange, outcome)
-        nano = exchange.meter.nano_so_far()
-        if nano is not None:
-            headers.append((b"x-sluice-cost-usd", usd_text(nano)))
-        await http.answer(outcome.answer.status, outcome.answer.body, headers)
-
-    async def _stream(self, http: Http, exchange: Exchange) -> None:
-        outcome = await exchange.open()
-        if isinstance(outcome, Failed):
-            await relay_rejection(http, exchange, outcome)
-            return
-        try:
-            async with (
-                asyncio.timeout(exchange.left_s() + WRITE_S),
-                contextlib.aclosing(exchange.relay(outcome.answer)) as pieces,
-            ):
-                first = await anext(pieces)  # begun, the generator closes what it holds by itself
-                await http.start_stream(headers_of(exchange, outcome))
-                await http.piece(first)
-                async for piece in pieces:
-                    await http.piece(piece)
-        except TimeoutError:  # the caller reads too slowly to get it all before the deadline
-            raise HungUp from None
-        await http.end_stream()
-
-    def _record_refusal(
-        self,
-        request_id: str,
-        generation: Generation,
-        decision: Decision,
-        outcome: str = "refused",
-    ) -> None:
-        rule, metrics = decision.verdict.rule, self.runtime.metrics
-        metrics.requests.labels(outcome, rule.id if rule else "", "").inc()
-        came = Outcome(candidate=decided_beside(generation.world, decision, metrics))
-        line = receipt(request_id, generation.world, decision, came)
-        self.runtime.record(decision.facts.at, line)
 
     # -- who asks ----------------------------------------------------------------------------------
 
@@ -487,48 +387,6 @@ class App:
         kept = self.auth is not None and credential(http.headers).startswith(PREFIX.encode())
         await self.batching.answer(http, Who(key, kept))
 
-    @property
-    def draining(self) -> bool:
-        return self.runtime.draining
-
-    async def who(self, batch: Batch) -> Key | Mistake | None:
-        """Return as whom the lines of a batch are sent (`router.batches.dispatcher.Desk`)."""
-        if not batch.kept:
-            nobody = batch.key == NOBODY and self.auth is not None
-            said = "it was made while this router asked nobody for a key"
-            return Mistake("key_unknown", said) if nobody else batch.key
-        if self.auth is None:
-            return batch.key
-        try:
-            stored = await self.auth.kept(batch.key.id)
-        except UnknownKey:
-            return Mistake("key_unknown", "the key that made the batch is gone")
-        except (KeysUnreadable, LedgerUnavailable) as exc:
-            LOG.error("whose batch it is could not be looked up: %s", exc)
-            return None
-        state = stored.state(rfc3339(self.now()))
-        if state == "active":
-            return stored.key
-        return Mistake(f"key_{state}", f"the key that made the batch is {state}")
-
-    async def ask(self, key: Key, job: Job, path: str, body: bytes) -> Answer:
-        """Answer a batch's line as any request of that key."""
-        hints = wire.Hints(service_class="deferrable", idempotency_key=job.once())
-        caught = Caught(body)
-        http = Http(
-            scope_of(path, body),
-            caught.receive,
-            caught.send,
-            ending=self._ending,
-            inside=Caller(key, hints),
-        )
-        await self._http(http, job.request_id)
-        return Answer(caught.status, dict(caught.headers), b"".join(caught.parts))
-
-    async def give_up(self, request_id: str) -> bool:
-        """Give back what is set aside for a request whose router died; False: it was charged."""
-        return await self.treasury.abandon(request_id)
-
     # -- the rest ----------------------------------------------------------------------------------
 
     async def judged(self, http: Http, _request_id: str) -> None:
@@ -551,37 +409,15 @@ class App:
 
     async def readyz(self, http: Http, _request_id: str) -> None:
         """Ready while at least one fleet may be tried, and until the router is told to end."""
-        generation = self.runtime.generation
-        loads = generation.tracker.loads(self.runtime.clock())
-        fleets = {
-            on.fleet.id: load.state for on, load in zip(generation.world.fleets, loads, strict=True)
-        }
-        status = "ready" if "ready" in fleets.values() else "no fleet is ready"
-        status = "draining" if self.runtime.draining else status
-        ready = status == "ready"
-        policy = generation.world.policy
-        said = {
-            "status": status,
-            "policy": {"name": policy.name, "hash": policy.hash, "stale": self.runtime.stale},
-            "fleets": fleets,
-        }
-        if (canary := self.canaries.running()) is not None:
-            said["canary"] = canary
-        await http.answer(200 if ready else 503, orjson.dumps(said))
+        ready, said = readiness(self.runtime, self.canaries)
+        await http.answer(200 if ready else 503, said)
 
     async def metrics(self, http: Http, _request_id: str) -> None:
         if not http.is_local:
             await self._admin(http, "metrics")
-        generation, metrics = self.runtime.generation, self.runtime.metrics
-        now_s = self.runtime.clock()
-        loads = generation.tracker.loads(now_s)
-        tracker = generation.tracker
-        metrics.forget_loads()
-        for on, load in zip(generation.world.fleets, loads, strict=True):
-            name = on.fleet.id
-            metrics.show(name, tracker.in_flight(name), load, tracker.seen(name, now_s))
+        show_loads(self.runtime)
         headers = [(b"content-type", CONTENT_TYPE.encode())]
-        await http.answer(200, metrics.text(), headers, json=False)
+        await http.answer(200, self.runtime.metrics.text(), headers, json=False)
 
 
 Handler = Callable[[App, Http, str], Awaitable[None]]
@@ -597,14 +433,6 @@ ROUTES: Mapping[str, tuple[str, Handler]] = {
 }
 
 
-def _check_tags(key: Key, hints: wire.Hints) -> None:
-    for name in () if "*" in key.allowed_tags else hints.tags or ():
-        if name not in key.allowed_tags and name not in key.tags:
-            allowed = ", ".join(key.allowed_tags) or "none"
-            said = f"this key may not set that tag (allowed: {allowed})"
-            raise Refusal(403, said, "key_not_allowed", "x-sluice-tags")
-
-
 def _handler(http: Http) -> Handler:
     if is_ours(http.path):
         return App.batched
@@ -617,13 +445,3 @@ def _handler(http: Http) -> Handler:
         headers = ((b"allow", method.encode()),)
         raise Refusal(405, f"this path takes {method}", "method_not_allowed", headers=headers)
     return handler
-
-
-def _in_time(decision: Decision, waited_ms: float) -> Decision:
-    """Take what was waited for a place off the deadline."""
-    if not waited_ms:
-        return decision
-    limits = decision.plan.limits
-    left_ms = max(1, limits.deadline_ms - math.ceil(waited_ms))
-    plan = replace(decision.plan, limits=replace(limits, deadline_ms=left_ms))
-    return replace(decision, plan=plan, waited_ms=waited_ms)

@@ -23,13 +23,15 @@ from yamlfile import Invalid, Problem
 @dataclass(frozen=True, slots=True)
 class Policies:
     """`trial`: the canary that the policy in force names. `candidate` decides beside it, and
-    nothing is sent for that. `left_out`: what is said of versions that can't be read.
+    nothing is sent for that. `left_out`: what is said of versions that can't be read. `version`:
+    the policy's number in its store.
     """
 
     policy: Policy
     trial: Trial | None = None
     candidate: Policy | None = None
     left_out: tuple[str, ...] = ()
+    version: int | None = None
 
 
 def of_file(path: Path, names: Names, state: Path) -> Policies:
@@ -50,6 +52,16 @@ def of_file(path: Path, names: Names, state: Path) -> Policies:
 
 def of_store(folder: Path, names: Names, state: Path) -> Policies:
     """Of a store the newest version is in force; canaries and candidates are versions too."""
+    store, listed, version = in_force(folder)
+    stable = read(words(store, version), names)
+    trial = trial_of(store, listed, stable, names, (version.number, state))
+    beside = listed.shadow()
+    candidate = None if beside is None else read(words(store, beside), names)
+    return Policies(stable, trial, candidate, listed.unreadable, version.number)
+
+
+def in_force(folder: Path) -> tuple[PolicyStore, Listed, Version]:
+    """Return a store, what is listed there, and the version that holds."""
     try:
         store = PolicyStore(folder)
     except PolicyStoreFailed as exc:
@@ -64,11 +76,7 @@ def of_store(folder: Path, names: Names, state: Path) -> Policies:
         said = "nothing is in force here yet: `sluice policy publish` puts a policy in force"
         raise Invalid([*(Problem(str(folder), why) for why in listed.unreadable),
                        Problem(str(folder), said)])  # fmt: skip
-    stable = read(words(store, version), names)
-    trial = trial_of(store, listed, stable, names, (version.number, state))
-    beside = listed.shadow()
-    candidate = None if beside is None else read(words(store, beside), names)
-    return Policies(stable, trial, candidate, listed.unreadable)
+    return store, listed, version
 
 
 def trial_of(

@@ -140,7 +140,8 @@ class Canaries:
         said = {name: {"requests": int(s.requests), "errors": int(s.errors),
                        "mean_usd": s.mean_usd if s.charged else None}
                 for name, s in arms.items()}  # fmt: skip
-        return {"name": policy.name, "hash": policy.hash, "share": asked.share,
+        number = {} if world.trial.number is None else {"version": world.trial.number}
+        return {"name": policy.name, "hash": policy.hash, **number, "share": asked.share,
                 "stopped": stopped, **said}  # fmt: skip
 
     def _objection(self, arm: Arm) -> str | None:

@@ -24,6 +24,7 @@ from router.appconfig_place import place_of
 from router.auth import Auth, File
 from router.auth.config import parse as parse_auth
 from router.auth.rules import AuthConfig
+from router.batch_desk import BatchDesk
 from router.batches import opening
 from router.batches.dispatcher import Dispatcher
 from router.batches.hands import Hands
@@ -183,7 +184,7 @@ def build(settings: Settings, shared: Shared | None = None) -> App:
         # whoever looks every minute sees what is new
         batching = opening.batching(settings, elsewhere, time.time, lambda: None, hands)
         return replace(app, batching=batching)
-    dispatcher = Dispatcher(store, app, pace, time.time, time.monotonic, hands)
+    dispatcher = Dispatcher(store, BatchDesk(app), pace, time.time, time.monotonic, hands)
     batching = opening.batching(settings, store, time.time, dispatcher.wake, hands)
     return replace(app, batching=batching, dispatcher=dispatcher)
 

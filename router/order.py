@@ -31,7 +31,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """It listens. `policy` is the running one's name and hash, `warning` what to say of it."""
+    """It listens. `policy` is the running one's name and hash, with its version in a store;
+    `warning` what to say of it.
+    """
 
     policy: str
     warning: str | None

@@ -3,6 +3,7 @@ command line, who publishes, and the validator of AppConfig.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from backends.catalogue import Catalogue
 from backends.parse import Source
@@ -21,16 +22,36 @@ from router.world import world
 
 
 def checked(
-    source: Source, catalogue: Catalogue, *, labelled: bool = True, keys: Sequence[Key] = ()
+    source: Source,
+    catalogue: Catalogue,
+    *,
+    labelled: bool = True,
+    keys: Sequence[Key] = (),
+    beside: Path | None = None,
 ) -> Report:
-    """Return all that can be said of a policy over these fleets, and of its tags by these keys."""
+    """Return all that can be said of a policy over these fleets, and of its tags by these keys.
+
+    `beside`: the folder of its file, where its canary's is; None: that is not looked for.
+    """
 
     def more(policy: Policy) -> Iterable[Odd]:
         now = world(policy, catalogue)
-        return oddities(now, Tracker(now.fleets).loads(0.0), keys)
+        yield from oddities(now, Tracker(now.fleets).loads(0.0), keys)
+        if beside is not None and policy.canary is not None:
+            yield from _no_canary(beside / f"{policy.canary.policy}.yaml")
 
     names = names_of(catalogue)
     return check(source.text, source.name, names, labelled=labelled, more=more)
+
+
+def _no_canary(file: Path) -> Iterable[Odd]:
+    if file.exists():
+        return
+    said = (
+        f"canary: there is no `{file.name}` beside it: no router starts with this file; in a store "
+        "that policy is published first, by `sluice policy publish --candidate`"
+    )
+    yield Odd("no_canary", ("canary", "policy"), said)
 
 
 def tried(

@@ -155,6 +155,13 @@ class Listed:
                 return None if self.withdrawal(one.number) else one
         return None
 
+    def replaced_by(self, kind: Kind, name: str) -> Version | None:
+        """Return the version whose place a new one of this kind and name takes; None: none's."""
+        if kind == "policy":
+            return self.in_force()
+        beside = self.canary(name) if kind == "candidate" else self.shadow()
+        return None if beside is None or self.withdrawal(beside.number) else beside
+
     def withdrawal(self, number: int) -> Version | None:
         """Return the version that takes this candidate back."""
         kinds = (v for v in self.versions if v.kind == "withdrawal")
@@ -294,17 +301,28 @@ def states(found: Listed, stopped: Collection[int]) -> dict[int, str]:
             (one is running, "in doubt" if found.doubt() else "in force"),
             (one is canary, "canary"),
             (one is beside, "shadow"),
-            (one.kind in ("candidate", "withdrawal"), one.kind),
+            (one.kind == "withdrawal", one.kind),
         ):
             if holds:
                 return said
-        return _past(one, found)
+        return _beside(one, found) if one.kind in ("candidate", "shadow") else _past(one, found)
 
     return {one.number: state(one) for one in found.versions}
 
 
+def _beside(one: Version, found: Listed) -> str:
+    """Say what became of a candidate that neither decides nor was taken back."""
+    later = [v for v in reversed(found.versions) if v.number > one.number]
+    if one.kind == "shadow":
+        after = next(v for v in later if v.kind in ("policy", "shadow"))
+        return f"{'replaced' if after.kind == 'shadow' else 'ended'} by {after.number}"
+    newer = (v for v in later if v.kind == "candidate" and v.words.policy == one.words.policy)
+    after_it = next(newer, None)
+    return one.kind if after_it is None else f"replaced by {after_it.number}"
+
+
 def _past(one: Version, found: Listed) -> str:
-    """Say how a version went that was in force, or decided beside what was."""
+    """Say how a policy went that was in force."""
     later = [v for v in found.versions if v.kind == "policy" and v.number > one.number]
     gone_back = later and later[-1].back_to is not None and later[-1].back_to < one.meant
     return "taken back" if gone_back else "before"

@@ -1,4 +1,4 @@
-"""What goes out to a caller beside the answer: its headers, and how it ends before its time."""
+"""How an answer goes out to its caller: its headers, plainly or as a stream, or before its time."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from backends.base import Reply
 from router import refusals
+from router.charge import usd_text
 from router.drive import Opened
 from router.exchange import Exchange, broken_event
 from router.flow import Failed, Served
@@ -18,7 +19,7 @@ WRITE_S = 1.0  # what a caller has beyond the deadline to read what was written
 T = TypeVar("T")
 
 
-def headers_of(exchange: Exchange, served: Served[Reply] | Served[Opened]) -> Headers:
+def _headers_of(exchange: Exchange, served: Served[Reply] | Served[Opened]) -> Headers:
     decision, candidate = exchange.decision, served.attempt.candidate
     rule, policy = decision.verdict.rule, exchange.generation.world.policy
     relaxed = decision.verdict.relaxed
@@ -36,7 +37,39 @@ def headers_of(exchange: Exchange, served: Served[Reply] | Served[Opened]) -> He
     ]
 
 
-async def relay_rejection(http: Http, exchange: Exchange, failed: Failed) -> None:
+async def plainly(http: Http, exchange: Exchange) -> None:
+    outcome = await exchange.plain()
+    if isinstance(outcome, Failed):
+        await _relay_rejection(http, exchange, outcome)
+        return
+    headers = _headers_of(exchange, outcome)
+    nano = exchange.meter.nano_so_far()
+    if nano is not None:
+        headers.append((b"x-sluice-cost-usd", usd_text(nano)))
+    await http.answer(outcome.answer.status, outcome.answer.body, headers)
+
+
+async def as_stream(http: Http, exchange: Exchange) -> None:
+    outcome = await exchange.open()
+    if isinstance(outcome, Failed):
+        await _relay_rejection(http, exchange, outcome)
+        return
+    try:
+        async with (
+            asyncio.timeout(exchange.left_s() + WRITE_S),
+            contextlib.aclosing(exchange.relay(outcome.answer)) as pieces,
+        ):
+            first = await anext(pieces)  # begun, the generator closes what it holds by itself
+            await http.start_stream(_headers_of(exchange, outcome))
+            await http.piece(first)
+            async for piece in pieces:
+                await http.piece(piece)
+    except TimeoutError:  # the caller reads too slowly to get it all before the deadline
+        raise HungUp from None
+    await http.end_stream()
+
+
+async def _relay_rejection(http: Http, exchange: Exchange, failed: Failed) -> None:
     """Tell the caller what the fleet said of the request itself, or why nobody answered."""
     told = refusals.rejected(failed)
     if told is None:

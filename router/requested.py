@@ -1,4 +1,6 @@
-"""What a caller may write as `model`. Pure."""
+"""What a caller may write as `model`, and as tags. Pure."""
+
+from collections.abc import Iterable
 
 from backends.catalogue import Catalogue
 from router.errors import Refusal
@@ -40,3 +42,12 @@ def check_model(name: str, key: Key, catalogue: Catalogue) -> None:
         return
     known = ", ".join(known_models(key, catalogue))
     raise Refusal(404, f"unknown model (known: {known})", "model_not_found", "model")
+
+
+def check_tags(tags: Iterable[str] | None, key: Key) -> None:
+    """Refuse a tag that the key may not set (403)."""
+    for name in () if "*" in key.allowed_tags else tags or ():
+        if name not in key.allowed_tags and name not in key.tags:
+            allowed = ", ".join(key.allowed_tags) or "none"
+            said = f"this key may not set that tag (allowed: {allowed})"
+            raise Refusal(403, said, "key_not_allowed", "x-sluice-tags")

@@ -74,7 +74,12 @@ class Sources:
         if self.candidate is not None:
             candidate = read(files.on_disk(self.candidate), names)
         beside = None if candidate is None else world(candidate, catalogue)
-        return replace(world(found.policy, catalogue), trial=found.trial, candidate=beside)
+        return replace(
+            world(found.policy, catalogue),
+            trial=found.trial,
+            candidate=beside,
+            version=found.version,
+        )
 
     def stops(self) -> Stops:
         """Return where canaries are kept that were stopped."""
@@ -318,8 +323,8 @@ def unproved(sources: Sources, now: World) -> str | None:
 
 
 def _running(runtime: Runtime) -> str:
-    running = runtime.generation.world.policy
-    return f"{running.name} ({running.hash})"
+    world = runtime.generation.world
+    return f"{world.policy.name} ({world.hash_and_version})"
 
 
 def _stamp(path: Path | None) -> object:

@@ -33,6 +33,7 @@ class World:
 
     `trial`: its canary. `canary_of`: where it is itself the one, name and hash of the policy whose
     canary it is. `candidate`: the world of a policy that decides too, and nothing is sent for that.
+    `version`: the policy's number in the store that it comes from.
     """
 
     policy: Policy
@@ -44,6 +45,13 @@ class World:
     trial: Trial | None = None
     canary_of: tuple[str, str] | None = None
     candidate: "World | None" = None
+    version: int | None = None
+
+    @property
+    def hash_and_version(self) -> str:
+        """Return how messages tell which policy of its name it is."""
+        number = "" if self.version is None else f", version {self.version}"
+        return f"{self.policy.hash}{number}"
 
     @property
     def canary(self) -> "World | None":
@@ -53,7 +61,14 @@ class World:
         if self.trial is None or self.trial.stopped is not None:
             return None
         of = self.policy.name, self.policy.hash
-        return replace(self, policy=self.trial.policy, trial=None, canary_of=of, candidate=None)
+        return replace(
+            self,
+            policy=self.trial.policy,
+            trial=None,
+            canary_of=of,
+            candidate=None,
+            version=self.trial.number,
+        )
 
 
 def world(policy: Policy, catalogue: Catalogue) -> World:

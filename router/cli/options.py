@@ -83,6 +83,11 @@ def policy(command: Command) -> Command:
     return click.option("--policy", type=FILE, help=said)(command)
 
 
+def policy_or_store(command: Command) -> Command:
+    said = "Policy (YAML), or the folder of a store; without it the packaged default."
+    return click.option("--policy", type=POLICY, help=said)(command)
+
+
 class PolicySource(click.ParamType[object]):
     """A file or a store's folder, or a place on AppConfig, which stays the text that it is."""
 

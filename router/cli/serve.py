@@ -307,8 +307,8 @@ def _serve(settings: Settings) -> None:
     own = own_address.objection((on.fleet for on in world.fleets), sock)
     if own is not None:
         raise Ends(own, INVALID)
-    running = world.policy
-    ready = Ready(f"{running.name} {running.hash}", unproved(app.sources, world))
+    running = f"{world.policy.name} {world.hash_and_version}"
+    ready = Ready(running, unproved(app.sources, world))
     _warn(ready)
     entry.serve(
         app,

@@ -40,7 +40,7 @@ PROOF = "Prove that there are infinitely many primes congruent to 3 mod 4, then 
 @click.option("--accelerator-port", type=PORT, default=lanes.ACCELERATOR_PORT, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Of the llama-server (default: half).")
 @options.fleets
-@options.policy
+@options.policy_or_store
 @options.state
 @options.ledger
 @options.calibration

@@ -40,7 +40,7 @@ def main() -> None:
         _answer(CannotStart(exc.message, exc.exit_code))
         sys.exit(exc.exit_code)
     world = app.runtime.generation.world
-    policy = f"{world.policy.name} {world.policy.hash}"
+    policy = f"{world.policy.name} {world.hash_and_version}"
     ready = Ready(policy, unproved(app.sources, world))
     settings = order.settings
     entry.serve(

@@ -19,6 +19,7 @@ import orjson
 
 from router import entry
 from router.app import App
+from router.batch_desk import BatchDesk
 from router.batches.aws_chunks import Span
 from router.batches.pace import LONGEST_MS, hands
 from router.batches.port import StoreFull, StoreUnavailable
@@ -147,7 +148,8 @@ def _open() -> tuple[Kit, Dispatcher]:
     loop = asyncio.new_event_loop()
     started(app, loop)
     _, each = hands(pace.at_once)
-    return kit, Dispatcher(app, Sender(store_of(settings), app, pace, each, time.time), loop)
+    sender = Sender(store_of(settings), BatchDesk(app), pace, each, time.time)
+    return kit, Dispatcher(app, sender, loop)
 
 
 def handler(event: Event, context: Any) -> Answer:  # noqa: ANN401 (Lambda's context)

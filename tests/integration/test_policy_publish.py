@@ -337,6 +337,18 @@ def test_a_version_that_one_started_from_is_held_to_there_too(appconfig, asks, f
     assert "published meanwhile: version 2 by bo: dearer. Look at it" in ended.output
 
 
+def test_what_somebody_else_published_there_is_replaced_only_by_who_saw_it(appconfig, asks, files):
+    appconfig.publish(b"{}", by("bo", "cheaper"))
+    options = ["--why", "w", "--fleets", files / "fleets.yaml", files / "test.yaml", *QUICK]
+    ended = asks("publish", *options)
+    assert ended.exit_code == 2
+    assert "this would replace version 1 by bo: cheaper" in ended.output
+    assert len(appconfig.versions) == 1
+    assert asks("publish", *options, "--from", "1").exit_code == 0
+    appconfig.deployments[-1].update(State="COMPLETE", course=[])
+    assert asks("publish", *options).exit_code == 0  # one's own
+
+
 def test_a_canary_is_refused_there_with_what_does_it_in_its_place(appconfig, asks, files):
     text = policy() + "canary: {policy: next, share: 0.1}\n"
     (files / "test.yaml").write_text(text, "utf-8")

@@ -3,16 +3,22 @@
 import getpass
 import json
 import os
+import sys
 
 import click
 import httpx
 import pytest
 from click.testing import CliRunner
-from support import catalogue, fleet, policy, wait_until
+from support import catalogue, fleet, policy, process, wait_until
 
+from backends import files
+from backends.engines.llama_cpp import free_port
+from router.beside import of_store, stops_of
 from router.cli.errors import INVALID
 from router.cli.main import cli
 from router.policy_store import PolicyStore
+from router.sources import Sources, names_of
+from router.stops import Stop
 
 FLEETS = catalogue(fleet("one", "http://127.0.0.1:1/v1"))
 
@@ -62,7 +68,7 @@ CANARY = policy() + "canary: {policy: next, share: 0.5}\n"
 
 def test_what_is_published_is_in_force_and_history_says_who_when_and_why(place):
     assert "version 1 (test " in publish(place, why="夜里慢一点").stdout
-    publish(place, NEW, "--by", "ana")
+    publish(place, NEW, "--by", "ana", "--from", "1")
     newest, first = history(place)
     assert (first["who"], first["why"]) == (getpass.getuser(), "夜里慢一点")
     assert (newest["who"], newest["parent"], newest["file"]) == ("ana", 1, "changed.yaml")
@@ -114,6 +120,123 @@ def test_the_second_of_two_publishers_is_told_who_came_first_when_and_why(place)
     assert f"published meanwhile: version 2 by bo at {at}: dearer days. Look at it" in said
     assert len(history(place)) == 2
     publish(place, None, "--from", "2")
+
+
+def test_what_somebody_else_published_is_replaced_only_by_who_says_that_they_saw_it(place):
+    publish(place, None, "--by", "ana")
+    publish(place, None, "--by", "ana")  # one's own goes on as ever
+    at = history(place)[0]["at"]
+    said = publish(place, NEW, "--by", "bo", why="dearer days", code=2).output
+    assert f"this would replace version 2 by ana at {at}: slower nights (bo publishes)" in said
+    assert "publish with `--from 2` if it is in what you have" in said
+    assert len(history(place)) == 2
+    shown = run(place, "show", "--as-written")
+    assert "note: what you make of version 2 is published with `--from 2`" in shown.stderr
+    assert "from" not in run(place, "show", "1", "--as-written").stderr
+    publish(place, NEW, "--by", "bo", "--from", "2")
+    publish(place, None, "--by", "ana", code=2)
+    run(place, "rollback", "--by", "ana")
+    publish(place, NEW, "--by", "bo", code=2)  # would undo the rollback
+
+
+def test_so_it_is_with_candidates_and_others_stand_in_nobodys_way(place):
+    publish(place, None, "--by", "ana")
+    publish(place, NEXT, "--candidate", "--by", "bo")
+    publish(place, NEXT, "--candidate", "--by", "ana", code=2)
+    publish(place, NEXT, "--candidate", "--shadow", "--by", "bo")
+    publish(place, NEXT, "--candidate", "--shadow", "--by", "ana", code=2)
+    publish(place, NEXT.replace("next", "other"), "--candidate", "--by", "ana")
+    publish(place, NEW, "--by", "ana")
+
+
+def test_how_a_canary_stopped_is_shown_whole_in_words_too(place):
+    publish(place)
+    publish(place, NEXT, "--candidate", why="try the other lane")
+    publish(place, CANARY)
+    store, names = place / "policies", names_of(files.catalogue(place / "own.yaml", place))
+    key = of_store(store, names, place).trial.key
+    why = (
+        "it costs $0.000200 a request against $0.000100 (over 120 and 130 of them), more than 1.2 "
+        "times as much, in the last 11 minutes"
+    )
+    at = "2026-01-05T12:00:00.000Z"
+    stops_of(store, place).write(key, Stop("next", "h", "test", "h", why, at, 2))
+    told = f"version 2 (next) stopped at {at}: {why}"
+    shown = run(place, "history").stdout
+    assert told in shown.splitlines()
+    assert "try the other lane" in shown
+    assert history(place)[1]["stopped"] == why
+    assert f"note: {told}" in run(place, "show", "2").stderr
+    assert json.loads(run(place, "show", "2").stdout)["name"] == "next"
+    assert json.loads(run(place, "show", "2", "--json").stdout)["stopped"] == why
+    assert "stopped" not in run(place, "show", "--json").stdout
+    # a router that starts now doesn't begin it again
+    world = Sources(place, place / "own.yaml", store).load()
+    assert (world.canary, world.trial.stopped) == (None, why)
+
+
+def test_what_is_in_force_in_a_store_is_checked_with_the_canary_that_it_names(place):
+    def checked(code, *more):
+        options = ["--fleets", place / "own.yaml", *more]
+        return run(place, "check", place / "policies", *options, code=code).output
+
+    publish(place)
+    publish(place, NEXT, "--candidate")
+    publish(place, CANARY)
+    assert f"{place / 'policies'}: ok (test " in checked(0)
+    (place / "cases").mkdir()
+    case = "version: 1\ncases:\n  - {name: all, facts: {tier: simple}, expect: {rule: all}}\n"
+    (place / "cases" / "changed.yaml").write_text(case, "utf-8")  # as the version's file
+    assert "1 cases pass" in checked(0, "--cases", place / "cases")
+    own = FLEETS.replace("lane: cpu", "lane: other")
+    (place / "own.yaml").write_text(own, "utf-8")
+    assert f"{place / 'policies'} version 3:6: rule all: unknown lane `cpu`" in checked(3)
+    assert "nothing is in force here yet" in (
+        run(place, "check", PolicyStore.make(place / "empty").folder, code=3).output
+    )
+
+
+def test_a_policys_file_is_checked_with_the_canary_beside_it(place):
+    path, beside = place / "named.yaml", place / "next.yaml"
+    path.write_text(CANARY, "utf-8")
+
+    def checked(code, *more):
+        return run(place, "check", path, "--fleets", place / "own.yaml", *more, code=code).output
+
+    said = f"warning: {path}:7: canary: there is no `next.yaml` beside it"
+    assert said in checked(0)
+    checked(1, "--strict")
+    beside.write_text(NEXT, "utf-8")
+    assert "warning" not in checked(0, "--strict")
+    beside.write_text(policy(), "utf-8")
+    assert f"{beside}: its `name` is `test`" in checked(3)
+    beside.write_text(NEXT.replace("use: cpu", "use: gpu"), "utf-8")
+    assert f"{beside}:6: rule new: unknown lane `gpu`" in checked(3)
+    assert "warning" not in publish(place, CANARY, code=3).output  # there it is no file
+
+
+def test_up_takes_a_store_as_serve_does(place):
+    publish(place)
+    own, log = place / "own.yaml", place / "up.log"
+    port = free_port()
+    options = ["--state", place, "--fleets", own, "--policy", place / "policies", "--port", port]
+    with process(sys.executable, "-m", "router.cli", "up", *options, log=log):
+        said = wait_for_policy(f"http://127.0.0.1:{port}/readyz")
+    assert said == {"name": "test", "hash": history(place)[0]["hash"], "stale": False, "version": 1}
+
+
+def wait_for_policy(url):
+    found = []
+
+    def answers():
+        try:
+            found.append(httpx.get(url).json()["policy"])
+        except httpx.TransportError:
+            return False
+        return True
+
+    wait_until(answers)
+    return found[0]
 
 
 def test_a_policy_is_checked_before_it_is_published(place):
@@ -227,6 +350,7 @@ def test_a_router_follows_a_store_and_a_torn_version_is_told_and_left_out(
     store = place / "policies"
     router = start_router(catalogue(fleet("one", upstream.url)), None, "--policy", store)
     assert router.chat().headers["x-sluice-rule"] == "all"
+    assert ready(router)["policy"]["version"] == 1
 
     budget = "budgets: [{id: all, match: {}, usd: 5, per: day, when_spent: reject}]\n"
     publish(place, NEW + budget)
@@ -234,8 +358,13 @@ def test_a_router_follows_a_store_and_a_torn_version_is_told_and_left_out(
     receipt = router.receipt(router.chat())
     assert receipt["reservation"]["scopes"][0]["budget"] == "all"  # its limits are in force
 
+    hashes = {one["version"]: one["hash"] for one in history(place)}
+    wait_until(lambda: f"(policy test ({hashes[3]}, version 3))" in router.log())
+
     publish(place, CANARY)
     wait_until(lambda: "canary" in ready(router))
+    now = ready(router)
+    assert (now["policy"]["version"], now["canary"]["version"]) == (4, 2)
     names = {router.chat().headers["x-sluice-policy"].partition("@")[0] for _ in range(30)}
     assert names == {"test", "next"}
     run(place, "rollback", "--candidate", "next", why="not now")

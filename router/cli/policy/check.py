@@ -11,8 +11,11 @@ import orjson
 import yamlfile
 from backends import files
 from backends.catalogue import Catalogue
+from backends.parse import Source
 from policies.check import Report
 from policies.model import Policy
+from policies.names import Names
+from router.beside import in_force, of_file, of_store, words
 from router.classify import Calibration
 from router.cli import options
 from router.cli.errors import FAILED, INVALID, told
@@ -21,10 +24,11 @@ from router.identity import Key
 from router.policy_check import checked as checked_text
 from router.policy_check import tried
 from router.sources import calibration as calibration_of
+from router.sources import names_of
 
 
 @click.command("check")
-@click.argument("policies", nargs=-1, required=True, type=options.FILE)
+@click.argument("policies", nargs=-1, required=True, type=options.POLICY)
 @options.cases
 @options.fleets
 @options.state
@@ -40,14 +44,19 @@ def command(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Check POLICIES against the fleets, and run their cases; exit 3 if one is refused."""
+    """Check POLICIES against the fleets, with their canaries, and run their cases.
+
+    Each is a file, or the folder of a store: then what is in force there. Exit 3 if one is refused.
+    """
     keys = active_keys(state)
     with told():
         catalogue = files.catalogue(fleets, state)
         learnt = calibration_of(calibration)
         labelled = bool(learnt and learnt.counts)
         results = [
-            checked(path, catalogue, folder, labelled=labelled, keys=keys, learnt=learnt)
+            checked(
+                path, catalogue, folder, labelled=labelled, keys=keys, learnt=learnt, state=state
+            )
             for path in policies
         ]
     if as_json:
@@ -76,15 +85,22 @@ def checked(
     labelled: bool,
     keys: Sequence[Key] = (),
     learnt: Calibration | None = None,
+    state: Path | None = None,
 ) -> dict[str, Any]:
-    """Check one policy. A file that can't be read is its problem, not the end of the command."""
+    """Check one policy. A file that can't be read is its problem, not the end of the command.
+
+    `state`: the state folder, where its canary may be stopped; None: the canary isn't looked for.
+    """
     report, cases = Report(None), 0
     failed: list[str] = []
     try:
-        source = files.on_disk(path)
-        report = checked_text(source, catalogue, labelled=labelled, keys=keys)
+        source, name = _source(path)
+        beside = None if state is None or path.is_dir() else path.parent
+        report = checked_text(source, catalogue, labelled=labelled, keys=keys, beside=beside)
         if report.policy is not None and folder is not None:
-            cases, failed = _tried(report.policy, folder / path.name, catalogue, learnt)
+            cases, failed = _tried(report.policy, folder / name, catalogue, learnt)
+        if report.policy is not None and state is not None:
+            _check_canary(path, report, names_of(catalogue), state)
     except yamlfile.Invalid as exc:
         report = replace(report, problems=(*report.problems, *exc.problems))
     return {
@@ -93,6 +109,24 @@ def checked(
         "cases": cases,
         "failed_cases": failed,
     }
+
+
+def _source(path: Path) -> tuple[Source, str]:
+    """Return a policy's text, and what its cases are called."""
+    if not path.is_dir():
+        return files.on_disk(path), path.name
+    store, _, version = in_force(path)
+    return words(store, version), version.words.file
+
+
+def _check_canary(path: Path, report: Report, names: Names, state: Path) -> None:
+    """Raise yamlfile.Invalid where a router couldn't try the canary that it names; of one that
+    isn't there a file is warned already.
+    """
+    if path.is_dir():
+        of_store(path, names, state)
+    elif all(each.kind != "no_canary" for each in report.warnings):
+        of_file(path, names, state)
 
 
 def _tried(

@@ -8,13 +8,12 @@ import orjson
 
 from router.appconfig_control import IN_FORCE, TAKEN_BACK, UNDER_WAY, Control, Deployment
 from router.appconfig_place import Place
-from router.beside import key_of, stops_of
 from router.cli import options
 from router.cli.errors import told
 from router.cli.policy import local
 from router.cli.policy.rollout import asked, folder_of, to
 from router.cli.table import grid
-from router.policy_store import Listed, PolicyStore, states, tried
+from router.policy_store import PolicyStore, states
 from router.printable import printable
 from router.settings import environment
 
@@ -35,44 +34,36 @@ def command(place: Place | Path | None, state: Path, as_json: bool) -> None:
     folder = folder_of(place, state)
     if folder is not None:
         with local.stored(), told():
-            rows = of_store(folder, state)
+            rows, ends = of_store(folder, state)
     else:
         assert isinstance(place, Place)
         with told(), asked():
-            rows = of_appconfig(Control(place, environment().get("AWS_REGION") or None))
+            rows, ends = of_appconfig(Control(place, environment().get("AWS_REGION") or None)), []
     if as_json:
         click.echo(orjson.dumps(rows))
     else:
         click.echo(grid(COLUMNS, [_row(row) for row in rows], LEFT))
+        for end in ends:
+            click.echo(end)
 
 
-def of_store(folder: Path, state: Path) -> list[dict[str, Any]]:
-    """Return what is said of each version. Raises NotAStore."""
+def of_store(folder: Path, state: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return what is said of each version, and how candidates stopped. Raises NotAStore."""
     listed = local.told_of(PolicyStore(folder).listed())
     if (doubt := listed.doubt()) is not None:
         click.echo(f"warning: {doubt}", err=True)
-    stopped = _stopped(listed, folder, state)
+    stopped = local.stopped(listed, folder, state)
     now = states(listed, stopped)
-    return [
+    rows = [
         {
             **local.summary(one),
             "state": now[one.number],
-            **({"stopped": stopped[one.number]} if one.number in stopped else {}),
+            **({"stopped": stopped[one.number].why} if one.number in stopped else {}),
         }
         for one in listed.versions
     ]
-
-
-def _stopped(listed: Listed, folder: Path, state: Path) -> dict[int, str]:
-    """Return why candidates were stopped; of one that is tried again it says nothing."""
-    stops = stops_of(folder, state)
-    found = {stop.number: stop.why for stop in stops.all() if stop.number is not None}
-    running, canary = listed.in_force(), tried(listed)
-    if running is not None and canary is not None:
-        hashes = running.words.hash, canary.words.hash
-        if stops.find(key_of((running.number, canary.number), *hashes)) is None:
-            found.pop(canary.number, None)
-    return found
+    named = [one for one in listed.versions if one.number in stopped]
+    return rows, [local.end_of(one, stopped[one.number]) for one in named]
 
 
 def of_appconfig(control: Control) -> list[dict[str, Any]]:
@@ -108,7 +99,7 @@ def _state(last: Deployment | None, now: int | None) -> str:
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
-    why = " ".join((row.get("stopped") or row["why"] or "").split())
+    why = " ".join((row["why"] or "").split())
     why = why if len(why) <= MOST_WHY else f"{why[:MOST_WHY]}..."
     shown = (row["at"], row["who"], row["policy"], row["hash"], row["state"])
     return (str(row["version"]), *(printable(value or "-") for value in shown), printable(why))

@@ -12,7 +12,7 @@ import orjson
 
 from backends.parse import Source
 from policies.names import Names
-from router.beside import read, trial_of
+from router.beside import key_of, read, stops_of, trial_of
 from router.cli.errors import FAILED, INVALID, REFUSED, Ends
 from router.ledger.entry import stamp
 from router.policy_store import (
@@ -26,18 +26,23 @@ from router.policy_store import (
     Version,
     Words,
     is_store,
+    tried,
     user,
 )
 from router.printable import printable
+from router.stops import Stop
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Where to, and the version that one started from."""
+    """Where to, and the version that one started from. `is_said`: who publishes named it; else it
+    is the newest, and whether they have ever seen that nobody knows.
+    """
 
     folder: Path
     parent: int
     state: Path
+    is_said: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,8 @@ def publish(started: Started, source: Source, names: Names, kind: Kind, author: 
     with _writing(started.folder):
         store = PolicyStore.make(started.folder)
     listed = told_of(store.listed())
+    if not started.is_said:
+        _seen(listed, listed.replaced_by(kind, policy.name), author[0] or user())
     if kind == "policy":
         at = started.parent + 1, started.state
         trial_of(store, listed, policy, names, at)  # a canary that it names has to be there
@@ -161,6 +168,19 @@ def _added(store: PolicyStore, version: Version, author: Author) -> Version:
         return store.add(version.signed(who or user(), why, stamp(time.time())))
 
 
+def _seen(listed: Listed, replaced: Version | None, who: str) -> None:
+    """Refuse to replace somebody else's version unasked: the file may be older than it is. Raises
+    Meanwhile.
+    """
+    if replaced is None or replaced.who == who:
+        return
+    raise Meanwhile(
+        f"this would replace {replaced} ({printable(who)} publishes). Look at it (`sluice policy "
+        f"show {replaced.number} --as-written`), and publish with `--from {listed.newest}` if it "
+        "is in what you have"
+    )
+
+
 def _candidate(listed: Listed, name: str) -> Version:
     """Return the candidate of this name that may be taken back. Raises Unknown."""
     kinds = ("candidate", "shadow")
@@ -170,6 +190,24 @@ def _candidate(listed: Listed, name: str) -> Version:
         known = ", ".join(sorted({version.words.policy for version in found})) or "none"
         raise Unknown(f"no candidate is named `{name}` (known: {known})")
     return named[0]
+
+
+def stopped(listed: Listed, folder: Path, state: Path) -> dict[int, Stop]:
+    """Return how candidates were stopped; of one that is tried again it says nothing."""
+    stops = stops_of(folder, state)
+    found = {stop.number: stop for stop in stops.all() if stop.number is not None}
+    running, canary = listed.in_force(), tried(listed)
+    if running is not None and canary is not None:
+        hashes = running.words.hash, canary.words.hash
+        if stops.find(key_of((running.number, canary.number), *hashes)) is None:
+            found.pop(canary.number, None)
+    return found
+
+
+def end_of(version: Version, stop: Stop) -> str:
+    """Return in one line which candidate stopped, when and why."""
+    name = f"version {version.number} ({version.words.policy})"
+    return printable(f"{name} stopped{f' at {stop.at}' if stop.at else ''}: {stop.why}")
 
 
 def told_of(listed: Listed) -> Listed:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from backends import files
-from router.appconfig_control import Control, Note
+from router.appconfig_control import Control, Note, Refused, Version
 from router.appconfig_place import Place
 from router.cli import options
 from router.cli.errors import told
@@ -44,7 +44,7 @@ NOT_THERE = (
     "--from",
     "parent",
     type=click.IntRange(0),
-    help="The version that it was made from.  [default: the newest]",
+    help="The newest version that it was made from.  [default: the newest, if that is yours]",
 )
 @click.option("--candidate", is_flag=True, help="Not in force: a canary, by its name.")
 @click.option("--shadow", is_flag=True, help="With --candidate: it only decides, beside.")
@@ -99,7 +99,9 @@ def command(
     _show(result, as_json=as_json)
     check.ends([result])
     if folder_to is not None:
-        started = local.Started(folder_to, newest_there if parent is None else parent, state)
+        started = local.Started(
+            folder_to, newest_there if parent is None else parent, state, is_said=parent is not None
+        )
         with local.stored(), told():
             source = files.on_disk(policy)
             made = local.publish(started, source, names_of(catalogue), kind, (by, reason))
@@ -112,17 +114,34 @@ def command(
     with told(), asked():
         control = Control(place, environment().get("AWS_REGION") or None)
         newest = parent
+        who = control.who()
         if parent is None:
-            newest = next((one.number for one in control.versions()), None)
+            newest = _seen(control.versions(), who)
         rolled_by = control.strategy(strategy)
         free(control)
-        note = Note(control.who(), reason, name, content_hash)
+        note = Note(who, reason, name, content_hash)
         number = control.create(text, note, newest)
         rolled_out(
             control,
             control.start(number, rolled_by, note),
             Rollout(number, note, every_s, wait=wait, as_json=as_json),
         )
+
+
+def _seen(versions: list[Version], who: str) -> int | None:
+    """Return the newest version, None: there is none; refuse to replace somebody else's unasked, as
+    a store does. One without a name is a stack's first. Raises Refused.
+    """
+    if not versions:
+        return None
+    newest = versions[0]
+    if newest.note.who not in ("", who):
+        raise Refused(
+            f"this would replace {newest} ({who} publishes). Look at it (`sluice policy show "
+            f"{newest.number}`), and publish with `--from {newest.number}` if it is in what you "
+            "have"
+        )
+    return newest.number
 
 
 def _kind(*, candidate: bool, shadow: bool) -> Kind:

@@ -57,7 +57,7 @@ def command(
     folder = folder_of(place, state)
     if folder is not None:
         with local.stored(), told():
-            _print_stored(folder, version, as_written=as_written, as_json=as_json)
+            _print_stored((folder, state), version, as_written=as_written, as_json=as_json)
         return
     said = "it has the document as JSON; comments stay in the file that was published"
     only_for(context, "on AppConfig", ("as_written",), said)
@@ -67,10 +67,15 @@ def command(
         _print_deployed(control, version, as_json=as_json)
 
 
-def _print_stored(folder: Path, number: int | None, *, as_written: bool, as_json: bool) -> None:
+def _print_stored(
+    at: tuple[Path, Path], number: int | None, *, as_written: bool, as_json: bool
+) -> None:
+    """`at`: the store's folder, and the state folder."""
+    folder, state = at
     store = PolicyStore(folder)
     if number is not None:
         version: Version | None = store.version(number)
+        listed = store.listed()
     else:
         listed = local.told_of(store.listed())
         if (doubt := listed.doubt()) is not None:
@@ -78,11 +83,17 @@ def _print_stored(folder: Path, number: int | None, *, as_written: bool, as_json
         version = listed.in_force()
     if version is None:
         raise NotThere(f"{folder}: nothing is in force here yet")
-    words = version.words
+    words, stop = version.words, local.stopped(listed, folder, state).get(version.number)
     if as_json:
         whole = {**local.summary(version), "compiled": words.compiled, "text": words.text}
-        click.echo(orjson.dumps(whole))
-    elif as_written:
+        click.echo(orjson.dumps(whole if stop is None else {**whole, "stopped": stop.why}))
+        return
+    if stop is not None:
+        click.echo(f"note: {local.end_of(version, stop)}", err=True)
+    if as_written:
+        if version == listed.in_force():
+            said = f"what you make of version {version.number} is published with `--from"
+            click.echo(f"note: {said} {listed.newest}`", err=True)
         click.echo(words.text, nl=not words.text.endswith("\n"))
     else:
         click.echo(json.dumps(words.compiled, indent=2, ensure_ascii=False))

@@ -73,13 +73,40 @@ def test_a_shadow_decides_until_a_policy_is_published_or_it_is_taken_back(store)
     assert of(store, "policy").shadow() is None
 
 
+def test_of_a_shadow_that_is_over_is_said_what_became_of_it(store):
+    found = of(store, "policy", "shadow", "shadow", "candidate", "policy", "candidate")
+    expected = {1: "before", 2: "replaced by 3", 3: "ended by 5", 4: "replaced by 6"}
+    assert states(found, ()) == {**expected, 5: "in force", 6: "candidate"}
+    taken = of(store, "shadow", "shadow", version(8, "withdrawal", back_to=8))
+    assert (states(taken, ())[7], states(taken, ())[8]) == ("replaced by 8", "taken back")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "number"),
+    [
+        ("policy", "prod", 1),
+        ("policy", "renamed", 1),
+        ("candidate", "next", 2),
+        ("candidate", "other", None),
+        ("shadow", "any", 3),
+        ("candidate", "gone", None),
+    ],
+)
+def test_what_a_new_version_takes_the_place_of(store, kind, name, number):
+    one, gone = version(1, "candidate", "next"), version(3, "candidate", "gone")
+    back = version(4, "withdrawal", "gone", back_to=4)
+    found = of(store, "policy", one, version(2, "shadow", "next"), gone, back)
+    replaced = found.replaced_by(kind, name)
+    assert (None if replaced is None else replaced.number) == number
+
+
 def test_the_canary_is_the_newest_candidate_of_the_name_that_the_policy_gives(store):
     one = version(1, "candidate", "next")
     two = version(2, "candidate", "next")
     other = version(3, "candidate", "other")
     found = of(store, "policy", one, two, other, version(4, canary={"policy": "next"}))
     assert tried(found).number == 3
-    expected = {1: "before", 2: "candidate", 3: "canary", 4: "candidate", 5: "in force"}
+    expected = {1: "before", 2: "replaced by 3", 3: "canary", 4: "candidate", 5: "in force"}
     assert states(found, ()) == expected
     assert states(found, {3})[3] == "stopped"
 

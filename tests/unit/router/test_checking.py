@@ -232,6 +232,19 @@ def test_keys_that_the_budget_does_not_mean_are_not_looked_at():
     assert by_tag([free], match) == []
 
 
+def test_a_canary_whose_file_is_not_beside_the_policys_is_told_of_where_files_are_known(tmp_path):
+    text = (
+        f"{HEAD}rules:\n  - {{id: rest, use: accelerator}}\ncanary: {{policy: next, share: 0.1}}\n"
+    )
+    source = Source("p.yaml", text)
+    (told,) = checked(source, CATALOGUE, beside=tmp_path).warnings
+    assert told.kind == "no_canary"
+    assert "p.yaml:6: canary: there is no `next.yaml` beside it" in str(told)
+    assert checked(source, CATALOGUE).warnings == ()
+    (tmp_path / "next.yaml").write_text("", "utf-8")
+    assert checked(source, CATALOGUE, beside=tmp_path).warnings == ()
+
+
 def test_every_kind_of_warning_has_a_test_that_it_is_given():
     tests = Path(__file__).parents[1]
     written = "".join(

@@ -69,7 +69,7 @@ def process(*command, ready=None, log=None):
             if running.poll() is None:
                 running.send_signal(signal.SIGTERM)
                 try:
-                    running.wait(15)
+                    running.wait(START_S)
                 except subprocess.TimeoutExpired:
                     running.kill()
             running.stdout.close()

@@ -246,7 +246,7 @@ def test_ctrl_c_stops_everything_that_was_started(up):
         return [line for line in found.stdout.splitlines() if any(p in line for p in ports)]
 
     os.kill(up.process.pid, signal.SIGINT)
-    assert up.process.wait(20) == 0
+    assert up.process.wait(60) == 0
     assert alive() == []
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{up.url}/healthz")

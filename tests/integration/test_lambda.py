@@ -331,7 +331,7 @@ def test_feedback_is_told_that_receipts_are_elsewhere(start, firehose):
 def lines_of(router):
     """Stop the router and return the lines of metrics that it printed."""
     router.process.send_signal(signal.SIGTERM)
-    router.process.wait(20)
+    router.process.wait(60)
     return [json.loads(line) for line in router.process.stdout.read().splitlines()]
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import socketserver
@@ -16,6 +17,14 @@ import httpx
 
 START_S = 60  # what is waited for may take; on a machine with ten times its load, too
 FOR_EVER_S = 10 * START_S
+
+
+def free_port():
+    """Pick a port that nobody listens on, and that nobody is given who asks for any."""
+    while True:
+        port = random.randrange(10_000, 32_768)  # Linux and macOS deal out those above
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_until(true, within_s=START_S):

@@ -12,9 +12,7 @@ import sys
 import httpx
 import openai
 import pytest
-from support import Router, catalogue, fleet, process, sluice, wait_until
-
-from backends.engines.llama_cpp import free_port
+from support import Router, catalogue, fleet, free_port, process, sluice, wait_until
 
 TICKET = "Classify this ticket as billing, technical or shipping: I was charged twice for my order"
 TICKETS = {

@@ -17,14 +17,13 @@ from support import (
     EVENTS,
     catalogue,
     fleet,
+    free_port,
     plain,
     policy,
     process,
     sluice,
     wait_until,
 )
-
-from backends.engines.llama_cpp import free_port
 
 LIMITS = ", limits: {deadline_ms: 20000, ttft_timeout_ms: 15000}"
 CLASSES = ("interactive", "standard", "deferrable")

@@ -10,6 +10,7 @@ from support import (
     ROLE,
     catalogue,
     fleet,
+    free_port,
     plain,
     policy,
     stream_head,
@@ -178,8 +179,6 @@ def test_with_every_circuit_open_the_caller_is_told_when_to_come_back(start_rout
 def test_a_killed_llama_server_is_replaced_by_the_next_lane_until_it_is_back(
     start_router, start_tiny, second_upstream
 ):
-    from backends.engines.llama_cpp import free_port
-
     port = free_port()
     server = start_tiny(port)
     fleets = catalogue(

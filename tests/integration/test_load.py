@@ -10,10 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from support import ANSWER, BOTH, catalogue, fleet, freeze, plain, policy, sluice, thaw, wait_until
+from support import (
+    ANSWER,
+    BOTH,
+    catalogue,
+    fleet,
+    free_port,
+    freeze,
+    plain,
+    policy,
+    sluice,
+    thaw,
+    wait_until,
+)
 from wake_support import TOO_SOON
 
-from backends.engines.llama_cpp import free_port
 from router.ledger.sqlite import SqliteLedger
 
 VLLM = (

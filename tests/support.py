@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-START_S = 60  # what is waited for may take; on a machine with ten times its load, too
+START_S = 120  # what is waited for may take; on a machine with ten times its load, too
 FOR_EVER_S = 10 * START_S
 
 

@@ -181,7 +181,7 @@ def test_a_wire_that_drops_everything_costs_no_more_than_the_first_tokens_time(w
 
 @pytest.fixture
 def router(start_router, upstream):
-    limits = LIMITS.replace("20000", "6000")
+    limits = LIMITS.replace("20000", "8000").replace("2500", "8000")
     return start_router(catalogue(fleet("one", upstream.url)), policy(defaults=limits))
 
 

@@ -9,7 +9,6 @@ import http.server
 import itertools
 import json
 import os
-import socket
 import sys
 import threading
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 import pytest
 from appconfig_server import AppConfig
 from hypothesis import HealthCheck, settings
-from support import Router, Upstream, process
+from support import Router, Upstream, free_port, process
 
 from backends.engines import llama_cpp, tiny_model
 from router.identity import Key
@@ -63,7 +62,7 @@ def start_tiny(engine, tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny(start_tiny):
     """The url of a real llama-server with the shipped model."""
-    server = start_tiny(llama_cpp.free_port())
+    server = start_tiny(free_port())
     yield server.url
     server.stop()
 
@@ -155,8 +154,7 @@ def appconfig():
 
 @pytest.fixture
 def closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def dynamo_process():
             yield running, running.stdout.readline().strip()
         finally:
             running.stdin.close()
-            running.wait(timeout=10)
+            running.wait(timeout=60)
 
 
 @contextlib.contextmanager

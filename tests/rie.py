@@ -21,7 +21,7 @@ import zipfile
 from pathlib import Path
 
 import httpx
-from support import wait_until
+from support import free_port, wait_until
 
 from router.settings import cache_dir
 
@@ -113,7 +113,7 @@ class Function:
 @contextlib.contextmanager
 def function(handler, environment, folder, timeout_s=60):
     """Run a handler (`router.workers.sweeper.handler`) as Lambda would."""
-    ports, log = (_free_port(), _free_port()), folder / f"{handler}.log"
+    ports, log = (free_port(), free_port()), folder / f"{handler}.log"
     told = {
         "PATH": os.environ["PATH"],
         "LAMBDA_TASK_ROOT": str(ROOT),
@@ -149,9 +149,3 @@ def _answers(port):
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
         return True
     return False
-
-
-def _free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]

@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import random
 import signal
+import socket
 import socketserver
 import subprocess
 import sys
@@ -13,7 +15,16 @@ from pathlib import Path
 
 import httpx
 
-START_S = 30
+START_S = 120  # what is waited for may take; on a machine with ten times its load, too
+FOR_EVER_S = 10 * START_S
+
+
+def free_port():
+    """Pick a port that nobody listens on, and that nobody is given who asks for any."""
+    while True:
+        port = random.randrange(10_000, 32_768)  # Linux and macOS deal out those above
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_until(true, within_s=START_S):
@@ -67,7 +78,7 @@ def process(*command, ready=None, log=None):
             if running.poll() is None:
                 running.send_signal(signal.SIGTERM)
                 try:
-                    running.wait(15)
+                    running.wait(START_S)
                 except subprocess.TimeoutExpired:
                     running.kill()
             running.stdout.close()
@@ -86,6 +97,34 @@ class Router:
     def chat(self, text="hi", *, headers=None, **body):
         body = {"model": "auto", "messages": [{"role": "user", "content": text}], **body}
         return self.http.post("/v1/chat/completions", json=body, headers=headers)
+
+    def stream(self, text="hi", *, spoke, **body):
+        """Ask for a stream and read all of it; `spoke` is set once the caller has its beginning."""
+        body = {"model": "auto", "messages": [{"role": "user", "content": text}], **body}
+        asked = "POST", "/v1/chat/completions"
+        with self.http.stream(*asked, json={**body, "stream": True}) as response:
+            content = b""
+            for part in response.iter_raw():
+                content += part
+                spoke.set()
+        return response, content
+
+    @contextlib.contextmanager
+    def calling(self, text="hi", **body):
+        """Yield a connection that a chat request was sent on; it is closed at the end."""
+        with socket.create_connection(("127.0.0.1", int(self.url.rpartition(":")[2]))) as caller:
+            caller.sendall(self.request(text, **body))
+            yield caller
+
+    def request(self, text="hi", **body):
+        """A chat request as bytes, for callers that no client library would play."""
+        body = {"model": "auto", "messages": [{"role": "user", "content": text}], **body}
+        data = json.dumps(body).encode()
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {self.key}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+        )
+        return head.encode() + data
 
     def receipts(self):
         lines = []
@@ -191,8 +230,8 @@ class Upstream:
                         return
 
             def answer(self, body):
-                def gone(within_s):
-                    """Wait for the caller to hang up."""
+                def gone(within_s=FOR_EVER_S):
+                    """Wait for the caller to hang up, for ever; or so long, and say if it has."""
                     self.request.settimeout(within_s)
                     try:
                         closed = self.request.recv(1) == b""

@@ -76,7 +76,7 @@ def playing_aws(folder):
             yield Aws(running.stdout.readline().strip(), calls)
         finally:
             running.stdin.close()
-            running.wait(timeout=10)
+            running.wait(timeout=60)
 
 
 def held_against(worker, calls):

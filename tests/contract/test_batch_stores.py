@@ -63,7 +63,7 @@ def aws():
     ) as running:
         yield running.stdout.readline().strip()
         running.stdin.close()
-        running.wait(timeout=10)
+        running.wait(timeout=60)
 
 
 def on_aws(request, clock):

@@ -12,9 +12,7 @@ import sys
 import httpx
 import openai
 import pytest
-from support import Router, catalogue, fleet, process, sluice, wait_until
-
-from backends.engines.llama_cpp import free_port
+from support import Router, catalogue, fleet, free_port, process, sluice, wait_until
 
 TICKET = "Classify this ticket as billing, technical or shipping: I was charged twice for my order"
 TICKETS = {
@@ -246,7 +244,7 @@ def test_ctrl_c_stops_everything_that_was_started(up):
         return [line for line in found.stdout.splitlines() if any(p in line for p in ports)]
 
     os.kill(up.process.pid, signal.SIGINT)
-    assert up.process.wait(20) == 0
+    assert up.process.wait(60) == 0
     assert alive() == []
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{up.url}/healthz")

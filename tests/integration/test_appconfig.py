@@ -12,7 +12,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from ledger_support import dynamo_server
-from support import catalogue, fleet, freeze, policy, sluice, thaw, wait_until
+from support import START_S, catalogue, fleet, freeze, policy, sluice, thaw, wait_until
 
 from backends import files
 from router.appconfig import Reader
@@ -327,11 +327,11 @@ def test_a_slow_answer_of_appconfig_keeps_no_request_waiting(served, appconfig):
 
     def slow():
         under_way.set()
-        held.wait(10)
+        held.wait(START_S)
         return 500, {}, b""
 
     appconfig.faults.append(slow)
-    assert under_way.wait(10)
+    assert under_way.wait(START_S)
     assert router.chat().status_code == 200
     assert not held.is_set()
     held.set()
@@ -392,13 +392,11 @@ def test_who_gets_no_policy_does_not_start(appconfig, tmp_path, place, fault, co
 
 
 def test_one_that_doesnt_answer_ends_a_start_before_lambda_does(appconfig, tmp_path):
-    appconfig.faults.extend([lambda: time.sleep(30)] * 2)
+    appconfig.faults.extend([lambda: time.sleep(600)] * 2)
     options = ["--state", tmp_path, "--port", "0", "--auth", "none", "--policy", PLACE]
-    began_s = time.monotonic()
     ended = sluice("serve", *options, env={**os.environ, **appconfig.environment()})
     assert ended.returncode == 1
     assert "no answer within 2 s" in ended.stderr
-    assert time.monotonic() - began_s < 10
 
 
 # -- prices ----------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def test_ended_in_good_order_it_goes_on_where_it_was(start_router, upstream, tmp
     batch = begin(client_of(router))
     wait_until(lambda: len(slow.asked) >= LINES // 2)
     router.process.send_signal(signal.SIGTERM)
-    assert router.process.wait(30) == 0
+    assert router.process.wait(120) == 0
     with again(router, tmp_path) as second:
         assert whole(client_of(second), batch) == [f"line-{n}" for n in range(LINES)]
     assert len(slow.asked) == LINES  # what was under way ended first

@@ -54,8 +54,8 @@ def begin(client, *lines, window="24h", **more):
     )
 
 
-def ended(client, batch, status="completed", within_s=30):
-    wait_until(lambda: client.batches.retrieve(batch.id).status == status, within_s)
+def ended(client, batch, status="completed"):
+    wait_until(lambda: client.batches.retrieve(batch.id).status == status)
     return client.batches.retrieve(batch.id)
 
 
@@ -236,14 +236,14 @@ def test_a_batch_is_cancelled_and_what_was_not_sent_says_so(start_router, upstre
 
     def script(body, send, gone):
         sent.set()
-        open_.wait(20)
+        open_.wait(60)
         send(plain())
 
     upstream.script = script
     router = start_router(fleets(upstream), policy(), "--batch-at-once", "1")
     client = client_of(router)
     batch = begin(client, line("a"), line("b"), line("c"))
-    assert sent.wait(20)
+    assert sent.wait(60)
     assert client.batches.cancel(batch.id).status == "cancelling"
     open_.set()
     done = ended(client, batch, "cancelled")
@@ -278,7 +278,7 @@ def test_a_revoked_key_ends_its_batches(start_router, upstream):
     go = threading.Event()
 
     def script(body, send, gone):
-        go.wait(20)
+        go.wait(60)
         send(plain())
 
     upstream.script = script
@@ -290,14 +290,19 @@ def test_a_revoked_key_ends_its_batches(start_router, upstream):
     store = KeyStore(router.state, time.monotonic)
     store.revoke(mine.split("-")[2], "2026-01-02T00:00:00Z")
     store.close()
-    time.sleep(1.5)  # it looks every second
+    mine = {"authorization": f"Bearer {mine}"}
+    wait_until(lambda: httpx.get(f"{router.url}/v1/models", headers=mine).status_code == 401)
+    other = client_of(router)
+    for _ in range(2):  # whoever takes up a newer batch has looked at this one before
+        newer = begin(other, line("x", "newer"))
+        ended(other, newer, "in_progress")
     go.set()
     done = ended(client_of(router), batch, "failed")  # the tenant's other key sees it
     assert done.errors.data[0].code == "key_revoked"
     assert [row["custom_id"] for row in content(client_of(router), done.output_file_id)] == ["a"]
     (row,) = content(client_of(router), done.error_file_id)
     assert row["error"]["code"] == "key_revoked"
-    assert len(upstream.bodies) == 1
+    assert [body["messages"][0]["content"] for body in upstream.bodies].count("hi") == 1
 
 
 def test_a_line_has_its_keys_rights_and_no_more(start_router, upstream):
@@ -600,8 +605,10 @@ def test_a_spent_budget_is_asked_for_once_in_a_while(start_router, upstream):
     client = client_of(router)
     begin(client, *[line(f"c{n}") for n in range(300)])
     wait_until(lambda: len(router.receipts()) > 0)
+    began_s = time.monotonic()
     time.sleep(3)
-    assert len(router.receipts()) <= 8
+    receipts = len(router.receipts())
+    assert receipts <= 2 + 2 * (time.monotonic() - began_s)
 
 
 def test_outside_the_window_nothing_is_sent(start_router, upstream):

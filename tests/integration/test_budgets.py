@@ -405,7 +405,7 @@ def test_what_the_fleets_cost_is_written_down_minute_by_minute(start_router, ups
     router = start_router(one(upstream), policy())
     router.chat("hi")
     router.process.send_signal(signal.SIGTERM)
-    router.process.wait(15)
+    router.process.wait(60)
     ledger = SqliteLedger(router.state)
     try:
         rows = list(ledger.fleet_times("2000-01-01T00:00:00.000Z", "2100-01-01T00:00:00.000Z"))

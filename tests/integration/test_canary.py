@@ -137,10 +137,12 @@ def test_callers_mistakes_and_good_answers_stop_nothing(
     second_upstream.answers(plain({"error": {"message": "your fault"}}, 400))
     (tmp_path / "next.yaml").write_text(other(), "utf-8")
     router = start_router(two(upstream, second_upstream), policy() + canary(0.7))
-    assert {router.chat().status_code for _ in range(40)} == {200, 400}
+    statuses = set()
+    while ready(router)["canary"]["canary"]["requests"] <= 20:  # by chance, of ten come seven
+        statuses |= {router.chat().status_code for _ in range(10)}
     found = ready(router)["canary"]
+    assert statuses == {200, 400}
     assert (found["stopped"], found["canary"]["errors"]) == (None, 0)
-    assert found["canary"]["requests"] > 20
 
 
 def test_what_the_canary_alone_refuses_is_its_error(start_router, upstream, tmp_path):

@@ -1,7 +1,7 @@
 """Cascades through a real router: what is kept, what is asked again, and who pays for what."""
 
 import json
-import time
+import threading
 
 import openai
 import pytest
@@ -10,6 +10,7 @@ from support import (
     DONE,
     EVENTS,
     ROLE,
+    START_S,
     USAGE,
     USAGE_EVENT,
     catalogue,
@@ -22,10 +23,10 @@ from support import (
     wait_until,
 )
 
-LIMITS = (
-    ", limits: {deadline_ms: 20000, ttft_timeout_ms: 600, inter_chunk_timeout_ms: 600, "
-    "attempts: 2, breaker: {failures: 2, open_ms: 5000}}"
-)
+LIMITS = ", limits: {TIMES, attempts: 2, breaker: {failures: 2, open_ms: 60000}}"
+LONG = LIMITS.replace("TIMES", "ttft_timeout_ms: 30000, inter_chunk_timeout_ms: 30000")
+# For what hangs: the fleet that is asked next has as long, and is not late on a busy machine.
+SHORT = LIMITS.replace("TIMES", "ttft_timeout_ms: 2500, inter_chunk_timeout_ms: 2500")
 JSON_VALID = "json_valid: true"
 SURE = "mean_logprob_above: -0.15"
 
@@ -38,7 +39,7 @@ def rules(tests):
 def cascade(start_router, upstream, second_upstream):
     """Start a router that tries `one`, tests its answer so, and asks `two` otherwise."""
 
-    def start(tests=JSON_VALID, limits=LIMITS, **more):
+    def start(tests=JSON_VALID, limits=LONG, **more):
         fleets = catalogue(
             fleet("one", upstream.url),
             fleet("two", second_upstream.url, lane="accelerator"),
@@ -250,31 +251,34 @@ def test_a_stream_that_fails_is_never_seen_and_another_one_opens(
 def test_the_stream_that_follows_flows_and_is_not_held(cascade, upstream, second_upstream):
     router = cascade()
     upstream.streams(*EVENTS, USAGE_EVENT, DONE)
+    read = threading.Event()
 
     def waits_for_the_caller(body, send, gone):
         send(stream_head() + ROLE + chunk("he"))
-        gone(0.3)
+        read.wait(START_S)
         send(chunk("llo") + chunk(finish="stop") + DONE)
         return "close"
 
     second_upstream.script = waits_for_the_caller
     body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}], "stream": True}
     with router.http.stream("POST", "/v1/chat/completions", json=body) as response:
-        assert b"llo" not in next(response.iter_raw())
+        pieces = response.iter_raw()
+        assert b"he" in next(pieces)  # held, it would not be here before its end
+        read.set()
+        assert b"llo" in b"".join(pieces)
 
 
 @pytest.mark.parametrize("how", ["closes", "hangs", "is no JSON"])
 def test_a_stream_that_breaks_while_it_is_held_is_followed_by_the_next(
     cascade, upstream, second_upstream, how
 ):
-    router = cascade()
+    router = cascade(limits=SHORT if how == "hangs" else LONG)
 
     def breaks(body, send, gone):
         send(stream_head() + ROLE + chunk("{"))
         if how == "hangs":
-            gone(10)
+            gone(60)
         elif how == "is no JSON":
-            gone(0.2)
             send(b'data: {"choices": oops\n\n' + chunk(finish="stop") + DONE)
         return "close"
 
@@ -293,7 +297,7 @@ def test_a_stream_that_breaks_while_it_is_held_is_followed_by_the_next(
 def test_a_held_stream_has_the_time_to_its_first_token_and_that_of_a_plain_answer(
     cascade, upstream, second_upstream, said
 ):
-    router = cascade()
+    router = cascade(limits=SHORT)
 
     def pings(body, send, gone):
         send(stream_head() + ROLE + (chunk("{") if said == "one token" else b""))
@@ -316,16 +320,12 @@ def test_a_held_stream_is_given_no_more_than_the_deadline(cascade, upstream, sec
 
     def drip(body, send, gone):
         send(stream_head() + ROLE)
-        for _ in range(100):
+        while not gone(0.1):  # for ever
             send(chunk("x"))
-            if gone(0.1):
-                return "close"
         return "close"
 
     upstream.script = drip
-    began = time.monotonic()
     response = router.chat(stream=True)
-    assert time.monotonic() - began < 8  # of the 10 s that the drip would take
     assert response.status_code == 504
     assert second_upstream.bodies == []
     wait_until(lambda: upstream.hung_up == 1)
@@ -355,18 +355,20 @@ def test_a_caller_who_hangs_up_while_the_answer_is_held_pays_for_what_was_made(
     cascade, upstream, second_upstream, stream
 ):
     router = cascade()
+    sent = threading.Event()
 
     def slow(body, send, gone):
         if stream:
             send(stream_head() + ROLE + chunk("{") + chunk("}"))
-        gone(0.5) or gone(10)
+        sent.set()
+        gone(60)
         return "close"
 
     upstream.script = slow
-    router.http.timeout = 0.4
-    with pytest.raises(Exception, match="timed out"):
-        router.chat(stream=stream, max_tokens=100)
-    router.http.timeout = 60
+    with router.calling(stream=stream, max_tokens=100):
+        assert sent.wait(START_S)
+        for _ in range(3):  # meanwhile the router reads what was sent before
+            router.http.get("/healthz")
     wait_until(lambda: upstream.hung_up == 1)
     wait_until(router.receipts)
     (receipt,) = router.receipts()

@@ -366,7 +366,7 @@ def test_sigterm_ends_the_router_in_good_order(start_router, upstream):
     router = start_router(catalogue(fleet("one", upstream.url)), policy())
     router.chat()
     router.process.terminate()
-    assert router.process.wait(20) == 0
+    assert router.process.wait(60) == 0
     assert "Traceback" not in router.log()
 
 

@@ -410,7 +410,7 @@ def routed(client, start_shared_router):
             .replace("lane: accelerator", f"lane: {lane}")
         )
 
-    limits = ", limits: {deadline_ms: 60000, ttft_timeout_ms: 1500, inter_chunk_timeout_ms: 1500,"
+    limits = ", limits: {deadline_ms: 60000, ttft_timeout_ms: 2500, inter_chunk_timeout_ms: 2500,"
     limits += " breaker: {failures: 1000, open_ms: 1}}"
     return start_shared_router(
         FLEETS + at("a", "cpu") + at("b", "accelerator"),

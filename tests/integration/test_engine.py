@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import defaultdict
 
 import httpx
 import pytest
+from support import free_port, wait_until
 
 from backends.engines import EngineNotStarted, llama_cpp, tiny_model
 
@@ -126,18 +126,18 @@ def test_a_prompt_beyond_the_context_is_refused(client):
 
 
 def test_an_engine_that_is_killed_says_how_it_ended(start_tiny):
-    server = start_tiny(llama_cpp.free_port())
+    server = start_tiny(free_port())
     try:
         assert server.ended is None
         os.kill(server.process.pid, signal.SIGKILL)
-        server.process.wait(10)
+        server.process.wait(60)
         assert server.ended.startswith("llama-server for `qwen3-tiny` was killed by signal 9: ")
     finally:
         server.stop()
 
 
 def test_a_stopped_engine_frees_its_port_for_the_next(start_tiny):
-    port = llama_cpp.free_port()
+    port = free_port()
     for _ in range(2):
         server = start_tiny(port)
         assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
@@ -157,7 +157,7 @@ def test_a_file_that_is_no_model_is_told_with_the_engine_s_own_words(engine, tmp
         llama_cpp.start(
             engine,
             tmp_path / "x.gguf",
-            port=llama_cpp.free_port(),
+            port=free_port(),
             alias="x",
             slots=1,
             threads=1,
@@ -174,13 +174,13 @@ server = llama_cpp.start(
     ctx=512, log_path=pathlib.Path(sys.argv[3]),
 )
 print(server.process.pid, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="setpriv is Linux's")
 def test_an_engine_ends_with_a_parent_that_is_killed(engine, tmp_path):
-    port = llama_cpp.free_port()
+    port = free_port()
     arguments = [str(engine), str(port), str(tmp_path / "log")]
     with subprocess.Popen(
         [sys.executable, "-c", STARTS_AND_WAITS, *arguments], stdout=subprocess.PIPE
@@ -188,10 +188,12 @@ def test_an_engine_ends_with_a_parent_that_is_killed(engine, tmp_path):
         assert int(parent.stdout.readline())
         assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
         parent.kill()
-    for _ in range(200):
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/health")
-        except httpx.TransportError:
-            return
-        time.sleep(0.05)
-    pytest.fail("the engine still serves 10 s after its parent was killed")
+    wait_until(lambda: refuses(port))
+
+
+def refuses(port):
+    try:
+        httpx.get(f"http://127.0.0.1:{port}/health")
+    except httpx.TransportError:
+        return True
+    return False

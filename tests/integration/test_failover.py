@@ -1,7 +1,6 @@
 """What happens when fleets fail: the next one in time, else an honest status with the reasons."""
 
 import os
-import time
 
 import pytest
 from support import (
@@ -11,26 +10,26 @@ from support import (
     ROLE,
     catalogue,
     fleet,
+    free_port,
     plain,
     policy,
     stream_head,
     wait_until,
 )
 
-LIMITS = (
-    ", limits: {deadline_ms: 20000, ttft_timeout_ms: 500, attempts: 2,"
-    " breaker: {failures: 3, open_ms: 700}}"
-)
+LIMITS = ", limits: {deadline_ms: 20000, attempts: 2, breaker: {failures: 3, open_ms: 700}}"
+# For what hangs: the fleet that is asked next has as long, and is not late on a busy machine.
+SHORT = LIMITS.replace("attempts", "ttft_timeout_ms: 2500, attempts")
 
 
 def hang(body, send, gone):
-    gone(10)
+    gone()
     return "close"
 
 
 def hang_in_the_head(body, send, gone):
     send(stream_head() + ROLE)
-    gone(10)
+    gone()
     return "close"
 
 
@@ -57,11 +56,11 @@ STREAM_FAULTS = {
 }
 
 
-def two(start_router, upstream, second_upstream):
+def two(start_router, upstream, second_upstream, limits=LIMITS):
     fleets = catalogue(
         fleet("one", upstream.url), fleet("two", second_upstream.url, lane="accelerator")
     )
-    return start_router(fleets, policy(BOTH, defaults=LIMITS))
+    return start_router(fleets, policy(BOTH, defaults=limits))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -83,7 +82,8 @@ def test_the_next_fleet_answers_when_the_first_fails(
 def test_the_next_fleet_streams_when_the_first_fails_before_its_first_token(
     start_router, upstream, second_upstream, fault
 ):
-    router = two(start_router, upstream, second_upstream)
+    limits = SHORT if "hangs" in fault else LIMITS
+    router = two(start_router, upstream, second_upstream, limits)
     STREAM_FAULTS[fault](upstream)
     second_upstream.streams(*EVENTS, DONE)
     response = router.chat(stream=True)
@@ -115,7 +115,7 @@ def test_when_nobody_is_left_the_caller_is_told_every_reason(
 
 
 def test_fleets_that_hang_are_given_up_in_time(start_router, upstream, second_upstream):
-    router = two(start_router, upstream, second_upstream)
+    router = two(start_router, upstream, second_upstream, SHORT)
     upstream.script = second_upstream.script = hang
     response = router.chat(max_tokens=1)
     assert response.status_code == 504
@@ -142,10 +142,16 @@ def test_a_fleet_that_keeps_failing_is_left_alone_and_tried_again_later(
     FAULTS["500"](upstream)
     for _ in range(3):
         assert router.chat().headers["x-sluice-fleet"] == "two"
-    receipt = router.receipt(router.chat())
-    assert len(upstream.bodies) == 3
-    refused = next(c for c in receipt["candidates"] if c["fleet"] == "one")
-    assert refused["refused"]["code"] == "open_circuit"
+
+    def left_alone():  # or it was long enough: then it failed again, and is left alone anew
+        asked = len(upstream.bodies)
+        receipt = router.receipt(router.chat())
+        one = next(c for c in receipt["candidates"] if c["fleet"] == "one")
+        refused = (one["refused"] or {}).get("code") == "open_circuit"
+        assert len(upstream.bodies) == asked + (not refused)
+        return refused
+
+    wait_until(left_alone)
     upstream.answers(plain())
     wait_until(lambda: router.chat().headers["x-sluice-fleet"] == "one")
 
@@ -173,8 +179,6 @@ def test_with_every_circuit_open_the_caller_is_told_when_to_come_back(start_rout
 def test_a_killed_llama_server_is_replaced_by_the_next_lane_until_it_is_back(
     start_router, start_tiny, second_upstream
 ):
-    from backends.engines.llama_cpp import free_port
-
     port = free_port()
     server = start_tiny(port)
     fleets = catalogue(
@@ -200,19 +204,14 @@ def test_a_killed_llama_server_is_replaced_by_the_next_lane_until_it_is_back(
 
 
 def test_the_router_takes_no_longer_than_the_deadline(start_router, upstream):
-    limits = ", limits: {deadline_ms: 700, ttft_timeout_ms: 600, inter_chunk_timeout_ms: 600}"
+    limits = ", limits: {deadline_ms: 3000, ttft_timeout_ms: 3000, inter_chunk_timeout_ms: 3000}"
     router = start_router(catalogue(fleet("one", upstream.url)), policy(defaults=limits))
 
     def drip(body, send, gone):
         send(stream_head() + ROLE)
-        for _ in range(100):
+        while not gone(0.1):  # for ever
             send(EVENTS[1])
-            if gone(0.1):
-                return "close"
         return "close"
 
     upstream.script = drip
-    began = time.monotonic()
-    content = router.chat(stream=True).content
-    assert b"stream_broken" in content
-    assert time.monotonic() - began < 8  # of the 10 s that the drip would take
+    assert b"stream_broken" in router.chat(stream=True).content

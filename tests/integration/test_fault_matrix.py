@@ -81,7 +81,7 @@ baseline: llama-4-scout@spare
 defaults:
   quality_floor: 0
   slo: {{ttft_p95_ms: null, e2e_p95_ms: null}}
-  limits: {{deadline_ms: 6000, ttft_timeout_ms: 2000, inter_chunk_timeout_ms: 1500,
+  limits: {{deadline_ms: 12000, ttft_timeout_ms: 4000, inter_chunk_timeout_ms: 4000,
             attempts: {attempts}, breaker: {{failures: 100, open_ms: 1000}}}}
 rules:
 {rules}

@@ -20,7 +20,7 @@ from router.ledger.sqlite import SqliteLedger
 CALLERS = 1000
 MONEY_FOR = 100  # requests
 FEW_FILES = 1024  # what shells and services give a process; the hard limit is higher
-WITHIN_S = 50  # a bound, so that a hang is an error
+WITHIN_S = 300  # a bound, so that a hang is an error
 # The emulated model goes on to the limit, so that what is used is nearly what was set aside: what
 # is not are the bytes of the prompt that turn out to be fewer tokens.
 BODY = {

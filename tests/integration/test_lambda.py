@@ -18,6 +18,7 @@ from ledger_support import dynamo_client, dynamo_process, wrong
 from support import (
     DONE,
     EVENTS,
+    START_S,
     USAGE_EVENT,
     Upstream,
     catalogue,
@@ -52,9 +53,11 @@ def dynamo():
 def firehose():
     """A server of Firehose's API: `kept` are the receipts that it has, `status` what it answers."""
     server = Upstream()
-    server.kept, server.status, server.takes_s = [], 200, 0.0
+    server.kept, server.status, server.takes_s, server.may = [], 200, 0.0, threading.Event()
+    server.may.set()
 
     def script(body, send, gone):
+        server.may.wait(START_S)
         time.sleep(server.takes_s)
         if server.status == 200:
             assert body["DeliveryStreamName"] == "decisions"
@@ -199,10 +202,12 @@ def test_elsewhere_the_answer_does_not_wait_for_the_settlement(
     start, upstream, dynamo, firehose, place
 ):
     router = start(place=place)
-    firehose.takes_s = 1.0
-    slow_to_settle(upstream, dynamo, for_s=2.0)
+    firehose.may.clear()
+    upstream.script = lambda body, send, gone: freeze(dynamo[0].pid) or send(plain())
     assert router.chat("hi", max_tokens=10).status_code == 200
     assert firehose.kept == []
+    thaw(dynamo[0].pid)
+    firehose.may.set()
     wait_until(lambda: firehose.kept)
 
 
@@ -331,7 +336,7 @@ def test_feedback_is_told_that_receipts_are_elsewhere(start, firehose):
 def lines_of(router):
     """Stop the router and return the lines of metrics that it printed."""
     router.process.send_signal(signal.SIGTERM)
-    router.process.wait(20)
+    router.process.wait(60)
     return [json.loads(line) for line in router.process.stdout.read().splitlines()]
 
 

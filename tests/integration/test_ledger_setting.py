@@ -133,7 +133,7 @@ def test_every_command_of_the_ledger_takes_it_from_the_environment(
     assert router.chat("hi", max_tokens=1000).status_code == 200
     wait_until(lambda: rows(ledger))
     router.process.send_signal(signal.SIGTERM)
-    router.process.wait(15)
+    router.process.wait(60)
     exported = sluice("ledger", "export", "--format", "jsonl", "--out", "-")
     kinds = [json.loads(line) for line in exported.stdout.splitlines()]
     assert len(kinds) > 1  # the charge, and the fleet's minutes
@@ -230,7 +230,7 @@ def test_a_router_that_is_stopped_settles_first(start_router, upstream, table, l
     router.process.send_signal(signal.SIGTERM)
     wait_until(lambda: refuses(router.url))
     thaw(dynamo[0].pid)
-    router.process.wait(20)
+    router.process.wait(60)
     (row,) = rows(ledger)
     assert (row.kind, row.outcome) == ("charge", "ok")
     assert wrong(ledger) == []

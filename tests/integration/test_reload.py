@@ -1,8 +1,10 @@
 """Files are watched: a good change is adopted, a bad one is told and the last good one goes on."""
 
+import threading
+
 import httpx
 import pytest
-from support import catalogue, fleet, policy, wait_until
+from support import START_S, catalogue, fleet, policy, wait_until
 
 
 @pytest.fixture
@@ -69,8 +71,10 @@ def test_a_request_under_way_ends_with_the_fleet_it_began_with(
 
     from support import plain
 
+    seen = threading.Event()
+
     def slow(body, send, gone):
-        gone(2.5)  # longer than the router takes to see the change
+        seen.wait(START_S)
         send(plain())
 
     upstream.script = slow
@@ -79,6 +83,7 @@ def test_a_request_under_way_ends_with_the_fleet_it_began_with(
         wait_until(lambda: upstream.bodies)
         write(tmp_path, "fleets.yaml", catalogue(fleet("one", second_upstream.url)))
         wait_until(lambda: "adopted" in router.log())
+        seen.set()
         assert answer.result().status_code == 200
     router.chat()
     assert len(second_upstream.bodies) == 1

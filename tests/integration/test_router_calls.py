@@ -56,7 +56,7 @@ def moto(calls, monkeypatch):
             monkeypatch.setenv(name, value)
         yield address
         running.stdin.close()
-        running.wait(timeout=10)
+        running.wait(timeout=60)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import sqlite3
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +14,7 @@ from ledger_support import worst
 from support import (
     ANSWER,
     DONE,
+    FOR_EVER_S,
     ROLE,
     USAGE,
     USAGE_EVENT,
@@ -135,7 +137,7 @@ def outcomes(router):
 
 
 def comes_to(router, **wanted):
-    wait_until(lambda: outcomes(router) == wanted or sum(outcomes(router).values()) > 99, 20)
+    wait_until(lambda: outcomes(router) == wanted or sum(outcomes(router).values()) > 99)
     assert outcomes(router) == wanted
 
 
@@ -337,16 +339,17 @@ def test_the_judge_is_asked_in_the_requests_language(start, models, text, words)
 
 
 def test_the_caller_does_not_wait_for_any_of_it(start, models):
+    answered = threading.Event()
+
     def slowly(_):
-        time.sleep(3)
+        answered.wait(FOR_EVER_S)
         return plain(said(STRONG))
 
     models.answers["large"] = slowly
     router = start()
-    began = time.monotonic()
     assert router.chat(TICKET).status_code == 200
     assert router.chat(TICKET).status_code == 200
-    assert time.monotonic() - began < 2
+    answered.set()
     comes_to(router, label=2)
 
 
@@ -528,7 +531,7 @@ def test_emulated_fleets_run_no_model_and_judge_nothing(start, models, upstream)
         comes_to(router, emulated=1)
         assert models.bodies("large") == models.bodies("critic") == []
         router.process.terminate()
-        router.process.wait(20)
+        router.process.wait(60)
 
 
 def test_what_begs_the_judge_stands_between_marks_and_is_said_to_be_data(start, models):
@@ -616,12 +619,12 @@ def test_a_budget_of_everybody_counts_and_stops_it_too(start, models):
 def test_a_call_that_hangs_is_charged_its_prompt_and_the_one_not_sent_nothing(
     start, models, upstream
 ):
-    waits = "{deadline_ms: 3000, ttft_timeout_ms: 300, inter_chunk_timeout_ms: 300}"
+    waits = "{deadline_ms: 10000, ttft_timeout_ms: 2500, inter_chunk_timeout_ms: 2500}"
     limits = f", limits: {waits}, max_output_tokens: 2"
 
     def hangs(body, send, gone):
         if body["model"] == "large":
-            gone(20)
+            gone()
             return "close"
         return models.script(body, send, gone)
 
@@ -705,7 +708,7 @@ def test_at_the_end_what_is_under_way_is_broken_off_and_settled(start, models, u
 
     def script(body, send, gone):
         if body["model"] == "large":
-            seen.append(gone(20))
+            seen.append(gone())
             return "close"
         return models.script(body, send, gone)
 
@@ -716,7 +719,7 @@ def test_at_the_end_what_is_under_way_is_broken_off_and_settled(start, models, u
     wait_until(lambda: len(models.bodies("large")) == 2)
     began = time.monotonic()
     router.process.terminate()
-    assert router.process.wait(20) == 0
+    assert router.process.wait(60) == 0
     assert time.monotonic() - began < 10
     wait_until(lambda: seen == [True, True])
     found = [r for r in router.receipts() if r["facts"]["tenant"] == "sluice-shadow"]
@@ -737,14 +740,14 @@ def test_what_a_killed_router_had_set_aside_stays_spent(start, models, upstream)
     router.chat(TICKET)
     wait_until(lambda: len(models.bodies("large")) == 1)
     router.process.kill()
-    router.process.wait(20)
+    router.process.wait(60)
     killed = balance(router)
     assert killed.spent == 0
     assert killed.reserved > 1_000_000  # the worst case of both calls, far above what they use
     assert shadows(router) == {}
     with opened(router) as ledger:
         assert ledger.expire(time.time() + 200).leases == 1  # 120 s for the first call, and 60
-        assert ledger.expire(time.time() + 280).leases == 0  # the judge would be asked after it
+        assert ledger.expire(time.time() + 250).leases == 0  # the judge would be asked after it
         assert ledger.expire(time.time() + 310).leases == 1
     assert spent(router) == killed.reserved
     assert {(row.kind, row.estimated) for row in rows(router).values()} == {("expired", True)}

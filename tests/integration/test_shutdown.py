@@ -2,7 +2,6 @@
 
 import signal
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -11,6 +10,7 @@ from support import (
     DONE,
     EVENTS,
     ROLE,
+    START_S,
     catalogue,
     chunk,
     fleet,
@@ -38,11 +38,11 @@ def go_on(upstream):
 
     def script(body, send, gone):
         if not body.get("stream"):
-            event.wait(30)
+            event.wait(START_S)
             send(plain())
             return "keep"
         send(stream_head() + ROLE + chunk("he"))
-        event.wait(30)
+        event.wait(START_S)
         send(chunk("llo") + chunk(finish="stop") + DONE)
         return "close"
 
@@ -60,7 +60,7 @@ def terminate(router):
     router.process.send_signal(signal.SIGTERM)
 
 
-def exit_code(router, within_s=20):
+def exit_code(router, within_s=60):
     code = router.process.wait(within_s)
     assert "Traceback" not in router.log()
     return code
@@ -105,10 +105,11 @@ def test_a_stream_that_the_drain_does_not_wait_for_is_told_so_and_charged_once(
     start_router, upstream, go_on, pool
 ):
     router = start(start_router, upstream, "--drain-s", "1")
-    asked = pool.submit(router.chat, stream=True)
-    wait_until(lambda: upstream.bodies)
+    spoke = threading.Event()
+    asked = pool.submit(router.stream, spoke=spoke)
+    assert spoke.wait(START_S)
     terminate(router)
-    content = asked.result().content
+    _, content = asked.result()
     assert chunk("he") in content
     assert DONE not in content
     *_, last = content.strip().split(b"\n\n")
@@ -160,7 +161,7 @@ def _metrics(router):
 
 def test_before_the_drain_readyz_is_down_and_everything_is_served(start_router, upstream):
     upstream.streams(*EVENTS, DONE)
-    router = start(start_router, upstream, "--unready-s", "2")
+    router = start(start_router, upstream, "--unready-s", "600")
     assert router.http.get("/readyz").status_code == 200
     terminate(router)
     wait_until(lambda: router.http.get("/readyz").status_code == 503)
@@ -169,6 +170,7 @@ def test_before_the_drain_readyz_is_down_and_everything_is_served(start_router, 
     response = router.chat(stream=True)
     assert (response.status_code, response.headers["connection"]) == (200, "close")
     assert response.content.endswith(DONE)
+    terminate(router)
     assert exit_code(router) == 0
 
 
@@ -176,10 +178,8 @@ def test_a_second_signal_spares_the_wait_before_the_drain(start_router, upstream
     router = start(start_router, upstream, "--unready-s", "600")
     terminate(router)
     wait_until(lambda: router.http.get("/readyz").status_code == 503)
-    began = time.monotonic()
     terminate(router)
-    assert exit_code(router) == 0
-    assert time.monotonic() - began < 15
+    assert exit_code(router) == 0  # within the minute that is waited for it
 
 
 def test_a_caller_who_reads_nothing_does_not_hold_the_end_up(start_router, upstream, pool):

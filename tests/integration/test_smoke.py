@@ -34,7 +34,7 @@ def failed(ended):
     return [line[8:28].strip() for line in lines if line.startswith("FAILED")]
 
 
-def answering(upstream, pause_s=0.05):
+def answering(upstream, pause_s=0.5):
     """Have the model server answer plainly, and stream a token now and then."""
 
     def script(body, send, gone):
@@ -66,7 +66,14 @@ def test_a_router_that_does_what_it_should_passes(router):
 
 
 def test_a_stream_that_comes_at_once_is_noticed(router, upstream):
-    answering(upstream, pause_s=0.0001)
+    words = b"".join(chunk(word) for word in ("one", "two", "three", "four"))
+    whole = stream_head() + words + USAGE_EVENT + DONE
+
+    def script(body, send, gone):
+        send(whole if body.get("stream") else plain())
+        return "close"
+
+    upstream.script = script
     ended = smoke(router)
     assert ended.returncode == 1
     assert failed(ended) == ["streamed answer"]

@@ -3,6 +3,7 @@ ECS (moto's) and observer. Only the stream between item and waker is the test's.
 """
 
 import asyncio
+import threading
 import time
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ import pytest
 from appconfig_server import PLACE
 from botocore.exceptions import BotoCoreError, ClientError
 from ledger_support import Watched, aws_environment
-from support import catalogue, fleet, plain, policy
+from support import START_S, catalogue, fleet, plain, policy
 from wake_support import FLEET, STAGE, TOO_SOON, make_service, state_of
 
 from backends import files
@@ -29,7 +30,7 @@ from router.workers.waker import Waker
 
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
 LOADING = plain({}, 503)
-FAR_S = 10.0
+FAR_S = 120.0
 
 
 class Stage:
@@ -167,12 +168,12 @@ def metrics(running):
     return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
-def slowly(it, for_s):
+def slowly(it, wait):
     """Give the router a table that takes its time to take what asks for a fleet."""
 
     def before(operation):
         if operation == "PutItem":
-            time.sleep(for_s)
+            wait()
 
     table = Table(Watched(it.ledger.table._client, before=before), it.ledger.table.name)
     it.app = replace(it.app, wakes=Wakes(Metrics(), table=WakeTable(table, time.time)))
@@ -182,9 +183,11 @@ def slowly(it, for_s):
 def test_the_item_is_written_by_the_last_byte_where_the_router_is_frozen_then(stage, frozen):
     async def story(it):
         assert await it.looked() == "cold"
-        slowly(it, 0.7)
+        answered = threading.Event()
+        slowly(it, (lambda: time.sleep(0.7)) if frozen else (lambda: answered.wait(START_S)))
         assert await it.served_by() == "small"
         assert len(wake_items.read(it.ledger.table)) == frozen
+        answered.set()
         await it.app.wakes.finished()
         assert len(wake_items.read(it.ledger.table)) == 1
 

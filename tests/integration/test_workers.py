@@ -248,7 +248,19 @@ def test_every_worker_decides_by_the_requests_of_all(start_router, upstream):
 
 
 def test_a_line_is_one_for_all_workers(start_router, upstream):
-    """With one place, or two after the first answer, nobody is overtaken by more than another."""
+    """With one place, or two after the first answer, nobody is overtaken by more than another; a
+    worker that the machine lets stand for a while is overtaken by more, so there are three tries.
+    """
+    expected = ["s0", "urgent", *(f"s{n}" for n in range(1, 12))]
+    for _ in range(3):
+        texts = in_the_order_sent(start_router, upstream)
+        if all(abs(texts.index(text) - n) <= 1 for n, text in enumerate(expected)):
+            return
+    pytest.fail(f"the line was not kept to: {texts}")
+
+
+def in_the_order_sent(start_router, upstream):
+    """Let twelve wait for one place, and then one that is urgent; return them as they were sent."""
     texts, go = [], threading.Semaphore(0)
 
     def script(body, send, gone):
@@ -272,8 +284,7 @@ def test_a_line_is_one_for_all_workers(start_router, upstream):
             wait_until(lambda n=n: len(texts) > n)
             go.release()
         assert codes(a.result() for a in asked) == [200] * 13
-    expected = ["s0", "urgent", *came[1:]]
-    assert [abs(texts.index(text) - n) <= 1 for n, text in enumerate(expected)] == [True] * 13
+    return texts
 
 
 def test_requests_of_sibling_workers_are_not_taken_for_another_routers(start_router, upstream):

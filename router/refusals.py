@@ -134,7 +134,7 @@ def all_failed(failed: Failed) -> Refusal:
     extra: dict[str, object] = {"reasons": reasons}
     if closed and not failed.out_of_time:  # as if it were decided a moment later
         said = f"no fleet is feasible any more: {told}"
-        return Refusal(503, said, NO_FLEET, headers=_retry_after(None), extra=extra)
+        return Refusal(503, said, "no_fleet", headers=_retry_after(None), extra=extra)
     if errors and all(isinstance(error, ContextExceeded) for error in errors):
         said = f"the request is longer than every context that was tried: {told}"
         return Refusal(400, said, "context_length_exceeded", "messages", extra=extra)

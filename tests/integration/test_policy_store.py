@@ -96,7 +96,7 @@ def test_going_back_is_a_new_entry_and_says_what_it_is_again(place):
     assert "as 1 was, is in force" in run(place, "rollback", why="too slow").stdout
     assert stated(place) == {3: "in force", 2: "taken back", 1: "before"}
     assert history(place)[0]["back_to"] == 1
-    assert "no version before 1" in run(place, "rollback", code=2).output
+    assert "nothing older differs from" in run(place, "rollback", code=2).output
     said = json.loads(run(place, "rollback", "--to-version", "2", "--json").stdout)
     assert (said["version"], said["back_to"]) == (4, 2)
     assert "there is nothing to do" in run(place, "rollback", "--to-version", "2", code=2).output
@@ -117,7 +117,13 @@ def test_the_second_of_two_publishers_is_told_who_came_first_when_and_why(place)
     publish(place, NEW, "--by", "bo", why="dearer days")
     at = history(place)[0]["at"]
     said = publish(place, None, "--from", "1", code=2).output
-    assert f"published meanwhile: version 2 by bo at {at}: dearer days. Look at it" in said
+    assert f'came since version 1: version 2, which bo published at {at} ("dearer days")' in said
+    look = f"`sluice policy show 2 --as-written --to {place / 'policies'}`"
+    assert f"Look at it ({look}), then publish with `--from 2`" in said
+    assert (
+        "version 2, which you published"
+        in publish(place, None, "--by", "bo", "--from", "1", code=2).output
+    )
     assert len(history(place)) == 2
     publish(place, None, "--from", "2")
 
@@ -127,7 +133,8 @@ def test_what_somebody_else_published_is_replaced_only_by_who_says_that_they_saw
     publish(place, None, "--by", "ana")  # one's own goes on as ever
     at = history(place)[0]["at"]
     said = publish(place, NEW, "--by", "bo", why="dearer days", code=2).output
-    assert f"this would replace version 2 by ana at {at}: slower nights (bo publishes)" in said
+    assert f'replace version 2, which ana published at {at} ("slower nights"); you are bo.' in said
+    assert f"`sluice policy show 2 --as-written --to {place / 'policies'}`" in said
     assert "publish with `--from 2` if it is in what you have" in said
     assert len(history(place)) == 2
     shown = run(place, "show", "--as-written")
@@ -257,6 +264,7 @@ def test_a_canary_has_to_be_there_before_the_policy_that_names_it(place):
     publish(place)
     said = publish(place, CANARY, code=3).output
     assert "version 2: canary: no version is a candidate named `next`: publish it first" in said
+    assert f"`sluice policy publish --candidate --to {place / 'policies'}`" in said
     publish(place, NEXT, "--candidate")
     publish(place, CANARY)
     assert stated(place) == {3: "in force", 2: "canary", 1: "before"}
@@ -307,7 +315,12 @@ def test_what_would_do_nothing_or_is_wrong_is_refused(place, command, more, said
 def test_a_folder_of_other_things_is_told(place):
     said = publish(place, None, "--to", place, code=3).output
     assert "no store of policies, and not empty: name a new folder" in said
-    assert "is no store of policies" in run(place, "history", "--to", place, code=3).output
+    for command in ("history", "show", "rollback"):
+        said = run(place, command, "--to", place, code=3).output
+        assert "no store of policies, and not empty: name a new folder" in said
+    (place / "bare").mkdir()
+    said = run(place, "history", "--to", place / "bare", code=3).output
+    assert f"(`sluice policy publish --to {place / 'bare'}` makes one)" in said
     nothing = PolicyStore.make(place / "empty").folder
     assert "nothing is in force here yet" in run(place, "show", "--to", nothing, code=3).output
     assert "nothing to go back to" in run(place, "rollback", "--to", nothing, code=2).output
@@ -424,5 +437,5 @@ def test_a_router_does_not_start_on_a_folder_without_a_policy(place, empty):
     options = ["--state", place, "--policy", folder, "--port", "0"]
     ran = CliRunner().invoke(cli, ["serve", *map(str, options)])
     assert ran.exit_code == 3
-    said = "nothing is in force here yet" if empty else "is no store of policies"
-    assert said in ran.output
+    yet = f"nothing is in force here yet: `sluice policy publish --to {folder}` puts a policy"
+    assert (yet if empty else "no store of policies, and not empty: name a new") in ran.output

@@ -100,6 +100,14 @@ def trial_of(
     return Trial(trial.policy, trial.key, version.number, f"taken back: {gone}")
 
 
+def text_of(path: Path) -> tuple[Source, str]:
+    """Return a policy's text, of a store's folder what is in force there, and its file's name."""
+    if not path.is_dir():
+        return files.on_disk(path), path.name
+    store, _, version = in_force(path)
+    return words(store, version), version.words.file
+
+
 def words(store: PolicyStore, version: Version) -> Source:
     return Source(store.called(version), version.words.text)
 

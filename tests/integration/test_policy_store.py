@@ -194,7 +194,7 @@ def test_what_is_in_force_in_a_store_is_checked_with_the_canary_that_it_names(pl
     (place / "cases").mkdir()
     case = "version: 1\ncases:\n  - {name: all, facts: {tier: simple}, expect: {rule: all}}\n"
     (place / "cases" / "changed.yaml").write_text(case, "utf-8")  # as the version's file
-    assert "1 cases pass" in checked(0, "--cases", place / "cases")
+    assert "1 case passes" in checked(0, "--cases", place / "cases")
     own = FLEETS.replace("lane: cpu", "lane: other")
     (place / "own.yaml").write_text(own, "utf-8")
     assert f"{place / 'policies'} version 3:6: rule all: unknown lane `cpu`" in checked(3)
@@ -227,9 +227,28 @@ def test_up_takes_a_store_as_serve_does(place):
     own, log = place / "own.yaml", place / "up.log"
     port = free_port()
     options = ["--state", place, "--fleets", own, "--policy", place / "policies", "--port", port]
-    with process(sys.executable, "-m", "router.cli", "up", *options, log=log):
+    with process(sys.executable, "-m", "router.cli", "up", *options, log=log) as running:
         said = wait_for_policy(f"http://127.0.0.1:{port}/readyz")
+        told = ""
+        for line in iter(running.stdout.readline, ""):
+            told += line
+            if "see why" in line:
+                break
+    hash_ = history(place)[0]["hash"]
+    assert f"policy: test ({hash_}, version 1)" in told
+    why = f"--policy {place / 'policies'} --fleets {own} --state {place}\n"
+    assert why in told.partition("see why: ")[2]
     assert said == {"name": "test", "hash": history(place)[0]["hash"], "stale": False, "version": 1}
+
+
+def test_up_starts_nothing_for_a_policy_that_is_none(place, monkeypatch):
+    begun = []
+    monkeypatch.setattr("router.cli.up._start_lanes", lambda *_: begun.append(_) or [])
+    options = ["--state", place / "new", "--policy", place, "--port", free_port()]
+    ran = CliRunner().invoke(cli, ["up", *map(str, options)])
+    assert (ran.exit_code, begun) == (3, [])
+    assert f"{place}: no store of policies, and not empty: name a new folder" in ran.output
+    assert not (place / "new").exists()
 
 
 def wait_for_policy(url):
@@ -439,3 +458,44 @@ def test_a_router_does_not_start_on_a_folder_without_a_policy(place, empty):
     assert ran.exit_code == 3
     yet = f"nothing is in force here yet: `sluice policy publish --to {folder}` puts a policy"
     assert (yet if empty else "no store of policies, and not empty: name a new") in ran.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("policy", "test", "STORE", "--cases", "CASES"),
+        ("policy", "diff", "STORE", "FILE"),
+        ("policy", "diff", "FILE", "STORE"),
+        ("route", "hi", "--policy", "STORE"),
+        ("replay", "gen:poisson?rate=0.2&seconds=100", "--no-curve", "--policy", "STORE"),
+        ("replay", "gen:poisson?rate=0.2&seconds=100", "--no-curve", "--against", "STORE"),
+        ("plan", "gen:poisson?rate=0.2&seconds=3600", "--slo", "ttft_p95=2s", "--policy", "STORE"),
+        ("doctor", "--policy", "STORE"),
+    ],
+    ids=lambda command: " ".join(word for word in command if "gen:" not in word),
+)
+def test_a_store_is_read_wherever_a_policys_file_is(place, command):
+    (place / "cases").mkdir()
+    case = "version: 1\ncases:\n  - {name: all, facts: {tier: simple}, expect: {rule: new}}\n"
+    (place / "cases" / "changed.yaml").write_text(case, "utf-8")  # as the version's file
+    publish(place)
+    publish(place, NEW)
+    given = {"STORE": place / "policies", "FILE": place / "test.yaml", "CASES": place / "cases"}
+
+    def ran():
+        words = [given.get(word, word) for word in command]
+        options = ["--fleets", place / "own.yaml", "--state", place]
+        return CliRunner().invoke(cli, [*map(str, [*words, *options])])
+
+    if command[0] not in ("plan", "doctor"):  # one takes long, one asks the fleet
+        assert ran().exit_code == 0
+    (place / "own.yaml").write_text(
+        FLEETS.replace("lane: cpu", "lane: other"), "utf-8"
+    )  # the version in force is what is read
+    assert f"{place / 'policies'} version 2:6: rule new: unknown lane `cpu`" in ran().output
+
+
+def test_a_store_keeps_no_cases_so_they_are_asked_for(place):
+    publish(place)
+    said = run(place, "test", place / "policies", code=3).output
+    assert "a store keeps no cases: give `--cases`" in said

@@ -79,11 +79,6 @@ def fleets(command: Command) -> Command:
 
 
 def policy(command: Command) -> Command:
-    said = "Policy (YAML); without it the packaged default."
-    return click.option("--policy", type=FILE, help=said)(command)
-
-
-def policy_or_store(command: Command) -> Command:
     said = "Policy (YAML), or the folder of a store; without it the packaged default."
     return click.option("--policy", type=POLICY, help=said)(command)
 

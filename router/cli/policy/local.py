@@ -27,6 +27,7 @@ from router.policy_store import (
     Words,
     is_store,
     tried,
+    typed,
     user,
 )
 from router.printable import printable
@@ -174,10 +175,10 @@ def _seen(listed: Listed, replaced: Version | None, who: str) -> None:
     """
     if replaced is None or replaced.who == who:
         return
+    look = typed(f"show {replaced.number} --as-written", listed.folder)
     raise Meanwhile(
-        f"this would replace {replaced} ({printable(who)} publishes). Look at it (`sluice policy "
-        f"show {replaced.number} --as-written`), and publish with `--from {listed.newest}` if it "
-        "is in what you have"
+        f"this would replace {replaced.told(who)}; you are {printable(who)}. Look at it ({look}), "
+        f"and publish with `--from {listed.newest}` if it is in what you have"
     )
 
 

@@ -473,6 +473,43 @@ def test_a_batch_that_ended_long_after_its_deadline_stays_as_long_as_its_files(t
     store.close()
 
 
+def test_a_batch_that_nobody_can_read_stops_no_sweep_and_is_told_of_once(tmp_path, clock, caplog):
+    store = LocalStore(tmp_path, QUOTA, clock)
+    put(store)
+    for name in "123":
+        store.batches.add(batch(name))
+        store.batches.change(f"batch_{name}", states.refused((), NOW))
+    broken = b'{"v":9}'
+    with store._db.writing():
+        store._db.run("UPDATE batches SET row = ? WHERE id = 'batch_2'", (broken,))
+    clock.now_s = NOW + 40 * DAY
+    assert store.sweep(clock.now_s) == 1
+    store.sweep(clock.now_s)
+    assert store._db.rows("SELECT id, row FROM batches") == [("batch_2", broken)]
+    told = ["batch batch_2 can't be read (KeyError): it is kept"]
+    assert [record.getMessage() for record in caplog.records] == told
+    store.close()
+
+
+@pytest.mark.parametrize("oldest_first", [True, False])
+def test_pages_go_on_after_a_batch_that_was_forgotten(tmp_path, clock, oldest_first):
+    store = LocalStore(tmp_path, QUOTA, clock)
+    for name in "1234":
+        store.batches.add(batch(name))
+    for name in "23":
+        store.batches.change(f"batch_{name}", states.refused((), NOW))
+    clock.now_s = NOW + 40 * DAY
+    store.sweep(clock.now_s)
+    for after in ("batch_2", "batch_3"):
+        page = store.batches.page(Asked("acme", 9, after, oldest_first))
+        assert [one.id for one in page.rows] == ["batch_4" if oldest_first else "batch_1"]
+        assert store.batches.page(Asked("other", 9, after, oldest_first)).rows == []
+    clock.now_s += 2 * DAY
+    store.sweep(clock.now_s)
+    assert store._db.rows("SELECT id FROM batches_gone") == []
+    store.close()
+
+
 def test_more_batches_than_go_at_once_are_forgotten_in_one_sweep(tmp_path, clock):
     store = LocalStore(tmp_path, QUOTA, clock)
     for name in range(REMOVE_AT_ONCE + 1):

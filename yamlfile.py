@@ -157,7 +157,7 @@ def full_width(text: str) -> str:
         return f"`：` is a full-width colon: write `:`{space}"
     if sign == "\u3000":
         return "U+3000 is a full-width space: write a space"
-    kind = "no sign of ASCII" if sign in _TYPED else "a full-width sign"
+    kind = "not an ASCII character" if sign in _TYPED else "a full-width sign"
     return f"`{sign}` is {kind}: write `{_TYPED.get(sign) or chr(ord(sign) - _TO_ASCII)}`"
 
 

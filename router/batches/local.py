@@ -27,7 +27,6 @@ from router.batches.port import (
     Page,
     Result,
     TooManyBatches,
-    gone_s,
 )
 
 MOST_BYTES: Final = 100_000_000  # of one file
@@ -92,12 +91,16 @@ class LocalBatches:
         rows = self._db.rows(
             "SELECT id, row FROM batches WHERE over AND expires_s <= ?", now_s - KEPT_S
         )
-        gone = [(name,) for name, row in rows if gone_s(batch_of(row)) <= now_s]
+        gone = [(name,) for name, row in rows if _gone_s(batch_of(row)) <= now_s]
         for begin in range(0, len(gone), REMOVE_AT_ONCE):
             with self._db.writing():
                 some = gone[begin : begin + REMOVE_AT_ONCE]
                 self._db.run_many("DELETE FROM batches WHERE id = ?", some)
             self._db.let_others()
+
+
+def _gone_s(batch: Batch) -> int:
+    return batch.expires_s + max(KEPT_S, batch.files_s)
 
 
 class LocalQueue:

@@ -43,7 +43,7 @@ NOT_THERE = (
 @click.option(
     "--from",
     "parent",
-    type=click.IntRange(0),
+    type=options.Version(),
     help="The newest version that it was made from.  [default: the newest, if that is yours]",
 )
 @click.option("--candidate", is_flag=True, help="Not in force: a canary, by its name.")

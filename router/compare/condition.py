@@ -265,8 +265,8 @@ def _amount(condition: Condition, value: float, *, signed: bool) -> str:
     unit = METRICS[condition.metric].unit
     if condition.percent:
         points = " points" if condition.is_change and unit == "share" else "%"
-        return f"{value * 100:{plus}.2f}{points}"
+        return f"{round(value * 100, 2) + 0.0:{plus}.2f}{points}"  # no -0.00
     if unit == "usd":
         sign = "-" if value < 0 else plus
         return f"{sign}{dollars(round(abs(value) * NANO))}"
-    return f"{value:{plus},.12g}" if unit == "count" else f"{value:{plus},.0f} ms"
+    return f"{value:{plus},.12g}" if unit == "count" else f"{round(value):{plus},} ms"

@@ -298,7 +298,10 @@ def _usd_rows(both: Mapping[str, tuple[float | None, float | None]]) -> list[Row
 
 
 def _ms_row(name: str, old: float | None, new: float | None) -> Row:
-    change = UNKNOWN if old is None or new is None else _changed(f"{new - old:+,.0f} ms", old, new)
+    change = UNKNOWN
+    if old is not None and new is not None:
+        by_ms = round(new - old)
+        change = _changed(f"{by_ms:+,} ms", old, new) if by_ms else "none"
     was, now = (UNKNOWN if ms is None else f"{ms:,.0f} ms" for ms in (old, new))
     return Row(name, was, now, change)
 

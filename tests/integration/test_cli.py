@@ -139,7 +139,10 @@ def test_a_text_that_is_not_utf_8_is_told(tmp_path):
     ("arguments", "code", "said"),
     [
         (["serve", "--prot", "1"], 3, "--port"),
-        (["rout", "x"], 3, "No such command"),
+        (["rout", "x"], 3, "No such command `rout` (did you mean `route`? known: calibrate,"),
+        (["paln"], 3, "No such command `paln` (did you mean `plan`? known: calibrate,"),
+        (["policy", "chekc"], 3, "No such command `chekc` (did you mean `check`? known: check,"),
+        (["policy", "zzz"], 3, "No such command `zzz` (known: check, diff, history,"),
         (["route"], 3, "give either"),
         (["route", "  "], 3, "is empty"),
         (["route", "x", "--max-usd", "-1"], 3, "must be a number above 0"),

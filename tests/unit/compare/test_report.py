@@ -256,6 +256,26 @@ def test_every_form_of_the_report_says_the_same_of_the_draws():
     assert "draws" not in headline(of(hour(1.0, 1.2), hour(1.5, 1.9)))
 
 
+def test_a_time_that_changes_by_less_than_is_shown_does_not_change():
+    found = of(hour(1.0), hour(1.0))
+    old = replace(found.old, ttft_ms=replace(found.old.ttft_ms, p95=800.4))
+    new = replace(found.new, ttft_ms=replace(found.new.ttft_ms, p95=800.1))
+    both = replace(found, old=old, new=new)
+    told = {row.name: row.change for row in rows(both)}
+    assert told["TTFT p95"] == "none"
+    said = judged(condition_of("ttft_p95_ms > +5"), both).said
+    assert said.startswith("ttft_p95_ms changes by +0 ms, the bound")
+    said = judged(
+        condition_of("ttft_p95_ms > +5%"),
+        replace(
+            both,
+            old=replace(old, ttft_ms=new.ttft_ms),
+            new=replace(new, ttft_ms=replace(new.ttft_ms, p95=800.09)),
+        ),
+    ).said
+    assert said.startswith("ttft_p95_ms changes by +0.00%, the bound")
+
+
 # -- gates -----------------------------------------------------------------------------------------
 
 

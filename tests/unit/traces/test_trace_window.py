@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from router.cli.window import window as asked
 from router.traces.opening import open_trace
 from router.traces.window import WHOLE, Window
 from yamlfile import Invalid
@@ -116,3 +117,8 @@ def test_a_trace_without_dates_has_no_part_by_the_clock(path, generated):
     with pytest.raises(Invalid, match=said) as refused:
         open_trace(text, window=Window(start_s=0.0))
     assert "`--from` and `--to` choose by the date" in str(refused.value)
+
+
+def test_a_window_may_begin_in_any_year():
+    found = asked("0001", "0999-01", "UTC")
+    assert str(found) == "from 0001-01-01T00:00:00.000Z to before 0999-01-01T00:00:00.000Z"

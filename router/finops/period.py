@@ -36,16 +36,30 @@ class Period:
 
 
 def period(start: str | None, end: str | None, zone: tzinfo) -> Period:
-    """Return the period from the start of `start` to the start of `end`; raise WrongPeriod."""
+    """Return the period of a ledger, in whole minutes, from the start of `start` to the start of
+    `end`; raise WrongPeriod.
+    """
+    begins, ends = instants(start, end, zone)
+    for option, text, at in (("--from", start, begins), ("--to", end, ends)):
+        if at is not None and (at.second or at.microsecond):
+            said = "is no whole minute, and fleets are billed by minutes"
+            raise WrongPeriod(f"`{option} {text}` {said}")
+    return Period(
+        None if begins is None else rfc3339(begins), None if ends is None else rfc3339(ends)
+    )
+
+
+def instants(
+    start: str | None, end: str | None, zone: tzinfo
+) -> tuple[datetime | None, datetime | None]:
+    """Return the start of `start` and the start of `end`, in UTC; raise WrongPeriod."""
     begins = None if start is None else instant(start, zone, "--from")
     ends = None if end is None else instant(end, zone, "--to")
     if begins is not None and ends is not None and begins >= ends:
         said = "is not before" if begins > ends else "is the same instant as"
         raise WrongPeriod(f"`--from {start}` {said} `--to {end}`: a period holds its start, not "
                           "its end, so a day is `--from 2026-11-21 --to 2026-11-22`")  # fmt: skip
-    return Period(
-        None if begins is None else rfc3339(begins), None if ends is None else rfc3339(ends)
-    )
+    return begins, ends
 
 
 def instant(text: str, zone: tzinfo, option: str) -> datetime:
@@ -64,8 +78,6 @@ def instant(text: str, zone: tzinfo, option: str) -> datetime:
         raise WrongPeriod(f"`{option} {text}` {exc}") from None
     except (ValueError, OverflowError):
         raise WrongPeriod(f"`{option} {text}` is no time (valid: {_FORMS})") from None
-    if found.second or found.microsecond:
-        raise WrongPeriod(f"`{option} {text}` is no whole minute, and fleets are billed by minutes")
     return found
 
 

@@ -122,3 +122,9 @@ def test_a_trace_without_dates_has_no_part_by_the_clock(path, generated):
 def test_a_window_may_begin_in_any_year():
     found = asked("0001", "0999-01", "UTC")
     assert str(found) == "from 0001-01-01T00:00:00.000Z to before 0999-01-01T00:00:00.000Z"
+
+
+def test_a_window_is_asked_for_by_the_second_and_below():
+    found = asked("2026-11-17T09:00:30+08:00", "2026-11-17T01:00:30.250", "UTC")
+    start_s = seconds("2026-11-17T01:00:30Z")
+    assert found == Window(start_s, start_s + 0.25)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from policies.model import SHADOW
 from router.cli.window import window as asked
 from router.traces.opening import open_trace
 from router.traces.window import WHOLE, Window
@@ -93,6 +94,14 @@ def test_gaps_outside_of_the_window_are_not_told(path):
     assert "gaps of more than" in open_trace(str(path)).warnings[0]
     window = Window(end_s=seconds("2026-11-18T00:00Z"))
     assert open_trace(str(path), window=window).warnings == ()
+
+
+def test_receipts_of_shadow_judging_are_no_requests_of_the_trace_outside_of_the_window_too(path):
+    asked_for, judged = [receipt(at) for at in TIMES], [receipt(at, tenant=SHADOW) for at in TIMES]
+    path.write_text("\n".join([*asked_for, *judged]), "utf-8")
+    found = open_trace(str(path), window=Window(end_s=seconds(TIMES[2])))
+    assert found.assumptions[0].startswith("of the trace's 6 requests the 2 ")
+    assert found.warnings[0].startswith("2 receipts of shadow judging")
 
 
 def test_receipts_of_years_are_read_in_parts(path):

@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import shutil
 import sys
 
 import click
@@ -213,6 +214,20 @@ def test_a_policys_file_is_checked_with_the_canary_beside_it(place):
     beside.write_text(NEXT.replace("use: cpu", "use: gpu"), "utf-8")
     assert f"{beside}:6: rule new: unknown lane `gpu`" in checked(3)
     assert "warning" not in publish(place, CANARY, code=3).output  # there it is no file
+
+
+def test_a_file_that_can_not_be_read_is_its_policys_problem_and_the_others_are_checked(place):
+    publish(place)
+    shutil.rmtree(place / "policies" / "versions")
+    named = place / "named.yaml"
+    named.write_text(CANARY, "utf-8")
+    (place / "next.yaml").mkdir()
+    given = (named, place / "policies", place / "test.yaml")
+    ran = run(place, "check", *given, "--fleets", place / "own.yaml", "--json", code=3)
+    beside, store, whole = json.loads(ran.stdout)
+    assert beside["problems"] == [f"{place / 'next.yaml'}: Is a directory"]
+    assert store["problems"] == [f"{place / 'policies' / 'versions'}: No such file or directory"]
+    assert (whole["problems"], whole["policy"]["name"]) == ([], "test")
 
 
 def test_up_takes_a_store_as_serve_does(place):

@@ -130,6 +130,8 @@ def parse(text: str, name: str) -> Document:
             said = "a tab indents this line: use spaces"
         elif exc.context_mark and _has_full_width_colon(text, exc.context_mark.line):
             mark, said = exc.context_mark, full_width("：")
+        elif mark and (line := _key_before(text, mark.line)) is not None:
+            raise Invalid([_not_yaml(name, line, full_width("："))]) from None
         elif mark and (sign := _sign_near(text, exc.context_mark or mark, mark)):
             said = f"{said}; {full_width(sign)}"
         raise Invalid([_not_yaml(name, mark.line if mark else 0, said)]) from None
@@ -157,7 +159,7 @@ def full_width(text: str) -> str:
         return f"`：` is a full-width colon: write `:`{space}"
     if sign == "\u3000":
         return "U+3000 is a full-width space: write a space"
-    kind = "no sign of ASCII" if sign in _TYPED else "a full-width sign"
+    kind = "not an ASCII character" if sign in _TYPED else "a full-width sign"
     return f"`{sign}` is {kind}: write `{_TYPED.get(sign) or chr(ord(sign) - _TO_ASCII)}`"
 
 
@@ -301,6 +303,17 @@ def _has_full_width_colon(text: str, line: int) -> bool:
     return line < len(lines) and "：" in lines[line] and ": " not in lines[line]
 
 
+def _key_before(text: str, line: int) -> int | None:
+    """Return the line before this one, but for blank ones, if a full-width colon ends a key in it:
+    YAML reads on from there, and breaks off at the next key.
+    """
+    lines = [_QUOTED.sub("", each) for each in text.split("\n")[:line]]
+    before = next((i for i in reversed(range(len(lines))) if lines[i].strip()), None)
+    return (
+        before if before is not None and _has_full_width_colon("\n".join(lines), before) else None
+    )
+
+
 def _sign_near(text: str, start: Mark, end: Mark) -> str:
     """Return the first full-width sign from where a mistake begins on, out of quotes and comments;
     "" without one.
@@ -370,7 +383,7 @@ def _faults(error: Error) -> Iterator[Fault]:
         yield from ((path, f"{prefix}`{key}` is missing") for key in want if key not in got)
     else:
         hidden = error.schema.get("writeOnly", False)
-        typed = "" if hidden or error.validator in _SUGGEST else full_width(_typed(got))
+        typed = "" if hidden or error.validator in _SUGGEST else full_width(_typed(path, got))
         said = _said(error, "this value" if hidden else _shown(got))
         yield path, prefix + (f"{said} ({typed})" if typed else said)
 
@@ -388,19 +401,29 @@ _SAID: Mapping[str, Callable[[Error, str], str]] = {
     "enum": lambda e, shown: (
         f"unknown value {shown} {suggest(e.instance, map(_text, e.validator_value))}"
     ),
-    "type": lambda e, shown: f"{shown} is not {_kinds(e.validator_value)}",
-    "exclusiveMinimum": lambda e, shown: f"{shown} is not above {e.validator_value}",
-    "exclusiveMaximum": lambda e, shown: f"{shown} is not below {e.validator_value}",
-    "minimum": lambda e, shown: f"{shown} is below {e.validator_value}",
-    "maximum": lambda e, shown: f"{shown} is above {e.validator_value}",
+    "type": lambda e, shown: f"{shown} is not {_kinds(e.validator_value)}{_valid(e)}",
+    "exclusiveMinimum": lambda e, shown: f"{shown} is not above {e.validator_value}{_valid(e)}",
+    "exclusiveMaximum": lambda e, shown: f"{shown} is not below {e.validator_value}{_valid(e)}",
+    "minimum": lambda e, shown: f"{shown} is below {e.validator_value}{_valid(e)}",
+    "maximum": lambda e, shown: f"{shown} is above {e.validator_value}{_valid(e)}",
     "uniqueItems": lambda e, _: f"{_shown(_twice(e.instance))} stands here twice",
 }
+
+
+def _valid(error: Error) -> str:
+    """Return how a number is written, where its form says so."""
+    kinds = error.schema.get("type", ())
+    numeric = {"number", "integer"} & {*([kinds] if isinstance(kinds, str) else kinds)}
+    said = error.schema.get("description")
+    return f" (valid: {said})" if numeric and said else ""
 
 
 _SUGGEST = ("enum",)  # say themselves what was typed
 
 
-def _typed(got: Value) -> str:
+def _typed(path: Path, got: Value) -> str:
+    if got is None and path:  # `{a： b}` is a key without a value
+        return str(path[-1])[:SHOWN]
     return got[:SHOWN] if isinstance(got, str) else ""
 
 

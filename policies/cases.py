@@ -12,10 +12,12 @@ catalogue; so does the judge. What is asked stands in no message and in no resul
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Protocol
 
 import yamlfile
 from policies.case_form import CASE_FILE
+from policies.case_names import SERVES, Known, name_faults
 from policies.evaluate import Verdict, evaluate, matching
 from policies.model import Candidate, Facts, Policy
 from yamlfile import Document, Fault
@@ -110,10 +112,15 @@ class CaseResult:
     fleet: str | None = None
 
 
-def read_cases(text: str, name: str, judge: Judge | None = None) -> tuple[Case, ...]:
-    """Return the cases; raise yamlfile.Invalid. Without a judge none may have a prompt."""
+def read_cases(
+    text: str, name: str, judge: Judge | None = None, known: Known | None = None
+) -> tuple[Case, ...]:
+    """Return the cases; raise yamlfile.Invalid. Without a judge none may have a prompt; without
+    what is known no name is looked up.
+    """
     document = yamlfile.read(text, name, CASE_FILE)
     found = list(_faults(document))
+    found += () if known is None else name_faults(document, known)
     judged = [_judged(document, i, judge, found) for i in range(len(document.value["cases"]))]
     if found:
         raise document.invalid(found)
@@ -189,16 +196,14 @@ def _judged(document: Document, i: int, judge: Judge | None, found: list[Fault])
 
 
 def _result(policy: Policy, case: Case, candidates: Sequence[Priced]) -> CaseResult:
-    known = {name for c in candidates for name in (c.lane, c.fleet)}
-    refused = case.expect.get("refused")
-    named = {*case.given, *(refused if isinstance(refused, dict) else ())}
-    failures = [f"no lane or fleet is called `{name}`" for name in sorted(named - known)]
+    failures = []
     verdict = evaluate(policy, case.facts, [told(c, case.given) for c in candidates])
     seen = Seen(verdict, output_limit(policy, case.facts))
     for key, expected in case.expect.items():
         got, good = EXPECTATIONS[key](seen, expected)
         if not good:
-            failures.append(f"{key}: expected {_shown(expected)}, got {_shown(got)}{_why(verdict)}")
+            asked = _at_most(expected) if key == "usd_at_most" else _shown(expected)
+            failures.append(f"{key}: expected {asked}, got {_shown(got)}{_why(verdict)}")
     rule = verdict.rule.id if verdict.rule else None
     fleet = verdict.ranked[0].fleet if verdict.ranked else None
     return CaseResult(case, tuple(failures), rule, fleet)
@@ -227,7 +232,16 @@ def _why(verdict: Verdict[Told]) -> str:
 
 
 def _shown(value: object) -> str:
-    return "none" if value in (None, [], {}) else str(value)
+    """Return a value as a case would write it."""
+    if value in (None, [], {}):
+        return "none"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {of}' for name, of in value.items())}}}"
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
+
+
+def _at_most(usd: float) -> str:
+    return f"at most {Decimal(str(usd)):f}"
 
 
 def _of_first(name: str) -> "Expectation":
@@ -274,7 +288,7 @@ def _refused(
     everyone = [*verdict.ranked, *(refused.candidate for refused in verdict.refused)]
     named = {each.fleet: expected.get(each.fleet, expected.get(each.lane)) for each in everyone}
     meant = {fleet: code for fleet, code in named.items() if code is not None}
-    found = {fleet: codes.get(fleet, "serves") for fleet in meant}
+    found = {fleet: codes.get(fleet, SERVES) for fleet in meant}
     return found, found == meant
 
 

@@ -48,6 +48,7 @@ TASKS = (
     "other",
 )
 TIME_OF_DAY = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
+ABBREVIATION = 4  # characters of the longest usual ones: CST, AEST
 MINUTES_A_DAY = 24 * 60
 # The database names China's time after one city; spelling would lead to others.
 MEANT = MappingProxyType({f"Asia/{city}": "Asia/Shanghai" for city in ("Beijing", "Peking")})
@@ -228,9 +229,21 @@ def known_zone(name: str) -> bool:
 
 def unknown_zone(name: str) -> str:
     name = name[:40]
-    close = [MEANT[name]] if name in MEANT else []
-    close = close or difflib.get_close_matches(name, available_timezones(), n=1)
-    return f"unknown time zone `{name}` (such as `{close[0] if close else 'Asia/Shanghai'}`)"
+    return f"unknown time zone `{name}` (such as `{zone_meant(name) or 'Asia/Shanghai'}`)"
+
+
+def zone_meant(name: str) -> str | None:
+    """Return the zone that a mistyped name is near to; None: an abbreviation is near to others."""
+    name = name[:40]
+    if name in MEANT:
+        return MEANT[name]
+    spelt = {zone.lower(): zone for zone in available_timezones()}
+    if name.lower() in spelt:
+        return spelt[name.lower()]
+    if "/" not in name and (name.isupper() or len(name) <= ABBREVIATION):
+        return None
+    close = difflib.get_close_matches(name.lower(), spelt, n=1)
+    return spelt[close[0]] if close else None
 
 
 COMPLEXITY = {

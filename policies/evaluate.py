@@ -101,6 +101,14 @@ CLOSED: Mapping[str, str] = MappingProxyType(
         "at-limit": "at_limit",
     }
 )
+CODES = frozenset(
+    {
+        *CLOSED.values(),
+        *("no_rule", "not_allowed", "not_in_use", "needs", "context", "residency", "max_usd"),
+        *("downgraded", "unknown_cost", "unknown_latency", "slo_ttft", "slo_e2e"),
+        *("quality_floor", "quality_unproved"),
+    }
+)
 
 
 def evaluate(policy: Policy, facts: Facts, candidates: Sequence[C]) -> Verdict[C]:

@@ -20,7 +20,7 @@ from policies.schema_draft4 import DRAFT_4, draft4
 NAME = {
     "type": "string",
     "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-    "description": "a name of up to 64 letters, digits, `.`, `_` and `-`",
+    "description": "a name of up to 64 ASCII letters (a-z, A-Z), digits, `.`, `_` and `-`",
 }
 MODEL_AT_FLEET = {
     "type": "string",
@@ -38,13 +38,27 @@ MOST_A_MINUTE = 10**12  # as for keys
 _TEXT = {"type": "string", "minLength": 1}
 _YES_OR_NO = {"type": "boolean"}
 _ABOVE_ZERO = {"type": "number", "exclusiveMinimum": 0}
-_USD = {**_ABOVE_ZERO, "maximum": 1_000_000_000}  # nano-USD fit in 64 bits
-_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_USD = {
+    **_ABOVE_ZERO,
+    "maximum": 1_000_000_000,  # nano-USD fit in 64 bits
+    "description": "USD above 0, without a sign: 400",
+}
+_SHARE = {
+    "type": "number",
+    "minimum": 0,
+    "maximum": 1,
+    "description": "a share from 0 to 1: 0.3, not 30%",
+}
 _COUNT = {"type": "integer", "minimum": 1}
 _FLOOR = {"type": "number", "minimum": 0, "maximum": 10}
 _CONFIDENCE = {"type": "number", "minimum": 0.5, "exclusiveMaximum": 1}
 _MILLISECONDS = {"type": "integer", "minimum": 1, "maximum": DAY_MS}
-_OBJECTIVE_MS = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": DAY_MS}
+_OBJECTIVE_MS = {
+    "type": ["number", "null"],
+    "exclusiveMinimum": 0,
+    "maximum": DAY_MS,
+    "description": "milliseconds above 0, without a unit: 2000 for 2 s; or null",
+}
 
 
 def _object(
@@ -93,7 +107,7 @@ _SETTINGS: Mapping[str, Schema] = {
     "minimize": {"enum": list(MINIMIZE), "title": "Which feasible fleet comes first"},
     "quality_floor": {
         "title": "The least quality, relative to the baseline model (1.0)",
-        "description": "a number or {at_least: 0.85, confidence: 0.95}",
+        "description": "a number or {at_least: 0.85, confidence: 0.95} (0 to 10; 0.85, not 85%)",
         "anyOf": [
             _FLOOR,
             _object(
@@ -254,9 +268,10 @@ _STOP_IF = _object(
     "When the other policy is stopped",
     {"error_rate_above": _SHARE, "cost_ratio_above": _ABOVE_ZERO},
 )
+_PART = {**_SHARE, "description": "a share above 0 and below 1: 0.3, not 30%"}
 _CANARY = _object(
     "Serve a share of the requests by another policy",
-    {"policy": NAME, "share": _SHARE, "stop_if": _STOP_IF},
+    {"policy": NAME, "share": _PART, "stop_if": _STOP_IF},
     ["policy", "share"],
 )
 _BASELINE: Schema = {

@@ -100,6 +100,12 @@ class Version:
         who = f" by {self.note.who}" if self.note.who else ""
         return f"version {self.number}{who}{f': {self.note.why}' if self.note.why else ''}"
 
+    def told(self, to: str) -> str:
+        """Return which version it is, who published it and why, as said to this publisher."""
+        who, why = self.note.who, self.note.why
+        by = f", which {'you' if who == to else who} published" if who else ""
+        return f"version {self.number}{by}" + (f' ("{why}")' if why else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
@@ -132,7 +138,7 @@ class Control:
         except ImportError:
             raise MissingPart("`--to appconfig:` needs boto3: install `sluice[aws]`") from None
         self._errors = botocore.exceptions
-        self._place, self._sleep = place, sleep
+        self.place, self._sleep = place, sleep
         config = Config(
             connect_timeout=CONNECT_S,
             read_timeout=READ_S,
@@ -204,9 +210,7 @@ class Control:
                     **lock,
                 )
         except _Conflict:
-            came = [str(v) for v in self.versions() if v.number > (after or 0)]
-            said = "; ".join(came) or "another version"
-            raise Refused(f"published meanwhile: {said}. Look at it, and publish again") from None
+            raise Refused(self._came(after or 0, note)) from None
         return int(answer["VersionNumber"])
 
     def delete(self, version: Version) -> None:
@@ -284,6 +288,17 @@ class Control:
 
     # -- calls -------------------------------------------------------------------------------------
 
+    def _came(self, after: int, note: Note) -> str:
+        """Say what was published since the version that a publisher started from."""
+        came = [one for one in self.versions() if one.number > after]
+        if not came:
+            return "another version came meanwhile: publish again"
+        newest, said = came[0].number, "; ".join(one.told(note.who) for one in reversed(came))
+        again = f"publish with `--from {newest}`" if note.back_to is None else "go back again"
+        look = f"`sluice policy show {newest} --to {self.place}`"
+        since = f"since version {after}" if after else "meanwhile"
+        return f"came {since}: {said}. Look at it ({look}), then {again}"
+
     def _deployment(self, number: int) -> Answer:
         with self._asking(f"look at deployment {number}"):
             found: Answer = self._client.get_deployment(
@@ -298,7 +313,7 @@ class Control:
             if wanted in (one["Id"], one["Name"]):
                 return one
         known = suggest(wanted, [one["Name"] for one in listed])
-        raise Unknown(f"{self._place}: unknown {kind} `{wanted}` {known}")
+        raise Unknown(f"{self.place}: unknown {kind} `{wanted}` {known}")
 
     def _all(self, call: Callable[..., Answer], **where: object) -> list[Answer]:
         """Return the items of every page."""

@@ -14,7 +14,7 @@ from policies.canary import as_canary, objection
 from policies.model import Policy
 from policies.names import Names
 from policies.parse import parse
-from router.policy_store import Listed, PolicyStore, PolicyStoreFailed, Version, is_store
+from router.policy_store import Listed, PolicyStore, PolicyStoreFailed, Version, is_store, typed
 from router.stops import IN_STATE, IN_STORE, Stops
 from router.world import Trial
 from yamlfile import Invalid, Problem
@@ -73,7 +73,8 @@ def in_force(folder: Path) -> tuple[PolicyStore, Listed, Version]:
                        Problem(str(folder), doubt)])  # fmt: skip
     version = listed.in_force()
     if version is None:
-        said = "nothing is in force here yet: `sluice policy publish` puts a policy in force"
+        how = typed("publish", folder)
+        said = f"nothing is in force here yet: {how} puts a policy in force"
         raise Invalid([*(Problem(str(folder), why) for why in listed.unreadable),
                        Problem(str(folder), said)])  # fmt: skip
     return store, listed, version
@@ -89,7 +90,7 @@ def trial_of(
     version = listed.canary(stable.canary.policy)
     if version is None:
         said = f"canary: no version is a candidate named `{stable.canary.policy}`"
-        how = "publish it first, by `sluice policy publish --candidate`"
+        how = f"publish it first, by {typed('publish --candidate', store.folder)}"
         raise Invalid([Problem(f"{store.folder} version {number}", f"{said}: {how}")])
     canary, stops = read(words(store, version), names), stops_of(store.folder, state)
     trial = _trial(canary, store.called(version), stable, stops, (number, version.number))
@@ -97,6 +98,14 @@ def trial_of(
     if gone is None or trial.stopped is not None:
         return trial
     return Trial(trial.policy, trial.key, version.number, f"taken back: {gone}")
+
+
+def text_of(path: Path) -> tuple[Source, str]:
+    """Return a policy's text, of a store's folder what is in force there, and its file's name."""
+    if not path.is_dir():
+        return files.on_disk(path), path.name
+    store, _, version = in_force(path)
+    return words(store, version), version.words.file
 
 
 def words(store: PolicyStore, version: Version) -> Source:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from backends.catalogue import Catalogue
 from backends.parse import Source
+from policies.case_names import Known
 from policies.cases import CaseResult, output_limit, read_cases, run_cases
 from policies.check import Report, check
 from policies.model import Facts, Policy
@@ -74,7 +75,8 @@ def results_of(
     policy: Policy, cases: Source, catalogue: Catalogue, learnt: Calibration | None = None
 ) -> list[CaseResult]:
     """Return what came of every case, on idle fleets; raise yamlfile.Invalid."""
-    read = read_cases(cases.text, cases.name, case_judge(learnt))
+    known = Known(policy, names_of(catalogue))
+    read = read_cases(cases.text, cases.name, case_judge(learnt), known)
     return run_cases(policy, read, _candidates(policy, catalogue))
 
 

@@ -20,6 +20,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -92,6 +93,13 @@ class Version:
     def __str__(self) -> str:
         return printable(f"version {self.number} by {self.who} at {self.at}: {self.why}")
 
+    def told(self, to: str) -> str:
+        """Return which version it is, who published it when and why, as said to this publisher."""
+        who = "you" if self.who == to else self.who
+        return printable(
+            f'version {self.number}, which {who} published at {self.at} ("{self.why}")'
+        )
+
     @property
     def meant(self) -> int:
         """Return the version that was first published with these words."""
@@ -108,10 +116,11 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The versions that can be read, the newest first, and what is said of the others. `newest`
-    counts those too: their numbers, which are `lost`, are taken.
+    """The versions of a store that can be read, the newest first, and what is said of the others.
+    `newest` counts those too: their numbers, which are `lost`, are taken.
     """
 
+    folder: Path
     versions: tuple[Version, ...]
     unreadable: tuple[str, ...]
     newest: int
@@ -129,10 +138,11 @@ class Listed:
         if not later:
             return None
         files = ", ".join(f"{number:0{DIGITS}}.json" for number in sorted(later))
+        publish = typed(f"publish --from {self.newest}", self.folder)
         return (
             f"{VERSIONS}/{files} can't be read, so nobody knows which policy is in force: put back "
-            "what was there, or say which holds by `sluice policy publish` or `sluice policy "
-            "rollback --to-version`"
+            f"what was there, or say which holds by {publish} or "
+            f"{typed('rollback --to-version N', self.folder)}"
         )
 
     def in_force(self) -> Version | None:
@@ -180,8 +190,7 @@ class Listed:
             if one.meant < now.meant and one.words.hash not in left:
                 return one.meant
         raise Unknown(
-            f"no version before {now.meant} was in force with other words than these, and those "
-            "that were taken back: `--to-version` names any"
+            "nothing older differs from what is in force: choose a version with `--to-version N`"
         )
 
 
@@ -189,13 +198,20 @@ def is_store(folder: Path) -> bool:
     return (folder / MARK).is_file()
 
 
+def typed(command: str, folder: Path) -> str:
+    """Return how this command of `sluice policy` is typed for this store."""
+    return f"`sluice policy {command} --to {shlex.quote(str(folder))}`"
+
+
 class PolicyStore:
     """Raises NotAStore for a folder that is none."""
 
     def __init__(self, folder: Path) -> None:
         if not is_store(folder):
+            if _holds_others(folder):
+                raise NotAStore(_others(folder))
             there = "is no store of policies" if folder.exists() else "is not there"
-            raise NotAStore(f"{folder}: {there} (`sluice policy publish --to {folder}` makes one)")
+            raise NotAStore(f"{folder}: {there} ({typed('publish', folder)} makes one)")
         self.folder = folder
         self._versions = folder / VERSIONS
 
@@ -203,8 +219,8 @@ class PolicyStore:
     def make(cls, folder: Path) -> "PolicyStore":
         """Return the store, made if it isn't there. Raises NotAStore where other things are."""
         if not is_store(folder):
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise NotAStore(f"{folder}: no store of policies, and not empty: name a new folder")
+            if _holds_others(folder):
+                raise NotAStore(_others(folder))
             (folder / VERSIONS).mkdir(parents=True, exist_ok=True)
             made = json.dumps({"version": FORM, "of": "policies of Sluice"}) + "\n"
             with contextlib.suppress(FileExistsError):  # somebody else made it meanwhile
@@ -225,7 +241,8 @@ class PolicyStore:
                 unreadable.append(f"{path}: not a whole version: it is left out")
                 lost.append(int(path.stem))
         numbers = [*lost, *(one.number for one in versions)]
-        return Listed(tuple(versions), tuple(unreadable), max(numbers, default=0), tuple(lost))
+        newest = max(numbers, default=0)
+        return Listed(self.folder, tuple(versions), tuple(unreadable), newest, tuple(lost))
 
     def version(self, number: int) -> Version:
         """Raises Unknown."""
@@ -247,7 +264,7 @@ class PolicyStore:
         found = self.listed()
         made = replace(version, number=version.parent + 1)
         if found.newest != version.parent:
-            raise Meanwhile(self._came(version.parent))
+            raise Meanwhile(self._came(version))
         if len(str(made.number)) > DIGITS:
             raise Full(f"{self.folder}: it has no number after {version.parent}: name a new folder")
         self._clear()
@@ -256,7 +273,7 @@ class PolicyStore:
         try:
             _appear(self._versions / f"{made.number:0{DIGITS}}.json", text.encode())
         except FileExistsError:
-            raise Meanwhile(self._came(version.parent)) from None
+            raise Meanwhile(self._came(version)) from None
         return made
 
     def stamp(self) -> tuple[object, ...]:
@@ -267,13 +284,17 @@ class PolicyStore:
         except OSError:
             return ("gone",)
 
-    def _came(self, parent: int) -> str:
-        found = self.listed()
-        came = [str(one) for one in reversed(found.versions) if one.number > parent]
+    def _came(self, late: Version) -> str:
+        """Say what was published since the parent of a version that comes too late."""
+        found, parent = self.listed(), late.parent
+        came = [one.told(late.who) for one in reversed(found.versions) if one.number > parent]
         if not came and found.newest < parent:
             return f"there is no version {parent} to start from: the newest is {found.newest}"
         said = "; ".join(came) or f"version {found.newest}, which can't be read"
-        return f"published meanwhile: {said}. Look at it, and publish again"
+        look = typed(f"show {found.newest} --as-written", self.folder)
+        again = f"publish with `--from {found.newest}`" if late.back_to is None else "go back again"
+        since = f"since version {parent}" if parent else "meanwhile"
+        return f"came {since}: {said}. Look at it ({look}), then {again}"
 
     def _clear(self) -> None:
         """Remove what publishers that were killed left behind."""
@@ -281,6 +302,15 @@ class PolicyStore:
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - part.stat().st_mtime > LEFT_BEHIND_S:
                     part.unlink()
+
+
+def _holds_others(folder: Path) -> bool:
+    """Tell whether other things are there, among which no store is made."""
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
+def _others(folder: Path) -> str:
+    return f"{folder}: no store of policies, and not empty: name a new folder"
 
 
 def tried(found: Listed) -> Version | None:

@@ -23,7 +23,7 @@ from policies.fitting import fitted
 from policies.model import Policy, StopIf
 from policies.names import Names
 from policies.parse import parse
-from router.beside import Policies, of_file, of_store, read, stops_of
+from router.beside import Policies, of_file, of_store, read, stops_of, text_of
 from router.classify import Calibration
 from router.classify.calibration import from_json
 from router.faults import MissingKey, MissingPart
@@ -66,13 +66,12 @@ class Sources:
     def load(self) -> World:
         """Read everything anew; raise yamlfile.Invalid or OSError."""
         catalogue = files.catalogue(self.fleets, self.state, self.router_on, self.memory_gb)
-        names, where = names_of(catalogue), str(self.policy or "policies/default.yaml")
-        found = self._policies(catalogue, names, where)
+        found = self.policies(catalogue)
         for said in found.left_out:
             LOG.warning(said)
         candidate = found.candidate
         if self.candidate is not None:
-            candidate = read(files.on_disk(self.candidate), names)
+            candidate = read(files.on_disk(self.candidate), names_of(catalogue))
         beside = None if candidate is None else world(candidate, catalogue)
         return replace(
             world(found.policy, catalogue),
@@ -89,7 +88,9 @@ class Sources:
         """Raise yamlfile.Invalid for a policy that `load` would refuse."""
         self._check_place(parse(text, name, names_of(catalogue)), name)
 
-    def _policies(self, catalogue: Catalogue, names: Names, where: str) -> Policies:
+    def policies(self, catalogue: Catalogue) -> Policies:
+        """Return the policy and what is tried beside it; raise yamlfile.Invalid or OSError."""
+        names, where = names_of(catalogue), str(self.policy or "policies/default.yaml")
         if self.policy is None or self.deployed:
             found = Policies(policy(self.policy, catalogue))
         elif self.policy.is_dir():
@@ -167,12 +168,12 @@ def _by_p_small(catalogue: Catalogue, baseline: Fleet) -> frozenset[str]:
 
 
 def policy(path: Path | None, catalogue: Catalogue) -> Policy:
-    """Return the policy of this file; without one the packaged default, or where its names don't
-    fit these fleets, one that is fitted to them.
+    """Return the policy of this file, or what is in force in this store; without one the packaged
+    default, or where its names don't fit these fleets, one that is fitted to them.
     """
     names = names_of(catalogue)
     if path is not None:
-        given = files.on_disk(path)
+        given, _ = text_of(path)
         return parse(given.text, given.name, names)
     default = files.packaged("policies", "default.yaml")
     try:

@@ -5,6 +5,7 @@ router changes in a body is an entry of EDITS; nothing else is touched.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 from backends.catalogue import Fleet
 from backends.dialects import DIALECTS
 from router.errors import Refusal
+from yamlfile import full_width
 
 Body = dict[str, Any]
 SERVICE_CLASSES = ("interactive", "standard", "deferrable")
@@ -110,7 +112,7 @@ def parse_hints(headers: Mapping[bytes, bytes]) -> Hints:
         service_class=service_class,
         max_usd=_positive(found, "x-sluice-max-usd"),
         slo_ttft_ms=_positive(found, "x-sluice-slo-ttft-ms"),
-        tags=_tags(found.get(b"x-sluice-tags", b"")),
+        tags=parse_tags(found.get(b"x-sluice-tags", b"")),
         idempotency_key=once,
     )
 
@@ -292,16 +294,39 @@ def _positive(headers: Mapping[bytes, bytes], name: str) -> float | None:
     return value
 
 
-def _tags(text: bytes) -> Mapping[str, str] | None:
+def parse_tags(text: bytes, where: str = "x-sluice-tags") -> Mapping[str, str] | None:
+    """Return the tags, or raise Refusal(400) naming where they were written."""
+    plain = text.isascii()
     tags = {}
     for pair in text.decode("utf-8", "replace").split(","):
         name, equals, value = (part.strip() for part in pair.partition("="))
         if not pair.strip():
             continue
+        if not plain and (said := mistyped_tag(pair)):
+            _wrong("x-sluice-tags", f"`{where}`: {said}")
         if not equals or not name:
-            _wrong("x-sluice-tags", "`x-sluice-tags` must be of the form `name=value,name=value`")
+            _wrong("x-sluice-tags", f"`{where}` must be of the form `name=value,name=value`")
         tags[name] = value
     return tags or None
+
+
+def mistyped_tag(pair: str) -> str:
+    """Return what to write for a sign of `name=value` that a rule about the tag would not know, so
+    that the request would pass it by; "" without one.
+    """
+    name = pair.partition("=")[0]
+    found = _SEPARATES.search(pair) or _IN_A_NAME.search(name)
+    if found is None:
+        return ""
+    if found[0] == "；":
+        return "`；` is a full-width sign: write `,` between tags"
+    if found[0] == "：":
+        return f"`：` is a full-width colon: write `{'=' if found.start() < len(name) else ':'}`"
+    return full_width(found[0])
+
+
+_SEPARATES = re.compile("[，、；＝：]")
+_IN_A_NAME = re.compile("[０-９Ａ-Ｚａ-ｚ＿－．]")  # other Chinese text may be what is meant
 
 
 def _wrong(param: str | None, message: str) -> NoReturn:

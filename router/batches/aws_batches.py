@@ -16,17 +16,18 @@ from router.batches.aws_rows import (
 from router.batches.forms import batch_of, batch_row
 from router.batches.port import (
     ENDED,
-    KEPT_S,
     MOST_BATCHES,
     Asked,
     Batch,
     File,
     Page,
     TooManyBatches,
+    gone_s,
 )
 from router.ledger.dynamo_table import Item, Table, Unmet
 
 _UNCHANGED: Final = "#version = :was"
+_KEPT: Final = "#gone_s = :until"
 
 
 class AwsBatches:
@@ -36,7 +37,7 @@ class AwsBatches:
         self._table = table
 
     def add(self, batch: Batch, most: int = MOST_BATCHES) -> None:
-        table, gone_s = self._table, batch.expires_s + KEPT_S
+        table, until_s = self._table, gone_s(batch)
         index = ordered(batch.created_s, batch.id)
         open_ = ordered(batch.expires_s, batch.id)
         items: Sequence[Item] = (
@@ -45,7 +46,7 @@ class AwsBatches:
             {"pk": OPEN, "sk": open_},
             {"pk": f"BREADS#{batch.tenant}", "sk": open_, "file": batch.input_file_id},
         )
-        puts = [table.putting({**item, "gone_s": gone_s}, NEW, {}) for item in items]
+        puts = [table.putting({**item, "gone_s": until_s}, NEW, {}) for item in items]
         room, values = "attribute_not_exists(#open) OR #open < :most", {"one": 1, "most": most}
         quota = table.updating((f"BQUOTA#{batch.tenant}", ONE), "ADD #open :one", room, values)
         with translated("batches"):
@@ -151,9 +152,12 @@ class AwsBatches:
             return
         table, name = self._table, ordered(after.expires_s, after.id)
         quota = (f"BQUOTA#{after.tenant}", ONE)
+        listed = (f"BATCHES#{after.tenant}", ordered(after.created_s, after.id))
+        until = {"until": gone_s(after)}  # later than was said at first, if it ended so late
         table.transact(
             [
-                table.updating(key, change, _UNCHANGED, values),
+                table.updating(key, f"{change}, {_KEPT}", _UNCHANGED, {**values, **until}),
+                table.updating(listed, f"SET {_KEPT}", ANYHOW, until),
                 table.deleting((OPEN, name), ANYHOW, {}),
                 table.deleting((f"BREADS#{after.tenant}", name), ANYHOW, {}),
                 table.updating(quota, "ADD #open :less", ANYHOW, {"less": -1}),

@@ -13,7 +13,7 @@ from typing import Final
 
 from router.batches.forms import batch_of, batch_row
 from router.batches.local_db import Db, refused_by_disk
-from router.batches.local_files import LocalFiles, paged
+from router.batches.local_files import GONE_S, REMEMBER, LocalFiles, paged
 from router.batches.port import (
     ENDED,
     KEPT_S,
@@ -27,7 +27,9 @@ from router.batches.port import (
     Page,
     Result,
     TooManyBatches,
+    gone_s,
 )
+from router.runtime import LOG
 
 MOST_BYTES: Final = 100_000_000  # of one file
 PUT_AT_ONCE: Final = 1000  # lines in one transaction: requests wait for it
@@ -39,6 +41,7 @@ _SOME: Final = (
     "DELETE FROM {0} WHERE batch = ? AND number IN "
     "(SELECT number FROM {0} WHERE batch = ? ORDER BY number LIMIT ?)"
 )
+_REMEMBER: Final = REMEMBER.format("batches")
 _SOME_LINES, _SOME_RESULTS = _SOME.format("lines"), _SOME.format("results")
 
 
@@ -47,6 +50,7 @@ class LocalBatches:
 
     def __init__(self, db: Db) -> None:
         self._db = db
+        self._unread: set[str] = set()  # batches that the log has
 
     def add(self, batch: Batch, most: int = MOST_BATCHES) -> None:
         row = (batch.id, batch.tenant, batch.status in ENDED, batch.expires_s, batch_row(batch))
@@ -88,19 +92,28 @@ class LocalBatches:
 
     def sweep(self, now_s: float) -> None:
         """Forget those that are long over, as the table on AWS does; their files went before."""
+        with self._db.writing():
+            self._db.run("DELETE FROM batches_gone WHERE at_s <= ?", (now_s - GONE_S,))
         rows = self._db.rows(
             "SELECT id, row FROM batches WHERE over AND expires_s <= ?", now_s - KEPT_S
         )
-        gone = [(name,) for name, row in rows if _gone_s(batch_of(row)) <= now_s]
+        gone = [name for name, row in rows if self._is_gone(name, row, now_s)]
         for begin in range(0, len(gone), REMOVE_AT_ONCE):
             with self._db.writing():
                 some = gone[begin : begin + REMOVE_AT_ONCE]
-                self._db.run_many("DELETE FROM batches WHERE id = ?", some)
+                self._db.run_many(f"{_REMEMBER} WHERE id = ?", [(now_s, name) for name in some])
+                self._db.run_many("DELETE FROM batches WHERE id = ?", [(name,) for name in some])
             self._db.let_others()
 
-
-def _gone_s(batch: Batch) -> int:
-    return batch.expires_s + max(KEPT_S, batch.files_s)
+    def _is_gone(self, name: str, row: bytes, now_s: float) -> bool:
+        """Tell it; one that nobody can read stays, and is told of once."""
+        try:
+            return gone_s(batch_of(row)) <= now_s
+        except (ValueError, KeyError, TypeError) as exc:
+            if name not in self._unread:
+                LOG.error("batch %s can't be read (%s): it is kept", name, type(exc).__name__)
+            self._unread.add(name)
+            return False
 
 
 class LocalQueue:
@@ -262,9 +275,10 @@ class LocalStore:
         return True
 
     def sweep(self, now_s: float) -> int:
+        removed = self.files.sweep(now_s)  # first: what was promised to be gone by then
         self.queue.forget_ended()
         self.batches.sweep(now_s)
-        return self.files.sweep(now_s)
+        return removed
 
     def close(self) -> None:
         self._db.close()

@@ -13,13 +13,14 @@ from router.batches.port import Asked, File, Page, QuotaSpent, StoreUnavailable
 
 PIECE_BYTES: Final = 1 << 20
 UNFINISHED_S: Final = 3600.0  # after that an upload that was not finished is gone
-GONE_S: Final = 86_400.0  # for so long it is known where a removed file was: pages go on after it
+GONE_S: Final = 86_400.0  # for so long it is known where a removed row was: pages go on after it
 PART: Final = ".part"
 _COLUMNS: Final = "id, tenant, key_id, purpose, filename, bytes, created_s, expires_s"
 
-_REMEMBER: Final = (
-    "INSERT OR REPLACE INTO files_gone (id, tenant, n, at_s) SELECT id, tenant, n, ? FROM files"
+REMEMBER: Final = (
+    "INSERT OR REPLACE INTO {0}_gone (id, tenant, n, at_s) SELECT id, tenant, n, ? FROM {0}"
 )
+_REMEMBER: Final = REMEMBER.format("files")
 
 
 class LocalFiles:
@@ -170,11 +171,8 @@ def paged(
     than, order = (">", "ASC") if asked.oldest_first else ("<", "DESC")
     if asked.after is not None:
         place = "SELECT n FROM {} WHERE id = ? AND tenant = ?"
-        values = [*values, asked.after, asked.tenant]
-        places = [place.format(table)]
-        if table == "files":
-            places.append(place.format("files_gone"))
-            values += [asked.after, asked.tenant]
+        places = [place.format(table), place.format(f"{table}_gone")]
+        values = [*values, *(asked.after, asked.tenant) * 2]
         where += f" AND n {than} (SELECT max(n) FROM ({' UNION ALL '.join(places)}))"  # noqa: S608 (our own names)
     text = f"SELECT {columns} FROM {table} WHERE {where} ORDER BY n {order} LIMIT ?"  # noqa: S608 (our own names)
     rows = db.rows(text, *values, asked.limit + 1)

@@ -29,7 +29,7 @@ Status = Literal[
     "cancelling",
     "cancelled",
 ]
-KEPT_S: Final = 31 * 86_400  # a batch itself, after its deadline; no file of it is there longer
+KEPT_S: Final = 31 * 86_400  # a batch itself, at the least: see `gone_s`
 MOST_BATCHES: Final = 100  # of a tenant that are not over
 ENDED: Final[frozenset[Status]] = frozenset({"completed", "failed", "expired", "cancelled"})
 """No more comes after these."""
@@ -169,6 +169,11 @@ class Batch:
     @property
     def tenant(self) -> str:
         return self.key.tenant
+
+
+def gone_s(batch: Batch) -> int:
+    """Return when it may be forgotten: no file of it is there longer, however late it ended."""
+    return max([batch.expires_s, *batch.times.values()]) + max(KEPT_S, batch.files_s)
 
 
 @dataclass(frozen=True, slots=True)

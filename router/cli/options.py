@@ -18,10 +18,22 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 class Number(click.FloatRange):
     """FloatRange alone takes "nan", which is neither below nor above."""
 
+    example = ", without a unit"
+
+    @property
+    def valid(self) -> str:
+        """Return what is, with its range."""
+        least = "" if self.min is None else f"{' above' if self.min_open else ' from'} {self.min:g}"
+        most = "" if self.max is None else f"{' below' if self.max_open else ' to'} {self.max:g}"
+        return f"a number{least}{most}{self.example}"
+
     def convert(
         self, value: float, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        found: float = super().convert(value, param, ctx)
+        try:
+            found: float = super().convert(value, param, ctx)
+        except click.BadParameter as exc:
+            self.fail(f"{exc.message.rstrip('.')} (valid: {self.valid})", param, ctx)
         if isnan(found):
             self.fail(f"{value} is no number", param, ctx)
         return found
@@ -30,8 +42,25 @@ class Number(click.FloatRange):
 class Share(Number):
     """A number from 0 to 1."""
 
+    example = ": 0.3, not 30%"
+
     def __init__(self, *, min_open: bool = False) -> None:
         super().__init__(0, 1, min_open=min_open)
+
+
+class Version(click.IntRange):
+    """The number of a policy's version; 0: before the first."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def convert(self, value: int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            found: int = super().convert(value, param, ctx)
+        except click.BadParameter:
+            said = f"{value!r} is no version (valid: its number alone, from 0: 1, not v1)"
+            self.fail(said, param, ctx)
+        return found
 
 
 SEED = click.IntRange(0, 2**63 - 1)  # what JSON and every reader of it can hold
@@ -79,11 +108,6 @@ def fleets(command: Command) -> Command:
 
 
 def policy(command: Command) -> Command:
-    said = "Policy (YAML); without it the packaged default."
-    return click.option("--policy", type=FILE, help=said)(command)
-
-
-def policy_or_store(command: Command) -> Command:
     said = "Policy (YAML), or the folder of a store; without it the packaged default."
     return click.option("--policy", type=POLICY, help=said)(command)
 

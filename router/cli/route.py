@@ -85,7 +85,7 @@ def command(
     if max_usd is not None:
         headers[b"x-sluice-max-usd"] = repr(max_usd).encode()
     if tags:
-        headers[b"x-sluice-tags"] = ",".join(tags).encode()
+        headers[b"x-sluice-tags"] = _tags(tags)
     decision = _decide(now, body, headers, learnt)
     click.echo(receipt("", now, decision, Outcome()) if as_json else decision_table(now, decision))
     if not decision.plan.attempts:
@@ -99,6 +99,15 @@ def _text(given: str) -> str:
             sys.stdin.reconfigure(encoding="utf-8", errors="strict")
         return sys.stdin.read()
     return os.fsencode(given).decode("utf-8")  # an argument keeps what isn't UTF-8 as surrogates
+
+
+def _tags(given: tuple[str, ...]) -> bytes:
+    written = ",".join(given).encode("utf-8", "surrogateescape")
+    try:
+        wire.parse_tags(written, "--tag")
+    except Refusal as refusal:
+        raise Ends(refusal.message, INVALID) from None
+    return written
 
 
 def _decide(

@@ -21,8 +21,8 @@ from router.cli import lock, options
 from router.cli.engine import engine
 from router.cli.errors import FAILED, INVALID, Ends, told
 from router.identity import RIGHTS, Key
-from router.settings import DEFAULT_PORT, Settings, cores, environment
-from router.sources import DEMO_FLEETS
+from router.settings import DEFAULT_PORT, DEFAULT_STATE, Settings, cores, environment
+from router.sources import DEMO_FLEETS, Sources
 from router.store import open_keys
 
 DRAIN_S = 3  # a demo ends quickly
@@ -40,7 +40,7 @@ PROOF = "Prove that there are infinitely many primes congruent to 3 mod 4, then 
 @click.option("--accelerator-port", type=PORT, default=lanes.ACCELERATOR_PORT, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Of the llama-server (default: half).")
 @options.fleets
-@options.policy_or_store
+@options.policy
 @options.state
 @options.ledger
 @options.calibration
@@ -60,6 +60,9 @@ def command(
     """Start the embedded lanes (or use those of --fleets) and the router, until Ctrl-C."""
     if fleets is not None:
         _refuse_lane_options(click.get_current_context())
+    with told():  # what is wrong with the policy is told before anything is started
+        Sources(state, fleets, policy).policies(files.catalogue(fleets, state, router_on))
+    given = fleets
     with ExitStack() as running, told():
         if fleets is None:
             running.enter_context(lock.held(state))
@@ -85,7 +88,15 @@ def command(
         )
         app = entry.build(settings)
         key = _demo_key(store, state)
-        entry.serve(app, sock, lambda: _hello(entry.address(sock), key, state), drain_s=DRAIN_S)
+        world = app.runtime.generation.world
+        running_policy = f"{world.policy.name} ({world.hash_and_version})"
+        why = _why(policy, given, state, calibration, router_on)
+        entry.serve(
+            app,
+            sock,
+            lambda: _hello(entry.address(sock), running_policy, key, state, why),
+            drain_s=DRAIN_S,
+        )
         click.echo("stopping")
 
 
@@ -164,17 +175,33 @@ def _demo_key(setting: str, state: Path) -> str:
     return key
 
 
-def _hello(address: str, key: str, state: Path) -> None:
+def _why(
+    policy: Path | None, fleets: Path | None, state: Path, calibration: Path | None, router_on: str
+) -> str:
+    """Return the command that tells how this router decides about hard work."""
+    options = {
+        "--policy": policy,
+        "--fleets": fleets,
+        "--state": None if state == DEFAULT_STATE else state,
+        "--calibration": calibration,
+        "--router-on": None if router_on == "local" else router_on,
+    }
+    given = [word for name, at in options.items() if at is not None for word in (name, str(at))]
     sluice = shutil.which("sluice") or sys.argv[0]
+    return shlex.join([sluice, "route", PROOF, *given])
+
+
+def _hello(address: str, policy: str, key: str, state: Path, why: str) -> None:
     lines = [
         "",
         f"sluice is up: {address}/v1",
+        f"policy: {policy}",
         f"key: {key}",
         "",
         "try it, in English and in Chinese (simple work: the CPU lane answers):",
         *(_curl(address, key, text) for text in TICKETS),
         "",
-        f"hard work goes to an accelerator; see why: {sluice} route {shlex.quote(PROOF)}",
+        f"hard work goes to an accelerator; see why: {why}",
         f"every decision leaves a receipt in {state / 'receipts'}; Ctrl-C stops everything",
     ]
     click.echo("\n".join(lines))

@@ -11,7 +11,7 @@ ends of the interval. What is unknown can't be judged, which is told and is no p
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import inf, isfinite
 from types import MappingProxyType
@@ -103,7 +103,7 @@ def judged(condition: Condition, found: Comparison) -> Judged:
     if value is None:
         return Judged(condition.text, None, f"can't be judged: {_why_unknown(condition, found)}")
     holds = COMPARATORS[condition.comparator](value, condition.bound)
-    return Judged(condition.text, holds, _said(condition, value, holds=holds))
+    return Judged(condition.text, holds, _said(condition, value, found, holds=holds))
 
 
 # -- what is wrong with the text -------------------------------------------------------------------
@@ -129,7 +129,15 @@ def _unknown(name: str) -> str:
     close = get_close_matches(name, METRICS, n=1)
     meant = f", did you mean `{close[0]}`?" if close else ""
     what = f"unknown metric `{name}`{meant}" if name else "a metric is missing"
-    return f"{what} (known: {', '.join(METRICS)})"
+    return f"{what} (known: {', '.join(_known())})"
+
+
+def _known() -> list[str]:
+    """Return all that can be asked: a metric that has an interval by its ends, too."""
+    ends = {
+        name: [f"{name}.{end}" for end in ENDS if metric.sure] for name, metric in METRICS.items()
+    }
+    return [asked for name in METRICS for asked in (name, *ends[name])]
 
 
 def _check_end(text: str, part: re.Match[str], metric: Metric) -> None:
@@ -237,14 +245,17 @@ def _why_unknown(condition: Condition, found: Comparison) -> str:
     return "the old bill is 0: a change of it has no percentage"
 
 
-def _said(condition: Condition, value: float, *, holds: bool) -> str:
+def _said(condition: Condition, value: float, found: Comparison, *, holds: bool) -> str:
     name = condition.metric + ("" if condition.end is None else f".{condition.end}")
+    bound = _amount(condition, condition.bound, signed=condition.is_change)
+    if value == inf:
+        new = METRICS[condition.metric].read(found)[1] or 0.0
+        risen = _amount(replace(condition, percent=False), new, signed=False)
+        said = f"{name} rises from 0 to {risen}, which has no percentage"
+        return f"{said}, the bound is {condition.comparator} {bound}"
     what = "changes by" if condition.is_change else "is"
     beyond = abs(value - condition.bound)
-    by = (
-        f", {_amount(condition, beyond, signed=False)} beyond" if holds and isfinite(beyond) else ""
-    )
-    bound = _amount(condition, condition.bound, signed=condition.is_change)
+    by = f", {_amount(condition, beyond, signed=False)} beyond" if holds else ""
     shown = _amount(condition, value, signed=condition.is_change)
     return f"{name} {what} {shown}, the bound is {condition.comparator} {bound}{by}"
 
@@ -253,8 +264,6 @@ def _amount(condition: Condition, value: float, *, signed: bool) -> str:
     plus = "+" if signed else ""
     unit = METRICS[condition.metric].unit
     if condition.percent:
-        if value == inf:
-            return "from 0"
         points = " points" if condition.is_change and unit == "share" else "%"
         return f"{value * 100:{plus}.2f}{points}"
     if unit == "usd":

@@ -6,6 +6,7 @@ from typing import Final
 
 from router.compare.moved import Moved, top
 from router.compare.report import (
+    OK,
     SAME_WORDS,
     Named,
     Report,
@@ -74,7 +75,7 @@ def _conditions(report: Report) -> list[str]:
     if not report.judged:
         return []
     head, judged = gates(report)
-    lines = [f"- {word if word == 'holds' else f'**{word}**'}: {escaped(s)}" for word, s in judged]
+    lines = [f"- {word if word == OK else f'**{word}**'}: {escaped(s)}" for word, s in judged]
     return ["\n".join([f"{head[0].upper()}{head[1:]}.", "", *lines])]
 
 

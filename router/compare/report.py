@@ -25,6 +25,7 @@ COVERS: Final = (
     "hold: blocks of them are drawn again, for both policies together; it doesn't cover prices, "
     "profiles and the model behind them, nor traffic of another kind than this trace's"
 )
+OK: Final = "ok"  # of a gate
 NO_INTERVAL: Final = "no interval: it takes 30 minutes of trace and known prices"
 
 
@@ -145,12 +146,13 @@ def _span(drawn: Sequence[float]) -> str:
 
 
 def gates(report: Report) -> tuple[str, list[tuple[str, str]]]:
-    """Return how many conditions hold the change back, and of each what became of it."""
-    broken = len(report.failed)
-    kept = len(report.judged) - broken
-    head = f"gates: {kept} {'holds' if kept == 1 else 'hold'}, {broken} "
-    head += "breaks" if broken == 1 else "break"
-    words = {False: "holds", True: "BREAKS", None: "BREAKS, unknown"}
+    """Return how many gates fail, and what became of each: it fails where its condition holds."""
+    failed = len(report.failed)
+    passed = len(report.judged) - failed
+    told = [f"{failed} {'fails' if failed == 1 else 'fail'}"] if failed else []
+    told += [f"{passed} {OK}"] if passed else []
+    head = f"gates: {', '.join(told)}"
+    words = {False: OK, True: "FAILS", None: "FAILS, unknown"}
     lines = [(words[one.holds], f"fail if {one.text}: {one.said}") for one in report.judged]
     return head, lines
 

@@ -4,8 +4,11 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
+from yamlfile import full_width
+
 _YEAR = re.compile(r"\d{4}")
 _MONTH = re.compile(r"\d{4}-\d{2}")
+_CHINESE = re.compile(r"(\d{4})年(?:(\d{1,2})月(?:(\d{1,2})[日号號])?)?", re.ASCII)
 _FORMS = "2026, 2026-11, 2026-11-21, 2026-11-21T09:00 or 2026-11-21T09:00+08:00"
 BEGIN, END = "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"
 
@@ -77,8 +80,18 @@ def instant(text: str, zone: tzinfo, option: str) -> datetime:
     except _Unclear as exc:
         raise WrongPeriod(f"`{option} {text}` {exc}") from None
     except (ValueError, OverflowError):
-        raise WrongPeriod(f"`{option} {text}` is no time (valid: {_FORMS})") from None
+        typed = full_width(text) or _chinese_date(text)
+        said = f"{typed}; " if typed else ""
+        raise WrongPeriod(f"`{option} {text}` is no time ({said}valid: {_FORMS})") from None
     return found
+
+
+def _chinese_date(text: str) -> str:
+    """Return how to write a date with Chinese signs; "" for another text."""
+    numbers = _CHINESE.fullmatch(text)
+    return (
+        f"write {'-'.join(each.zfill(2) for each in numbers.groups() if each)}" if numbers else ""
+    )
 
 
 class _Unclear(Exception):  # noqa: N818  (a clock time that stands for no instant, or for two)

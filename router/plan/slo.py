@@ -7,6 +7,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from yamlfile import full_width
+
 VALID = "valid: `ttft_p95=300ms`, `e2e_p95=60s` or both with a comma between"
 MS = {"ms": 1.0, "s": 1000.0, "m": 60_000.0}
 NAMES = ("ttft_p95", "e2e_p95")
@@ -34,6 +36,8 @@ class Slo:
 
 
 def parse_slo(text: str) -> Slo:
+    if typed := full_width(text.replace("\u3000", " ")):
+        raise BadSlo(f"{typed} ({VALID})")
     found: dict[str, float] = {}
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))

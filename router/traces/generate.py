@@ -13,6 +13,7 @@ from typing import Final
 from router.traces.arrivals import LATEST_S, MOST_REQUESTS, MOST_S, UNDATED_S, Arrivals
 from router.traces.files import invalid
 from router.traces.lengths import length
+from yamlfile import full_width
 
 PREFIX: Final = "gen:"
 DAY_S: Final = 86_400.0
@@ -75,6 +76,8 @@ TEXTS: Final[Mapping[str, str]] = MappingProxyType({"in": IN, "out": OUT, "start
 
 def generated(text: str, seed: int) -> Arrivals:
     """Return the arrivals of `gen:...`; raise Invalid saying what would be valid."""
+    if typed := full_width(text):
+        raise invalid(text, typed)
     kind, _, query = text.removeprefix(PREFIX).partition("?")
     if kind not in KINDS:
         raise invalid(text, f"unknown generator `{kind}` (known: {', '.join(KINDS)})")

@@ -450,6 +450,66 @@ def test_a_batch_is_forgotten_when_it_is_long_over_and_so_are_its_files(
     store.close()
 
 
+def late(store, clock):
+    """Expire a batch 40 days after it was made, as a router does that was down so long."""
+    store.batches.add(replace(batch(), files_s=30 * DAY))
+    store.batches.change("batch_1", states.validated(1, NOW))
+    store.queue.put("batch_1", lines(1))
+    clock.now_s = NOW + 40 * DAY
+    work.finish(store, store.batches.find("batch_1"), clock, "expired", work.EXPIRED)
+    return store.batches.find("batch_1").error_file_id
+
+
+def test_a_batch_that_ended_long_after_its_deadline_stays_as_long_as_its_files(tmp_path, clock):
+    store = LocalStore(tmp_path, QUOTA, clock)
+    errors = late(store, clock)
+    clock.now_s = NOW + 71 * DAY - 1
+    store.sweep(clock.now_s)
+    assert store.files.find(errors) is None
+    assert store.batches.find("batch_1").status == "expired"
+    clock.now_s += 1
+    store.sweep(clock.now_s)
+    assert store.batches.find("batch_1") is None
+    store.close()
+
+
+def test_a_batch_that_nobody_can_read_stops_no_sweep_and_is_told_of_once(tmp_path, clock, caplog):
+    store = LocalStore(tmp_path, QUOTA, clock)
+    put(store)
+    for name in "123":
+        store.batches.add(batch(name))
+        store.batches.change(f"batch_{name}", states.refused((), NOW))
+    broken = b'{"v":9}'
+    with store._db.writing():
+        store._db.run("UPDATE batches SET row = ? WHERE id = 'batch_2'", (broken,))
+    clock.now_s = NOW + 40 * DAY
+    assert store.sweep(clock.now_s) == 1
+    store.sweep(clock.now_s)
+    assert store._db.rows("SELECT id, row FROM batches") == [("batch_2", broken)]
+    told = ["batch batch_2 can't be read (KeyError): it is kept"]
+    assert [record.getMessage() for record in caplog.records] == told
+    store.close()
+
+
+@pytest.mark.parametrize("oldest_first", [True, False])
+def test_pages_go_on_after_a_batch_that_was_forgotten(tmp_path, clock, oldest_first):
+    store = LocalStore(tmp_path, QUOTA, clock)
+    for name in "1234":
+        store.batches.add(batch(name))
+    for name in "23":
+        store.batches.change(f"batch_{name}", states.refused((), NOW))
+    clock.now_s = NOW + 40 * DAY
+    store.sweep(clock.now_s)
+    for after in ("batch_2", "batch_3"):
+        page = store.batches.page(Asked("acme", 9, after, oldest_first))
+        assert [one.id for one in page.rows] == ["batch_4" if oldest_first else "batch_1"]
+        assert store.batches.page(Asked("other", 9, after, oldest_first)).rows == []
+    clock.now_s += 2 * DAY
+    store.sweep(clock.now_s)
+    assert store._db.rows("SELECT id FROM batches_gone") == []
+    store.close()
+
+
 def test_more_batches_than_go_at_once_are_forgotten_in_one_sweep(tmp_path, clock):
     store = LocalStore(tmp_path, QUOTA, clock)
     for name in range(REMOVE_AT_ONCE + 1):
@@ -521,6 +581,13 @@ def test_dynamodb_takes_all_that_is_left_of_a_batch_31_days_after_its_deadline(r
     left = [item for item in table.scan() if item["pk"] != "BQUOTA#acme"]  # a tenant's own
     assert {item["pk"] for item in left} == {"BATCH#batch_1", "BATCHES#acme"}
     assert {item["gone_s"] for item in left} == {NOW + DAY + 31 * DAY}
+
+
+def test_dynamodb_keeps_a_batch_that_ended_long_after_its_deadline(remote, clock):
+    late(remote, clock)
+    left = {item["pk"]: item.get("gone_s") for item in remote.batches._table.scan()}
+    until_s = NOW + 71 * DAY
+    assert (left["BATCH#batch_1"], left["BATCHES#acme"]) == (until_s, until_s)
 
 
 def test_a_step_of_a_batch_is_begun_by_one(remote):

@@ -63,6 +63,22 @@ def whole(client, batch):
     return [json.loads(row)["custom_id"] for row in rows]
 
 
+@contextlib.contextmanager
+def showing(router):
+    """Have a failure within say how far the router's lines are: a stall is seen once in thousands
+    of runs, and leaves nothing else.
+    """
+    try:
+        yield
+    except AssertionError as exc:
+        asked = "SELECT number, request_id, sends, failures, not_before_s, reason FROM lines"
+        with contextlib.closing(sqlite3.connect(router.state / "batches.db")) as db:
+            exc.add_note(f"at {time.time()} these lines are left: {db.execute(asked).fetchall()}")
+        exc.add_note(f"the router: {router.http.get('/readyz').text}\n{router.log()}")
+        exc.add_note(router.http.get("/metrics").text)
+        raise
+
+
 def charges(state):
     with contextlib.closing(sqlite3.connect(state / "sluice.db")) as db:
         rows = db.execute("SELECT request_id, nano FROM ledger_entries").fetchall()
@@ -91,7 +107,8 @@ def test_killed_at_any_point_it_goes_on_and_every_line_is_answered_once(
     options = ("--batch-at-once", str(AT_ONCE))
     router = start_router(catalogue(fleet("one", upstream.url)), policy(), *options)
     batch = begin(client_of(router))
-    wait_until(lambda: len(slow.asked) >= after)
+    with showing(router):
+        wait_until(lambda: len(slow.asked) >= after)
     router.process.send_signal(signal.SIGKILL)
     router.process.wait()
     with again(router, tmp_path, *options) as second:

@@ -100,7 +100,8 @@ def test_the_second_of_two_publishers_is_told_who_published_what_meanwhile(appco
     appconfig.before["POST", "hostedconfigurationversions"] = lambda: appconfig.publish(b"{}", said)
     ended = run(appconfig, files, "publish")
     assert ended.returncode == 2
-    assert "published meanwhile: version 2 by bo: cheaper nights. Look at it" in ended.stderr
+    said = 'came since version 1: version 2, which bo published ("cheaper nights"). Look at it'
+    assert said in ended.stderr
     assert len(appconfig.versions) == 2
     assert appconfig.deployments == []
 
@@ -334,7 +335,9 @@ def test_a_version_that_one_started_from_is_held_to_there_too(appconfig, asks, f
     options = ["--why", "w", "--fleets", files / "fleets.yaml", "--from", "1"]
     ended = asks("publish", *options, files / "test.yaml")
     assert ended.exit_code == 2
-    assert "published meanwhile: version 2 by bo: dearer. Look at it" in ended.output
+    assert 'came since version 1: version 2, which bo published ("dearer"). Look' in ended.output
+    assert "(`sluice policy show 2 --to appconfig:" in ended.output
+    assert "then publish with `--from 2`" in ended.output
 
 
 def test_what_somebody_else_published_there_is_replaced_only_by_who_saw_it(appconfig, asks, files):
@@ -342,7 +345,8 @@ def test_what_somebody_else_published_there_is_replaced_only_by_who_saw_it(appco
     options = ["--why", "w", "--fleets", files / "fleets.yaml", files / "test.yaml", *QUICK]
     ended = asks("publish", *options)
     assert ended.exit_code == 2
-    assert "this would replace version 1 by bo: cheaper" in ended.output
+    assert 'this would replace version 1, which bo published ("cheaper"); you are' in ended.output
+    assert "(`sluice policy show 1 --to appconfig:" in ended.output
     assert len(appconfig.versions) == 1
     assert asks("publish", *options, "--from", "1").exit_code == 0
     appconfig.deployments[-1].update(State="COMPLETE", course=[])

@@ -97,7 +97,7 @@ def test_going_back_is_a_new_entry_and_says_what_it_is_again(place):
     assert "as 1 was, is in force" in run(place, "rollback", why="too slow").stdout
     assert stated(place) == {3: "in force", 2: "taken back", 1: "before"}
     assert history(place)[0]["back_to"] == 1
-    assert "no version before 1" in run(place, "rollback", code=2).output
+    assert "nothing older differs from" in run(place, "rollback", code=2).output
     said = json.loads(run(place, "rollback", "--to-version", "2", "--json").stdout)
     assert (said["version"], said["back_to"]) == (4, 2)
     assert "there is nothing to do" in run(place, "rollback", "--to-version", "2", code=2).output
@@ -118,7 +118,13 @@ def test_the_second_of_two_publishers_is_told_who_came_first_when_and_why(place)
     publish(place, NEW, "--by", "bo", why="dearer days")
     at = history(place)[0]["at"]
     said = publish(place, None, "--from", "1", code=2).output
-    assert f"published meanwhile: version 2 by bo at {at}: dearer days. Look at it" in said
+    assert f'came since version 1: version 2, which bo published at {at} ("dearer days")' in said
+    look = f"`sluice policy show 2 --as-written --to {place / 'policies'}`"
+    assert f"Look at it ({look}), then publish with `--from 2`" in said
+    assert (
+        "version 2, which you published"
+        in publish(place, None, "--by", "bo", "--from", "1", code=2).output
+    )
     assert len(history(place)) == 2
     publish(place, None, "--from", "2")
 
@@ -128,7 +134,8 @@ def test_what_somebody_else_published_is_replaced_only_by_who_says_that_they_saw
     publish(place, None, "--by", "ana")  # one's own goes on as ever
     at = history(place)[0]["at"]
     said = publish(place, NEW, "--by", "bo", why="dearer days", code=2).output
-    assert f"this would replace version 2 by ana at {at}: slower nights (bo publishes)" in said
+    assert f'replace version 2, which ana published at {at} ("slower nights"); you are bo.' in said
+    assert f"`sluice policy show 2 --as-written --to {place / 'policies'}`" in said
     assert "publish with `--from 2` if it is in what you have" in said
     assert len(history(place)) == 2
     shown = run(place, "show", "--as-written")
@@ -173,7 +180,7 @@ def test_while_nobody_knows_what_is_in_force_it_is_replaced_by_who_says_so_alone
     assert doubt in shown.stderr
     refused = publish(place, NEW, code=2).output  # version 1 is one's own
     assert doubt in refused
-    assert "to publish, say `--from 2`" in refused
+    assert "say which holds by `sluice policy publish --from 2 --to" in " ".join(refused.split())
     publish(place, NEW, "--from", "2")
     assert doubt not in run(place, "show", "1").stderr
 
@@ -216,7 +223,7 @@ def test_what_is_in_force_in_a_store_is_checked_with_the_canary_that_it_names(pl
     (place / "cases").mkdir()
     case = "version: 1\ncases:\n  - {name: all, facts: {tier: simple}, expect: {rule: all}}\n"
     (place / "cases" / "changed.yaml").write_text(case, "utf-8")  # as the version's file
-    assert "1 cases pass" in checked(0, "--cases", place / "cases")
+    assert "1 case passes" in checked(0, "--cases", place / "cases")
     own = FLEETS.replace("lane: cpu", "lane: other")
     (place / "own.yaml").write_text(own, "utf-8")
     assert f"{place / 'policies'} version 3:6: rule all: unknown lane `cpu`" in checked(3)
@@ -263,9 +270,28 @@ def test_up_takes_a_store_as_serve_does(place):
     own, log = place / "own.yaml", place / "up.log"
     port = free_port()
     options = ["--state", place, "--fleets", own, "--policy", place / "policies", "--port", port]
-    with process(sys.executable, "-m", "router.cli", "up", *options, log=log):
+    with process(sys.executable, "-m", "router.cli", "up", *options, log=log) as running:
         said = wait_for_policy(f"http://127.0.0.1:{port}/readyz")
+        told = ""
+        for line in iter(running.stdout.readline, ""):
+            told += line
+            if "see why" in line:
+                break
+    hash_ = history(place)[0]["hash"]
+    assert f"policy: test ({hash_}, version 1)" in told
+    why = f"--policy {place / 'policies'} --fleets {own} --state {place}\n"
+    assert why in told.partition("see why: ")[2]
     assert said == {"name": "test", "hash": history(place)[0]["hash"], "stale": False, "version": 1}
+
+
+def test_up_starts_nothing_for_a_policy_that_is_none(place, monkeypatch):
+    begun = []
+    monkeypatch.setattr("router.cli.up._start_lanes", lambda *_: begun.append(_) or [])
+    options = ["--state", place / "new", "--policy", place, "--port", free_port()]
+    ran = CliRunner().invoke(cli, ["up", *map(str, options)])
+    assert (ran.exit_code, begun) == (3, [])
+    assert f"{place}: no store of policies, and not empty: name a new folder" in ran.output
+    assert not (place / "new").exists()
 
 
 def wait_for_policy(url):
@@ -300,6 +326,7 @@ def test_a_canary_has_to_be_there_before_the_policy_that_names_it(place):
     publish(place)
     said = publish(place, CANARY, code=3).output
     assert "version 2: canary: no version is a candidate named `next`: publish it first" in said
+    assert f"`sluice policy publish --candidate --to {place / 'policies'}`" in said
     publish(place, NEXT, "--candidate")
     publish(place, CANARY)
     assert stated(place) == {3: "in force", 2: "canary", 1: "before"}
@@ -350,7 +377,12 @@ def test_what_would_do_nothing_or_is_wrong_is_refused(place, command, more, said
 def test_a_folder_of_other_things_is_told(place):
     said = publish(place, None, "--to", place, code=3).output
     assert "no store of policies, and not empty: name a new folder" in said
-    assert "is no store of policies" in run(place, "history", "--to", place, code=3).output
+    for command in ("history", "show", "rollback"):
+        said = run(place, command, "--to", place, code=3).output
+        assert "no store of policies, and not empty: name a new folder" in said
+    (place / "bare").mkdir()
+    said = run(place, "history", "--to", place / "bare", code=3).output
+    assert f"(`sluice policy publish --to {place / 'bare'}` makes one)" in said
     nothing = PolicyStore.make(place / "empty").folder
     assert "nothing is in force here yet" in run(place, "show", "--to", nothing, code=3).output
     assert "nothing to go back to" in run(place, "rollback", "--to", nothing, code=2).output
@@ -467,5 +499,46 @@ def test_a_router_does_not_start_on_a_folder_without_a_policy(place, empty):
     options = ["--state", place, "--policy", folder, "--port", "0"]
     ran = CliRunner().invoke(cli, ["serve", *map(str, options)])
     assert ran.exit_code == 3
-    said = "nothing is in force here yet" if empty else "is no store of policies"
-    assert said in ran.output
+    yet = f"nothing is in force here yet: `sluice policy publish --to {folder}` puts a policy"
+    assert (yet if empty else "no store of policies, and not empty: name a new") in ran.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("policy", "test", "STORE", "--cases", "CASES"),
+        ("policy", "diff", "STORE", "FILE"),
+        ("policy", "diff", "FILE", "STORE"),
+        ("route", "hi", "--policy", "STORE"),
+        ("replay", "gen:poisson?rate=0.2&seconds=100", "--no-curve", "--policy", "STORE"),
+        ("replay", "gen:poisson?rate=0.2&seconds=100", "--no-curve", "--against", "STORE"),
+        ("plan", "gen:poisson?rate=0.2&seconds=3600", "--slo", "ttft_p95=2s", "--policy", "STORE"),
+        ("doctor", "--policy", "STORE"),
+    ],
+    ids=lambda command: " ".join(word for word in command if "gen:" not in word),
+)
+def test_a_store_is_read_wherever_a_policys_file_is(place, command):
+    (place / "cases").mkdir()
+    case = "version: 1\ncases:\n  - {name: all, facts: {tier: simple}, expect: {rule: new}}\n"
+    (place / "cases" / "changed.yaml").write_text(case, "utf-8")  # as the version's file
+    publish(place)
+    publish(place, NEW)
+    given = {"STORE": place / "policies", "FILE": place / "test.yaml", "CASES": place / "cases"}
+
+    def ran():
+        words = [given.get(word, word) for word in command]
+        options = ["--fleets", place / "own.yaml", "--state", place]
+        return CliRunner().invoke(cli, [*map(str, [*words, *options])])
+
+    if command[0] not in ("plan", "doctor"):  # one takes long, one asks the fleet
+        assert ran().exit_code == 0
+    (place / "own.yaml").write_text(
+        FLEETS.replace("lane: cpu", "lane: other"), "utf-8"
+    )  # the version in force is what is read
+    assert f"{place / 'policies'} version 2:6: rule new: unknown lane `cpu`" in ran().output
+
+
+def test_a_store_keeps_no_cases_so_they_are_asked_for(place):
+    publish(place)
+    said = run(place, "test", place / "policies", code=3).output
+    assert "a store keeps no cases: give `--cases`" in said

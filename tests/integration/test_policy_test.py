@@ -105,6 +105,10 @@ def test_a_policy_or_a_case_that_is_wrong_is_invalid_input(place):
     ran = sluice(place, "test", place / "shop.yaml")
     assert ran.exit_code == 3
     assert "shop.yaml:9: cases[1]: unknown key `expct` (did you mean `expect`?" in ran.stderr
+    (place / "tests" / "shop.yaml").write_text(CASES.replace("lane: cpu", "lane: gpu"), "utf-8")
+    ran = sluice(place, "test", place / "shop.yaml")
+    said = "cases[0].expect.lane: unknown lane `gpu` ("
+    assert (ran.exit_code, said in ran.stderr) == (3, True)
     (place / "shop.yaml").write_text(POLICY.replace("use: accelerator", "use: gpu"), "utf-8")
     ran = sluice(place, "test", place / "shop.yaml")
     assert (ran.exit_code, "shop.yaml:7: rule code: unknown lane `gpu`" in ran.stderr) == (3, True)

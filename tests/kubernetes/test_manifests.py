@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 import json
 from ipaddress import ip_address, ip_network
 
@@ -297,17 +298,34 @@ def policies(made, lane):
     return [each["spec"] for each in found if each["kind"] == "NetworkPolicy"]
 
 
-def lets_in(rules, address, port):
-    return any(
-        ip_address(address) in ip_network(peer["ipBlock"]["cidr"])
-        and not any(
-            ip_address(address) in ip_network(one) for one in peer["ipBlock"].get("except", ())
-        )
-        for rule in rules
-        if any(one["port"] == port for one in rule["ports"])
-        for peer in rule.get("from", rule.get("to", ()))
-        if "ipBlock" in peer
-    )
+def entries(rules):
+    """Return the ports of each range, as AWS's agent keeps them (aws-network-policy-agent,
+    pkg/fwruleprocessor): a rule without addresses is for all of them, a range has the ports of
+    those around it that don't except it, and an exception is a range without ports.
+    """
+    found, excepted = {}, {}
+    for rule in rules:
+        ports = {(one["protocol"], one["port"]) for one in rule["ports"]}
+        for peer in rule.get("from", rule.get("to", [{"ipBlock": {"cidr": "0.0.0.0/0"}}])):
+            if block := peer.get("ipBlock"):
+                within = ip_network(block["cidr"])
+                found[within] = found.get(within, set()) | ports
+                excepted.setdefault(within, set()).update(map(ip_network, block.get("except", ())))
+    for within in sorted(found, key=lambda one: one.prefixlen):
+        for around in found.keys() - {within}:
+            excepted_here = any(within.subnet_of(one) for one in excepted[around])
+            if within.subnet_of(around) and not excepted_here:
+                found[within] = found[within] | found[around]
+    denied = {one: set() for each in excepted.values() for one in each}
+    return {**denied, **found}
+
+
+def lets_in(rules, address, port, protocol="TCP"):
+    """Tell what AWS's agent does: the narrowest range decides alone."""
+    found = entries(rules)
+    around = [one for one in found if ip_address(address) in one]
+    narrowest = max(around, key=lambda one: one.prefixlen, default=None)
+    return (protocol, port) in found.get(narrowest, ())
 
 
 def test_a_pod_of_the_network_is_no_caller_of_an_engine_and_the_balancer_is(made, stage):
@@ -328,13 +346,20 @@ def test_an_engine_reaches_s3_s_addresses_names_and_who_it_is_and_nothing_of_the
 ):
     for lane in stage.lanes:
         (spec,) = (each for each in policies(made, lane) if each["podSelector"])
-        assert lets_in(spec["egress"], "52.219.0.1", 443)
-        assert lets_in(spec["egress"], "169.254.170.23", 80)
-        for address in ("10.0.0.9", "172.20.0.1", "169.254.169.254"):
-            assert not lets_in(spec["egress"], address, 443), address
-            assert not lets_in(spec["egress"], address, 80), address
-        everywhere = [rule["ports"] for rule in spec["egress"] if "to" not in rule]
-        assert [{row["port"] for row in rows} for rows in everywhere] == [{53}]
+        may = {
+            "52.219.0.1": {("TCP", 443)},
+            "172.20.0.10": {("TCP", 53), ("UDP", 53)},
+            "169.254.170.23": {("TCP", 80)},
+        }
+        inside = ("10.0.0.2", "10.0.0.9", "172.20.0.1", "172.20.0.11", "169.254.169.254")
+        for address in (*may, *inside):
+            tried = itertools.product(("TCP", "UDP"), (53, 80, 443, lane.port))
+            let = {one for one in tried if lets_in(spec["egress"], address, one[1], one[0])}
+            assert let == may.get(address, set()), address
+
+
+def test_names_are_asked_at_the_tenth_address_of_the_cluster_s_services():
+    assert pods.NAMES == "172.20.0.10/32"
 
 
 def test_whatever_else_stands_in_a_fleet_s_namespace_is_cut_off(made, stage):

@@ -34,6 +34,7 @@ from backends.profiles import Mark, Profile
 from backends.quality import quality
 from policies.acceptance import ACCEPTANCE
 from policies.case_form import CASE_FILE
+from policies.case_names import Known
 from policies.cases import EXPECTATIONS, read_cases, run_cases
 from policies.compiled import settings_json
 from policies.conditions import CONDITIONS
@@ -230,7 +231,9 @@ def is_refused_with_the_text_below_it(block):
 
 def passes_on_the_default_policy(block):
     world = embedded_world()
-    cases = read_cases(block.text, str(block), case_judge())
+    cases = read_cases(
+        block.text, str(block), case_judge(), Known(world.policy, names_of(world.catalogue))
+    )
     results = run_cases(
         world.policy, cases, lambda facts: estimate(world, facts, idle(world), 4096)
     )

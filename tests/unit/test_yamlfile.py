@@ -144,11 +144,13 @@ def test_what_is_no_plain_yaml_is_refused_with_its_line(text, told):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("version： 1\nname: a\n", "f:1: `：` is a full-width colon: write `:` and a space"),
+        ("r:\n  - id： a\n\n    b: c\n", "f:2: `：` is a full-width colon: write `:` and a space"),
         ("a: {b： {c: 1}}\n", "f:1: `：` is a full-width colon: write `:` and a space"),
         ("a: {b: 1，c: 2}\nd: [1\n", "f:1: `，` is a full-width sign: write `,`"),
         ("a: {b: ｛c: 1｝}\n", "f:1: `｛` is a full-width sign: write `{`"),
-        ('a: 1\nb: "x”\n', 'f:3: `”` is no sign of ASCII: write `"`'),
-        ("a: 'x’\n", "f:2: `’` is no sign of ASCII: write `'`"),
+        ('a: 1\nb: "x”\n', 'f:3: `”` is not an ASCII character: write `"`'),
+        ("a: 'x’\n", "f:2: `’` is not an ASCII character: write `'`"),
         ("a:\n－ b: c: d\n", "f:2: `－` is a full-width sign: write `-`"),
         ("a:\n  - {b: c}\u3000\n", "f:2: U+3000 is a full-width space: write a space"),
         ("a: [1 # “\nb: '，' '\n", None),
@@ -174,13 +176,19 @@ def test_full_width_signs_where_yaml_breaks_off_are_named_with_what_to_write(tex
         ("５0％", "`５` is a full-width sign: write `5`"),
         ("22：00", "`：` is a full-width colon: write `:`"),
         ("a：b", "`：` is a full-width colon: write `:` and a space"),
-        ("a、b", "`、` is no sign of ASCII: write `,`"),
+        ("a、b", "`、` is not an ASCII character: write `,`"),
         ("（x）", "`（` is a full-width sign: write `(`"),
         ("plain, 中文", ""),
     ],
 )
 def test_of_a_text_the_first_full_width_sign_is_told(text, said):
     assert yamlfile.full_width(text) == said
+
+
+def test_a_key_without_a_value_for_a_full_width_colon_is_told_so():
+    schema = {"properties": {"tags": {"additionalProperties": {"type": "string"}}}}
+    with pytest.raises(yamlfile.Invalid, match=r"`null` is not a text .`：` is a full-width colon"):
+        yamlfile.read("tags: {data： private}\n", "f", schema)
 
 
 def test_a_value_that_is_refused_names_the_full_width_sign_in_it_unless_it_is_hidden():

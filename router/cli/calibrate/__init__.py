@@ -52,7 +52,9 @@ PICTURES = (".svg", ".png")
     help="Draw reliability, saving and confusion by language (.svg or .png).",
 )
 @click.option("--fleets", type=options.FILE, help="Fleet catalogue: costs by its rate cards.")
-@click.option("--policy", type=options.FILE, help="Policy whose baseline costs are compared with.")
+@click.option(
+    "--policy", type=options.POLICY, help="Policy whose baseline costs are compared with."
+)
 @options.state
 @options.as_json
 def command(

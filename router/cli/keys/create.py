@@ -16,6 +16,7 @@ from router.key_rows import KeysUnreadable, stamp
 from router.settings import environment, table_of
 from router.sources import names_of
 from router.store import open_keys
+from router.wire import mistyped_tag
 from yamlfile import suggest
 
 _COUNT = click.IntRange(1, 10**12)
@@ -97,6 +98,8 @@ def command(
 
 
 def _pair(tag: str) -> tuple[str, str]:
+    if said := mistyped_tag(tag):
+        raise Ends(f"`--tag {tag}`: {said}", INVALID)
     name, equals, value = tag.partition("=")
     if not name or not equals or "," in tag:
         raise Ends(f"`--tag {tag}` is not of the form `name=value` (without commas)", INVALID)

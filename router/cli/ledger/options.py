@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo, available_timezones
 import click
 from click.core import ParameterSource
 
+from policies.conditions import zone_meant
 from router.cli.errors import INVALID, Ends
 from router.cli.options import FILE
 from router.finops.period import Period, WrongPeriod, period
 from router.keys import FILE as KEYS_AND_LEDGER
-from yamlfile import suggest
+from yamlfile import full_width
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -66,10 +67,11 @@ def _same(one: Path, other: Path) -> bool:
 def zone(name: str) -> tzinfo:
     known = available_timezones()
     if name not in known:
-        close = suggest(name, known).partition("known:")[0].strip("( ")
-        said = f"{close} " if close else ""
-        raise Ends(f"`--tz`: unknown time zone `{name[:60]}` ({said}valid: names as Asia/Shanghai)",
-                   INVALID)  # fmt: skip
+        typed, close = full_width(name), zone_meant(name)
+        said = f"{typed}; " if typed else ""
+        said += f"did you mean `{close}`? " if close else ""
+        raise Ends(f"`--tz`: unknown time zone `{name[:60]}` ({said}valid: a name such as "
+                   "Asia/Shanghai)", INVALID)  # fmt: skip
     return ZoneInfo(name)
 
 

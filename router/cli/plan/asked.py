@@ -13,6 +13,7 @@ from backends.catalogue import Catalogue
 from backends.parse import Source
 from policies.model import Policy
 from policies.parse import parse as parse_policy
+from router.beside import text_of
 from router.cli.errors import INVALID, Ends
 from router.cli.table import counted
 from router.plan.making import Maker
@@ -213,7 +214,7 @@ def _gone(bench: Bench, document: Mapping[str, Any]) -> list[str]:
 
 
 def _policy(path: Path | None, catalogue: Catalogue) -> Policy:
-    source = files.on_disk(path) if path else files.packaged("policies", "default.yaml")
+    source = text_of(path)[0] if path else files.packaged("policies", "default.yaml")
     return parse_policy(source.text, source.name, names_of(catalogue))
 
 

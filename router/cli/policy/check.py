@@ -11,11 +11,10 @@ import orjson
 import yamlfile
 from backends import files
 from backends.catalogue import Catalogue
-from backends.parse import Source
 from policies.check import Report
 from policies.model import Policy
 from policies.names import Names
-from router.beside import in_force, of_file, of_store, words
+from router.beside import of_file, of_store, text_of
 from router.classify import Calibration
 from router.cli import options
 from router.cli.errors import FAILED, INVALID, told
@@ -94,7 +93,7 @@ def checked(
     report, cases = Report(None), 0
     failed: list[str] = []
     try:
-        source, name = _source(path)
+        source, name = text_of(path)
         beside = None if state is None or path.is_dir() else path.parent
         report = checked_text(source, catalogue, labelled=labelled, keys=keys, beside=beside)
         if report.policy is not None and folder is not None:
@@ -112,14 +111,6 @@ def checked(
         "cases": cases,
         "failed_cases": failed,
     }
-
-
-def _source(path: Path) -> tuple[Source, str]:
-    """Return a policy's text, and what its cases are called."""
-    if not path.is_dir():
-        return files.on_disk(path), path.name
-    store, _, version = in_force(path)
-    return words(store, version), version.words.file
 
 
 def _check_canary(path: Path, report: Report, names: Names, state: Path) -> None:

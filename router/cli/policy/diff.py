@@ -9,6 +9,7 @@ import orjson
 import yamlfile
 from backends import files
 from policies.parse import parse
+from router.beside import text_of
 from router.cli import options
 from router.cli.calibrate.written import check_written, write
 from router.cli.errors import FAILED, INVALID, Ends, told
@@ -42,8 +43,8 @@ STDOUT = "-"
 
 
 @click.command("diff")
-@click.argument("old", type=options.FILE)
-@click.argument("new", type=options.FILE)
+@click.argument("old", type=options.POLICY)
+@click.argument("new", type=options.POLICY)
 @click.option(
     "--trace",
     metavar="TRACE",
@@ -107,7 +108,10 @@ def command(
     state: Path,
     as_json: bool,
 ) -> None:
-    """Tell what changes from policy OLD to policy NEW: in words, and with --trace in money."""
+    """Tell what changes from policy OLD to policy NEW: in words, and with --trace in money.
+
+    Each is a file, or the folder of a store: then what is in force there.
+    """
     _check(old, new, trace)
     to_file = None if markdown_to in (None, STDOUT) else Path(str(markdown_to))
     read = None if trace is None or trace.startswith(PREFIX) else trace
@@ -135,7 +139,7 @@ def command(
 def _check(old: Path, new: Path, trace: str | None) -> None:
     """Refuse what would say nothing, or be passed over."""
     if old.samefile(new):
-        raise Ends(f"{new}: OLD and NEW are the same file: give another one", INVALID)
+        raise Ends(f"{new}: OLD and NEW are the same file, or store: give another one", INVALID)
     context = click.get_current_context()
     given = [
         flag
@@ -169,7 +173,7 @@ def _worlds(
     problems: list[yamlfile.Problem] = []
     for path, catalogue in ((old, was), (new, now)):
         try:
-            source = files.on_disk(path)
+            source, _ = text_of(path)
             policy = parse(source.text, source.name, names_of(catalogue))
             worlds.append(world(policy, catalogue))
         except yamlfile.Invalid as exc:

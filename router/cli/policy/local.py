@@ -27,6 +27,7 @@ from router.policy_store import (
     Words,
     is_store,
     tried,
+    typed,
     user,
 )
 from router.printable import printable
@@ -180,7 +181,7 @@ def _certain(listed: Listed, folder: Path) -> None:
     """Refuse to replace unasked what nobody knows: it may be somebody else's. Raises Meanwhile."""
     doubt = listed.doubt()
     if doubt is not None:
-        raise Meanwhile(f"{folder}: {doubt}; to publish, say `--from {listed.newest}`")
+        raise Meanwhile(f"{folder}: {doubt}")
 
 
 def _seen(listed: Listed, replaced: Version | None, who: str) -> None:
@@ -189,10 +190,10 @@ def _seen(listed: Listed, replaced: Version | None, who: str) -> None:
     """
     if replaced is None or replaced.who == who:
         return
+    look = typed(f"show {replaced.number} --as-written", listed.folder)
     raise Meanwhile(
-        f"this would replace {replaced} ({printable(who)} publishes). Look at it (`sluice policy "
-        f"show {replaced.number} --as-written`), and publish with `--from {listed.newest}` if it "
-        "is in what you have"
+        f"this would replace {replaced.told(who)}; you are {printable(who)}. Look at it ({look}), "
+        f"and publish with `--from {listed.newest}` if it is in what you have"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from backends import files
-from router.appconfig_control import Control, Note, Refused, Version
+from router.appconfig_control import Control, Note, Refused
 from router.appconfig_place import Place
 from router.cli import options
 from router.cli.errors import told
@@ -43,7 +43,7 @@ NOT_THERE = (
 @click.option(
     "--from",
     "parent",
-    type=click.IntRange(0),
+    type=options.Version(),
     help="The newest version that it was made from.  [default: the newest, if that is yours]",
 )
 @click.option("--candidate", is_flag=True, help="Not in force: a canary, by its name.")
@@ -116,7 +116,7 @@ def command(
         newest = parent
         who = control.who()
         if parent is None:
-            newest = _seen(control.versions(), who)
+            newest = _seen(control, who)
         rolled_by = control.strategy(strategy)
         free(control)
         note = Note(who, reason, name, content_hash)
@@ -128,18 +128,19 @@ def command(
         )
 
 
-def _seen(versions: list[Version], who: str) -> int | None:
+def _seen(control: Control, who: str) -> int | None:
     """Return the newest version, None: there is none; refuse to replace somebody else's unasked, as
     a store does. One without a name is a stack's first. Raises Refused.
     """
+    versions = control.versions()
     if not versions:
         return None
     newest = versions[0]
     if newest.note.who not in ("", who):
         raise Refused(
-            f"this would replace {newest} ({who} publishes). Look at it (`sluice policy show "
-            f"{newest.number}`), and publish with `--from {newest.number}` if it is in what you "
-            "have"
+            f"this would replace {newest.told(who)}; you are {who}. Look at it (`sluice policy "
+            f"show {newest.number} --to {control.place}`), and publish with "
+            f"`--from {newest.number}` if it is in what you have"
         )
     return newest.number
 

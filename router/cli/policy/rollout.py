@@ -141,7 +141,7 @@ def free(control: Control) -> None:
         raise Refused(
             f"deployment {running.number} (version {running.version}) is {running.state.lower()}, "
             f"{running.percent:g} % of the routers have it: wait for it, or stop it by "
-            "`sluice policy rollback`"
+            f"`sluice policy rollback --to {control.place}`"
         )
 
 

@@ -14,6 +14,7 @@ from policies.coverage import ALL, Coverage, coverage_of
 from policies.junit import Reported, junit
 from policies.model import Policy
 from policies.parse import load
+from router.beside import text_of
 from router.cli import options
 from router.cli.errors import FAILED, INVALID, Ends, told
 from router.policy_check import results_of
@@ -51,7 +52,7 @@ class Run:
 
 
 @click.command("test")
-@click.argument("policy", type=options.FILE)
+@click.argument("policy", type=options.POLICY)
 @click.option(
     "--cases",
     type=click.Path(exists=True, path_type=Path),
@@ -87,6 +88,8 @@ def command(
 ) -> None:
     """Run the cases written for POLICY on idle fleets, and tell which rules none of them reaches.
 
+    POLICY is a file, or the folder of a store: then what is in force there, with `--cases`.
+
     Exit 1 if a case fails or there are none, 3 if the policy or a case is wrong.
     """
     with told():
@@ -106,9 +109,11 @@ def command(
 
 def _case_file(policy: Path, cases: Path | None) -> Path:
     """Return the file of the cases; Ends where there is none, which is no pass."""
+    if cases is None and policy.is_dir():
+        raise Ends(f"{policy}: a store keeps no cases: give `--cases`", INVALID)
     found = policy.parent / "tests" / policy.name if cases is None else cases
     if found.is_dir():
-        found /= policy.name
+        found /= text_of(policy)[1]
     if not found.exists():
         advice = "" if cases is not None else " (`--cases` names another)"
         raise Ends(f"{found}: 0 cases: there is no such file{advice}")
@@ -130,7 +135,7 @@ def _run(
     asked: float,
 ) -> Run:
     catalogue = files.catalogue(fleets, state)
-    source = files.on_disk(path)
+    source, _ = text_of(path)
     document, policy = load(source.text, source.name, names_of(catalogue))
     learnt = calibration_of(calibration)
     results = results_of(policy, files.on_disk(case_file), catalogue, learnt)

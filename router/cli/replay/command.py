@@ -42,11 +42,12 @@ Page = Callable[..., str]
 @click.option(
     "--policy",
     "policies",
-    type=options.FILE,
+    type=options.POLICY,
     multiple=True,
-    help="Policy (YAML) to replay; repeat for several. Without it the packaged default.",
+    help="Policy (YAML), or the folder of a store, to replay; repeat for several. Without it the "
+    "packaged default.",
 )
-@click.option("--against", type=options.FILE, help="Policy that the others are compared with.")
+@click.option("--against", type=options.POLICY, help="Policy that the others are compared with.")
 @click.option("--seed", type=options.SEED, default=0, show_default=True, help="Of all chance.")
 @click.option(
     "--simple-share",

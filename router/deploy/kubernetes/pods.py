@@ -6,6 +6,7 @@ Pure: the two programs of the container that fetches the weights are given.
 import json
 import math
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network
 from typing import Final
 
 from backends import regions
@@ -33,6 +34,8 @@ FILES: Final = {  # the programs, and where they are in the container
     "__init__.py": "backends/__init__.py",
     "sigv4.py": "backends/sigv4.py",
 }
+# The cluster's names: EKS gives them the tenth address of its services.
+NAMES: Final = f"{IPv4Network(parts.CLUSTER_ADDRESSES)[10]}/32"
 IDENTITY: Final = "169.254.170.23/32"  # the agent of EKS Pod Identity
 # Whoever is called by an address of these is of the network or of the cluster: no address of S3's.
 OWN: Final = [parts.ADDRESSES, parts.CLUSTER_ADDRESSES, "169.254.0.0/16"]
@@ -254,6 +257,10 @@ def _policy(lane: Lane) -> Object:
     """Let the balancer in on the engine's port, and KEDA's operator; the machine's own probes need
     no rule. Out: names; the agent that says who the pod is; TLS to addresses outside of the
     network, from where S3 is reached by its gateway and nothing else is.
+
+    Each rule says its addresses: AWS's agent takes the narrowest range that an address is in, an
+    `except` of any rule too, so that one for all addresses would open none of OWN
+    (aws-network-policy-agent #326, amazon-network-policy-controller-k8s #146).
     """
     keda = {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": KEDA}},
@@ -270,7 +277,10 @@ def _policy(lane: Lane) -> Object:
             }
         ],
         "egress": [
-            {"ports": [*_ports(53, "UDP"), *_ports(53, "TCP")]},
+            {
+                "to": [{"ipBlock": {"cidr": NAMES}}],
+                "ports": [*_ports(53, "UDP"), *_ports(53, "TCP")],
+            },
             {"to": [{"ipBlock": outside}], "ports": _ports(443, "TCP")},
             {"to": [{"ipBlock": {"cidr": IDENTITY}}], "ports": _ports(80, "TCP")},
         ],

@@ -123,7 +123,16 @@ def test_times_of_nobody_served_fail_the_condition():
 def test_more_of_what_was_none_is_beyond_every_percentage_and_none_of_none_is_no_change():
     assert holds("refused > +1000%")
     assert not holds("timed_out > +1%")
-    assert "from 0" in judged(parse("refused > +5%"), FOUND).said
+    assert judged(parse("refused > +5%"), FOUND).said == (
+        "refused rises from 0 to 2, which has no percentage, the bound is > +5.00%"
+    )
+
+
+def test_a_bill_that_was_nothing_is_told_in_dollars():
+    free = run([0] * 100, bills=hour(0.0), seconds=3600.0)
+    assert judged(parse("usd > +5%"), compared(free, OLD, trace(100))).said == (
+        "usd rises from 0 to $60.00, which has no percentage, the bound is > +5.00%"
+    )
 
 
 def test_a_bill_that_was_nothing_has_no_interval_in_percent():
@@ -148,6 +157,7 @@ def test_every_metric_can_be_asked_and_says_what_it_is(name):
     ("text", "said"),
     [
         ("usdd > +5%", "at character 1: unknown metric `usdd`, did you mean `usd`? (known: usd,"),
+        ("cost > 5", "(known: usd, usd.low, usd.high, usd_allocated, usd_idle,"),
         ("> 5", "at character 1: a metric is missing (known: usd,"),
         ("", "at character 1: a metric is missing"),
         ("  cost > 5", "at character 3: unknown metric `cost`"),
@@ -184,8 +194,8 @@ def test_every_metric_can_be_asked_and_says_what_it_is(name):
         ("usd > ＋5%", "at character 7: `＋` is a full-width sign: write `+`"),
         ("usd > １5", "at character 7: `１` is a full-width sign: write `1`"),
         ("usd > 1，500", "at character 8: `，` is a full-width sign: write `,`"),
-        ("usd ≥ 5", "at character 5: `≥` is no sign of ASCII: write `>=`"),
-        ("“usd > 5”", 'at character 1: `“` is no sign of ASCII: write `"`'),
+        ("usd ≥ 5", "at character 5: `≥` is not an ASCII character: write `>=`"),
+        ("“usd > 5”", 'at character 1: `“` is not an ASCII character: write `"`'),
         ("moved > +5%", "at character 9: `moved` is a change already"),
         ("never_hit > 5%", "at character 13: `never_hit` doesn't count requests"),
         ("usd > 5\nor", "at character 1: a condition is one line"),

@@ -259,17 +259,30 @@ def test_every_form_of_the_report_says_the_same_of_the_draws():
 # -- gates -----------------------------------------------------------------------------------------
 
 
-def test_it_is_said_which_gates_hold_and_which_break_with_their_figures():
+def test_it_is_said_which_gates_fail_and_which_are_ok_with_their_figures():
     found = of(hour(1.0), hour(1.1))
     asked = ("usd > +5%", "usd > +15%", "ttft_p95_ms > 900")
     whole = report(found, judged=tuple(judged(condition_of(one), found) for one in asked))
     assert (
-        "Gates: 2 hold, 1 breaks.\n\n"
-        "- **BREAKS**: fail if usd &gt; +5%: usd changes by +10.00%, the bound is &gt; +5.00%, "
+        "Gates: 1 fails, 2 ok.\n\n"
+        "- **FAILS**: fail if usd &gt; +5%: usd changes by +10.00%, the bound is &gt; +5.00%, "
         "5.00% beyond\n"
-        "- holds: fail if usd &gt; +15%: usd changes by +10.00%, the bound is &gt; +15.00%\n"
+        "- ok: fail if usd &gt; +15%: usd changes by +10.00%, the bound is &gt; +15.00%\n"
     ) in markdown(whole)
-    assert "gates: 2 hold, 1 breaks\n  BREAKS  fail if usd > +5%: usd changes by" in terminal(whole)
+    assert "gates: 1 fails, 2 ok\n  FAILS  fail if usd > +5%: usd changes by" in terminal(whole)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["usd > +15%"], "gates: 1 ok\n  ok  fail if usd > +15%"),
+        (["usd > +5%", "usd > +6%"], "gates: 2 fail\n  FAILS  fail if usd > +5%"),
+    ],
+)
+def test_gates_of_one_kind_are_counted_alone(asked, said):
+    found = of(hour(1.0), hour(1.1))
+    whole = report(found, judged=tuple(judged(condition_of(one), found) for one in asked))
+    assert said in terminal(whole)
 
 
 # -- columns of money ------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ def test_an_slo_is_read(text, slo):
         ("ttft=300ms", "`ttft=300ms` is no limit"),
         ("ttft_p95", "`ttft_p95` is no limit"),
         ("ttft_p95=300", "`300` is no time (a number above 0 with its unit"),
+        ("ttft_p95＝3s", "`＝` is a full-width sign: write `=` (valid: "),
+        ("ttft_p95=3s，e2e_p95=60s", "`，` is a full-width sign: write `,` (valid: "),
         ("ttft_p95=0ms", "`0ms` is no time"),
         ("ttft_p95=-1s", "`-1s` is no time"),
         ("ttft_p95=1s,ttft_p95=2s", "`ttft_p95` stands twice"),

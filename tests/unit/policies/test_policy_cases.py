@@ -1,8 +1,14 @@
 """Case files: read, run, and every way in which one fails."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from policies.case_names import Known
 from policies.cases import Told, facts_of, read_cases, run_cases
+from policies.evaluate import CLOSED, CODES
 from policies.names import Names
 from policies.parse import parse
 from yamlfile import Invalid
@@ -51,7 +57,8 @@ def candidates(facts):
 
 def failures(case):
     text = f"version: 1\ncases:\n  - {{name: it, {case}}}\n"
-    (result,) = run_cases(POLICY, read_cases(text, "c.yaml"), candidates)
+    read = read_cases(text, "c.yaml", known=Known(POLICY, NAMES))
+    (result,) = run_cases(POLICY, read, candidates)
     return list(result.failures)
 
 
@@ -105,18 +112,18 @@ def test_a_case_that_is_right_has_no_failures(case):
         ("expect: {model: b}", ["model: expected b, got s (c serves)"]),
         (
             "expect: {relaxed: [slo.ttft]}",
-            ["relaxed: expected ['slo.ttft'], got none (c serves)"],
+            ["relaxed: expected [slo.ttft], got none (c serves)"],
         ),
         ("expect: {refused: cold}", ["refused: expected cold, got none (c serves)"]),
         (
             "facts: {p_small: 0}, expect: {refused: quality_floor}",
-            ["refused: expected quality_floor, got ['quality_floor'] (g2 serves)"],
+            ["refused: expected quality_floor, got [quality_floor] (g2 serves)"],
         ),
         (
             "facts: {tier: heavy, task: math}, expect: {refused: cold}",
             [
                 (
-                    "refused: expected cold, got ['not_in_use', 'quality_floor']"
+                    "refused: expected cold, got [not_in_use, quality_floor]"
                     " (nobody serves: c: quality_floor, g1: not_in_use, g2: not_in_use)"
                 )
             ],
@@ -132,11 +139,7 @@ def test_a_case_that_is_right_has_no_failures(case):
         ),
         (
             "expect: {refused: {gpu: cold}}",
-            ["refused: expected {'gpu': 'cold'}, got {'g2': 'serves', 'g1': 'serves'} (c serves)"],
-        ),
-        (
-            "given: {tpu: {state: cold}}, expect: {lane: cpu, refused: {npu: cold}}",
-            ["no lane or fleet is called `npu`", "no lane or fleet is called `tpu`"],
+            ["refused: expected {gpu: cold}, got {g2: serves, g1: serves} (c serves)"],
         ),
         ("expect: {rule: code, lane: gpu}", ["rule: ", "lane: "]),
     ],
@@ -145,6 +148,59 @@ def test_a_case_that_is_wrong_says_what_was_expected_and_what_came(case, told):
     got = failures(case)
     assert len(got) == len(told), got
     assert all(line.startswith(start) for line, start in zip(got, told, strict=True)), got
+
+
+def test_a_cost_is_told_as_a_bound_without_an_exponent():
+    told = [replace(each, charge_usd=lambda _: 0.000014936) for each in candidates(facts_of({}))]
+    text = "version: 1\ncases:\n  - {name: it, expect: {usd_at_most: 1.0e-8}}\n"
+    (result,) = run_cases(POLICY, read_cases(text, "c.yaml"), lambda _: told)
+    assert result.failures == (
+        "usd_at_most: expected at most 0.00000001, got 0.000014936 (c serves)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        (
+            "expect: {rule: simpel, lane: cpu}",
+            ".expect.rule: unknown rule `simpel` (did you mean `simple`? known: code, none-for-",
+        ),
+        ("expect: {lane: gpo}", ".expect.lane: unknown lane `gpo` (did you mean `gpu`? known: cpu"),
+        ("expect: {lane: g1}", ".expect.lane: unknown lane `g1` ("),
+        ("expect: {then: gpo}", ".expect.then: unknown lane `gpo` (did you mean `gpu`?"),
+        ("expect: {fleet: trn2}", ".expect.fleet: unknown fleet `trn2` (known: c, g1, g2)"),
+        ("expect: {model: x}", ".expect.model: unknown model `x` (known: b, s)"),
+        ("expect: {refused: busy}", ".expect.refused: unknown code `busy` (known: at_limit, cold"),
+        (
+            "expect: {refused: {cpu: open_circut}}",
+            ".expect.refused.cpu: unknown code `open_circut` (did you mean `open_circuit`?",
+        ),
+        (
+            "expect: {refused: {npu: cold}}",
+            ".expect.refused.npu: unknown lane or fleet `npu` (did you mean `gpu`? known: c, cpu",
+        ),
+        (
+            "given: {tpu: {state: cold}}, expect: {lane: cpu}",
+            ".given.tpu: unknown lane or fleet `tpu` (did you mean `gpu`? known: c, cpu, g1, g2,",
+        ),
+    ],
+)
+def test_a_name_that_nothing_has_is_a_mistake_in_the_file(case, told):
+    text = f"version: 1\ncases:\n  - {{name: it, {case}}}\n"
+    with pytest.raises(Invalid) as caught:
+        read_cases(text, "c.yaml", known=Known(POLICY, NAMES))
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(f"c.yaml:3: cases[0]{told}")
+
+
+def test_every_code_that_is_given_is_known_and_explained():
+    written = Path("policies/evaluate.py").read_text("utf-8").partition("def evaluate(")[2]
+    given = set(re.findall(r'(?:return |\()"([a-z_0-9]+)", ', written))
+    assert given | set(CLOSED.values()) == CODES
+    page = Path("docs/policies.md").read_text("utf-8").partition("## Why a fleet was refused")[2]
+    rows = [line.split("|")[1] for line in page.partition("\n## ")[0].splitlines() if "|" in line]
+    assert {code for row in rows for code in re.findall("`(.*?)`", row)} == CODES
 
 
 def test_results_keep_the_order_the_names_and_the_lines_of_the_file():

@@ -68,7 +68,7 @@ def test_a_name_with_a_full_width_quote_or_comma_is_told_of_and_round_brackets_a
     assert {each.kind for each in report.warnings} == {"mistyped"}
     unless = "unless it belongs to the name"
     assert [each.message for each in report.warnings] == [
-        f'rules[0].when.tenant[0]: `“` is no sign of ASCII: write `"`, {unless}',
+        f'rules[0].when.tenant[0]: `“` is not an ASCII character: write `"`, {unless}',
         f"rules[0].when.tags.data: `，` is a full-width sign: write `,`, {unless}",
     ]
 

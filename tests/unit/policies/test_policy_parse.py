@@ -31,6 +31,9 @@ def read(text: str) -> Policy:
     return parse(text, "policies/prod.yaml", NAMES)
 
 
+SPENT = "per: day, when_spent: alert"
+
+
 def told(text: str) -> list[str]:
     with pytest.raises(Invalid) as caught:
         read(text)
@@ -251,6 +254,29 @@ MISTAKES = [
     (
         f"{HEAD}defaults:\n  quality_floor: 85\nrules:\n{REST}",
         ["5: defaults.quality_floor: `85` is above 10"],
+    ),
+    (
+        f"{HEAD}defaults:\n  quality_floor: 85%\nrules:\n{REST}",
+        ["5: defaults.quality_floor: `85%` is not a number or {at_least: 0.85, confidence: 0.95} "],
+    ),
+    (
+        f"{HEAD}defaults:\n  slo: {{ttft_p95_ms: 2s}}\nrules:\n{REST}",
+        ["5: defaults.slo.ttft_p95_ms: `2s` is not a number or null (valid: milliseconds"],
+    ),
+    (
+        f"{HEAD}rules:\n{REST}budgets: [{{id: 夜班, match: {{}}, usd: ￥400, {SPENT}}}]\n",
+        [
+            "6: budgets[0].id: `夜班` is not a name of up to 64 ASCII letters (a-z, A-Z), digits, ",
+            "6: budgets[0].usd: `￥400` is not a number (valid: USD above 0, without a sign: 400)",
+        ],
+    ),
+    (
+        f"{HEAD}rules:\n{REST}shadow: {{share: 30%, judge: j, budget: b}}\n",
+        ["6: shadow.share: `30%` is not a number (valid: a share from 0 to 1: 0.3, not 30%)"],
+    ),
+    (
+        f"{HEAD}rules:\n{REST}canary: {{policy: p, share: 30}}\n",
+        ["6: canary.share: `30` is above 1 (valid: a share above 0 and below 1: 0.3, not 30%)"],
     ),
     (
         f"{HEAD}defaults:\n  quality_floor: high\nrules:\n{REST}",

@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 
 import yamlfile
+from policies.case_names import Known
 from policies.cases import Told, read_cases, run_cases
 from policies.check import check
 from policies.evaluate import evaluate
@@ -76,7 +77,8 @@ def text_of(name):
 
 def cases_of(name):
     text = FOLDER.joinpath("tests", name).read_text("utf-8")
-    return read_cases(text, f"policies/tests/{name}", JUDGE)
+    known = Known(policy_of(name), NAMES)
+    return read_cases(text, f"policies/tests/{name}", JUDGE, known)
 
 
 def policy_of(name):

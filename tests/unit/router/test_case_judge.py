@@ -71,7 +71,7 @@ def test_the_cost_at_most_is_what_the_first_attempt_is_expected_to_be_charged():
     good = result(f"{facts}, expect: {{usd_at_most: 1}}")
     assert good.failures == ()
     (said,) = result(f"{facts}, expect: {{usd_at_most: 0}}").failures
-    assert said.startswith("usd_at_most: expected 0, got 0.0")
+    assert said.startswith("usd_at_most: expected at most 0, got 0.0")
     usd = float(said.split("got ")[1].split()[0])
     assert result(f"{facts}, expect: {{usd_at_most: {usd:.9f}}}").failures == ()
     assert result(f"{facts}, expect: {{usd_at_most: {usd - 1e-9:.9f}}}").failures != ()
@@ -91,7 +91,7 @@ def test_an_output_limit_bounds_the_expected_cost():
 def test_a_cost_that_nobody_knows_is_not_at_most_anything():
     nobody = "facts: {tags: {data: private}}, given: {cpu: {state: cold}}"
     (said,) = result(f"{nobody}, expect: {{usd_at_most: 5}}").failures
-    assert said.startswith("usd_at_most: expected 5, got none (nobody serves")
+    assert said.startswith("usd_at_most: expected at most 5, got none (nobody serves")
     seen = "facts: {tier: heavy, needs: [vision]}, expect: {usd_at_most: 5}"
     assert "got none" in result(seen).failures[0]
 

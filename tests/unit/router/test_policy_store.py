@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,15 +119,23 @@ def test_going_back_again_goes_further_back_and_never_to_what_was_left(store):
     assert found.before() == 1
     assert states(found, ())[3] == "taken back"
     assert of(store, version(4, back_to=1, like=1)).newest == 5
-    with pytest.raises(Unknown, match="no version before 1 was in force"):
+    with pytest.raises(Unknown, match="nothing older differs from what is in force"):
         store.listed().before()
 
 
 def test_who_comes_second_is_told_who_came_first_when_and_why(store):
     of(store, "policy", "policy")
-    said = "published meanwhile: version 2 by ana at 2026-01-05T12:00:00.000Z: 夜里慢一点. Look"
-    with pytest.raises(Meanwhile, match=said):
+    others = replace(version(1), who="bo")
+    of_whom = 'which {} published at 2026-01-05T12:00:00.000Z ("夜里慢一点"). Look at it ('
+    said = f"came since version 1: version 2, {of_whom.format('ana')}"
+    with pytest.raises(Meanwhile, match=re.escape(said)):
+        store.add(others)
+    with pytest.raises(Meanwhile, match=re.escape(of_whom.format("you"))):
         store.add(version(1))
+    with pytest.raises(Meanwhile, match=r"came meanwhile: .*, then publish with `--from 2`$"):
+        store.add(version(0))
+    with pytest.raises(Meanwhile, match=r", then go back again$"):
+        store.add(version(1, back_to=1, like=1))
     with pytest.raises(Meanwhile, match="there is no version 7 to start from: the newest is 2"):
         store.add(version(7))
     assert store.listed().newest == 2
@@ -162,6 +171,7 @@ def test_while_a_newer_version_can_not_be_read_nobody_knows_what_is_in_force(sto
     path = store.folder / "versions" / "000003.json"
     path.write_bytes(b"{")
     assert "versions/000003.json can't be read" in store.listed().doubt()
+    assert f"`sluice policy rollback --to-version N --to {store.folder}`" in store.listed().doubt()
     assert states(store.listed(), ())[2] == "in doubt"
     assert of(store, version(3, like=1)).doubt() is None  # somebody said what holds
 
@@ -170,7 +180,7 @@ def test_going_back_passes_over_the_same_policy_and_over_what_was_taken_back(sto
     of(store, "policy", "policy", version(2, like=2))
     assert store.listed().before() == 1
     of(store, version(3, like=1), version(4, back_to=2, like=2))  # 1 and 4 are one, and left
-    with pytest.raises(Unknown, match="no version before 2 was in force with other words"):
+    with pytest.raises(Unknown, match="choose a version with `--to-version N`"):
         store.listed().before()
 
 
@@ -211,6 +221,7 @@ def test_what_a_terminal_would_obey_is_escaped_in_messages(store):
     (made,) = of(store, replace(version(0), who="a\x1b[2Jb", why="x\ny")).versions
     assert "by a\\x1b[2Jb at" in str(made)
     assert str(made).endswith(": x\\ny")
+    assert made.told("bo").startswith("version 1, which a\\x1b[2Jb published at")
 
 
 def test_an_unknown_version_is_told_with_those_that_are_known(store):
@@ -294,3 +305,8 @@ def test_of_publishers_at_once_that_are_killed_at_any_moment_no_version_is_torn_
     assert {one.who for one in found.versions} == {"a", "b"}
     assert kills
     assert json.loads((store.folder / "versions" / "000060.json").read_bytes())["number"] == 60
+
+
+def test_a_hint_names_a_folder_as_a_shell_takes_it(tmp_path):
+    with pytest.raises(NotAStore, match=r"`sluice policy publish --to '.*/my policies'` makes one"):
+        PolicyStore(tmp_path / "my policies")

@@ -269,6 +269,32 @@ def test_a_wrong_hint_is_named(name, value):
     assert (found.value.status, found.value.param) == (400, name.decode())
 
 
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ("data=private，x=y", "`，` is a full-width sign: write `,`"),
+        ("a=b,data=private、x=y", "`、` is not an ASCII character: write `,`"),
+        ("data=private；x=y", "`；` is a full-width sign: write `,` between tags"),
+        ("data＝private", "`＝` is a full-width sign: write `=`"),
+        ("data：private", "`：` is a full-width colon: write `=`"),
+        ("from=9：30", "`：` is a full-width colon: write `:`"),
+        ("ｄata=private", "`ｄ` is a full-width sign: write `d`"),
+        ("a=b,data２=private", "`２` is a full-width sign: write `2`"),
+    ],
+)
+def test_a_tag_that_a_rule_would_not_know_for_a_full_width_sign_is_refused(tags, said):
+    with pytest.raises(Refusal) as found:
+        wire.parse_hints({b"x-sluice-tags": tags.encode()})
+    assert (found.value.status, found.value.param) == (400, "x-sluice-tags")
+    assert found.value.message == f"`x-sluice-tags`: {said}"
+
+
+def test_tags_may_hold_other_chinese_text_and_traditional_too():
+    tags = "部门（北京）=客服。「一」, 資料=隱私（Ａ）"
+    found = wire.parse_hints({b"x-sluice-tags": tags.encode()}).tags
+    assert found == {"部门（北京）": "客服。「一」", "資料": "隱私（Ａ）"}
+
+
 # -- editing ---------------------------------------------------------------------------------------
 
 

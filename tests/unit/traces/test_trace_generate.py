@@ -94,6 +94,7 @@ def test_a_report_says_that_it_was_generated_with_every_parameter_those_not_give
         ("gen:gamma?cv=0", "`cv` must be a number from 0.01 to 100"),
         ("gen:poisson?rate=1000000&seconds=3600", "3,600,000,000 requests are too many: at most"),
         ("gen:poisson?rate=0.000001&seconds=1", "not one request comes in that time"),
+        ("gen:poisson？rate=5", "`？` is a full-width sign: write `?`"),
         ("gen:poisson?start=now", "`start` must be a time from 1970 to 2199"),
         ("gen:poisson?start=1960-01-01", "`start` must be a time from 1970 to 2199"),
         ("gen:poisson?in=200", "`in`: `200` is no length (known: fixed:TOKENS, exponential:MEAN,"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from backends.tariff import Tranche
+from router.cli import quota_text
 from router.deploy.quotas import quotas
 from router.deploy.read import stages
 
@@ -79,3 +80,10 @@ def test_sagemaker_s_is_found_by_its_name():
     (row,) = quotas(replace(STAGE, lanes=(LANES["qwen3-graviton"],)))
     assert (row.service, row.code, row.needed) == ("sagemaker", None, 4)
     assert row.name == "ml.c8g.xlarge for endpoint usage"
+
+
+@pytest.mark.parametrize(("on", "said"), [("eks", True), ("ecs", False)])
+def test_auto_mode_s_own_machines_are_named_where_there_is_a_cluster_of_eks(on, said):
+    lane = replace(P5, on=on)
+    told = "\n".join(quota_text.text(replace(STAGE, lanes=(lane,))))
+    assert ("Auto Mode's own machines" in told and "L-1216C47A" in told) is said

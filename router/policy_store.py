@@ -138,9 +138,10 @@ class Listed:
         if not later:
             return None
         files = ", ".join(f"{number:0{DIGITS}}.json" for number in sorted(later))
+        publish = typed(f"publish --from {self.newest}", self.folder)
         return (
             f"{VERSIONS}/{files} can't be read, so nobody knows which policy is in force: put back "
-            f"what was there, or say which holds by {typed('publish', self.folder)} or "
+            f"what was there, or say which holds by {publish} or "
             f"{typed('rollback --to-version N', self.folder)}"
         )
 

@@ -1,12 +1,11 @@
 """The part of a trace that a command is asked for."""
 
-from datetime import datetime
-
 import click
 from click.core import ParameterSource
 
 from router.cli.errors import INVALID, Ends
-from router.cli.ledger.options import chosen
+from router.cli.ledger.options import zone
+from router.finops.period import WrongPeriod, instants
 from router.traces.window import WHOLE, Window
 
 
@@ -17,12 +16,12 @@ def window(start: str | None, end: str | None, tz: str) -> Window:
         if given is ParameterSource.COMMANDLINE:
             raise Ends("`--tz` goes with `--from` or `--to` only", INVALID)
         return WHOLE
-    asked, _ = chosen(start, end, tz)
+    there = zone(tz)
+    try:
+        begins, ends = instants(start, end, there)
+    except WrongPeriod as exc:
+        raise Ends(str(exc), INVALID) from None
     return Window(
-        WHOLE.start_s if asked.start is None else _since_1970(asked.start),
-        WHOLE.end_s if asked.end is None else _since_1970(asked.end),
+        WHOLE.start_s if begins is None else begins.timestamp(),
+        WHOLE.end_s if ends is None else ends.timestamp(),
     )
-
-
-def _since_1970(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()

@@ -39,16 +39,30 @@ class Period:
 
 
 def period(start: str | None, end: str | None, zone: tzinfo) -> Period:
-    """Return the period from the start of `start` to the start of `end`; raise WrongPeriod."""
+    """Return the period of a ledger, in whole minutes, from the start of `start` to the start of
+    `end`; raise WrongPeriod.
+    """
+    begins, ends = instants(start, end, zone)
+    for option, text, at in (("--from", start, begins), ("--to", end, ends)):
+        if at is not None and (at.second or at.microsecond):
+            said = "is no whole minute, and fleets are billed by minutes"
+            raise WrongPeriod(f"`{option} {text}` {said}")
+    return Period(
+        None if begins is None else rfc3339(begins), None if ends is None else rfc3339(ends)
+    )
+
+
+def instants(
+    start: str | None, end: str | None, zone: tzinfo
+) -> tuple[datetime | None, datetime | None]:
+    """Return the start of `start` and the start of `end`, in UTC; raise WrongPeriod."""
     begins = None if start is None else instant(start, zone, "--from")
     ends = None if end is None else instant(end, zone, "--to")
     if begins is not None and ends is not None and begins >= ends:
         said = "is not before" if begins > ends else "is the same instant as"
         raise WrongPeriod(f"`--from {start}` {said} `--to {end}`: a period holds its start, not "
                           "its end, so a day is `--from 2026-11-21 --to 2026-11-22`")  # fmt: skip
-    return Period(
-        None if begins is None else rfc3339(begins), None if ends is None else rfc3339(ends)
-    )
+    return begins, ends
 
 
 def instant(text: str, zone: tzinfo, option: str) -> datetime:
@@ -62,14 +76,13 @@ def instant(text: str, zone: tzinfo, option: str) -> datetime:
             return _midnight(date.fromisoformat(text), zone)
         at = datetime.fromisoformat(text)
         found = _local(at, zone) if at.tzinfo is None else at.astimezone(UTC)
+        found.astimezone(zone)  # a report shows it there: the first hours of year 1 may have none
     except _Unclear as exc:
         raise WrongPeriod(f"`{option} {text}` {exc}") from None
     except (ValueError, OverflowError):
         typed = full_width(text) or _chinese_date(text)
         said = f"{typed}; " if typed else ""
         raise WrongPeriod(f"`{option} {text}` is no time ({said}valid: {_FORMS})") from None
-    if found.second or found.microsecond:
-        raise WrongPeriod(f"`{option} {text}` is no whole minute, and fleets are billed by minutes")
     return found
 
 
@@ -100,7 +113,8 @@ def _local(at: datetime, zone: tzinfo) -> datetime:
 
 
 def rfc3339(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    """Return it in UTC with milliseconds; `strftime` pads no year before 1000."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def moment(text: str) -> datetime:

@@ -48,7 +48,7 @@ ASSUMED: Final = (
 
 @dataclass(slots=True)
 class Passed:
-    """The receipts outside of the window: how many, the first and the last."""
+    """The requests outside of the window: how many, the first and the last."""
 
     count: int = 0
     first_s: float = inf
@@ -155,9 +155,10 @@ def _add(found: Found, value: Any) -> None:  # noqa: ANN401  (what JSON can hold
     """Add one receipt; raise ValueError saying what is wrong with it."""
     if not isinstance(value, dict) or not isinstance(facts := value.get("facts"), dict):
         raise ValueError("no receipt: an object with `facts` is due; one trace has one format")  # noqa: TRY004  (the file is wrong)
-    if found.window != WHOLE and _passes(found, facts.get("at")):
+    of_shadow = facts.get("tenant") == SHADOW
+    if found.window != WHOLE and _passes(found, facts.get("at"), is_request=not of_shadow):
         return
-    if facts.get("tenant") == SHADOW:
+    if of_shadow:
         found.shadow += 1
         return
     _check(facts)
@@ -181,14 +182,17 @@ def _add(found: Found, value: Any) -> None:  # noqa: ANN401  (what JSON can hold
     found.p_small.append(facts["p_small"])
 
 
-def _passes(found: Found, at: object) -> bool:
-    """Tell whether a receipt is outside of the window: then no more of it is looked at."""
+def _passes(found: Found, at: object, *, is_request: bool) -> bool:
+    """Tell whether a receipt is outside of the window: then no more of it is looked at. It counts
+    where it is a caller's request.
+    """
     if not isinstance(at, str) or not _is_time(at):
         return False
     at_s = datetime.fromisoformat(at).timestamp()
     if found.window.holds(at_s):
         return False
-    found.passed.add(at_s)
+    if is_request:
+        found.passed.add(at_s)
     return True
 
 

@@ -93,6 +93,16 @@ def test_half_a_day_and_the_other_half_are_the_day(rows):
     assert usd("--from", "2026-11-01T08:00", "--to", noon) == usd("--to", noon)
 
 
+def test_a_report_from_an_early_year_on_is_of_all_and_says_so(rows):
+    def report(*period):
+        return quickly("report", "--by", "team", "--rows", rows, *period).stdout
+
+    whole = report()
+    found = report("--from", "0001", "--to", "9999")
+    assert "from 0001-01-01 00:00 up to 9999-01-01 00:00 (UTC)" in found
+    assert found.splitlines()[1:] == whole.splitlines()[1:]
+
+
 def test_a_row_on_the_bound_belongs_to_the_period_that_starts_there(tmp_path):
     row = replace(entries(1)[0], at="2026-11-02T00:00:00.000Z")
     path = tmp_path / "one.jsonl"

@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import shutil
 import sys
 
 import click
@@ -156,6 +157,34 @@ def test_so_it_is_with_candidates_and_others_stand_in_nobodys_way(place):
     publish(place, NEW, "--by", "ana")
 
 
+def test_whose_shadow_candidate_a_policy_ends_is_said(place):
+    publish(place, None, "--by", "ana")
+    assert publish(place, NEXT, "--candidate", "--shadow", "--by", "bo").stderr == ""
+    said = "note: this ended the shadow candidate of version 2, which bo published"
+    assert said in publish(place, NEW, "--by", "ana").stderr
+    publish(place, NEXT, "--candidate", "--shadow", "--by", "bo")
+    publish(place, NEXT.replace("next", "other"), "--candidate", "--by", "ana")
+    ran = run(place, "rollback", "--json")
+    assert said.replace("2", "4") in ran.stderr
+    assert json.loads(ran.stdout)["version"] == 6
+    assert "shadow" not in publish(place, NEW, "--from", "6").stderr  # it is over
+
+
+def test_while_nobody_knows_what_is_in_force_it_is_replaced_by_who_says_so_alone(place):
+    publish(place)
+    publish(place, NEW, "--by", "ana", "--from", "1")
+    (place / "policies" / "versions" / "000002.json").write_bytes(b"{")
+    doubt = "versions/000002.json can't be read, so nobody knows which policy is in force"
+    shown = run(place, "show", "1", "--as-written")
+    assert shown.stdout == f"# why it is so\n{policy()}"
+    assert doubt in shown.stderr
+    refused = publish(place, NEW, code=2).output  # version 1 is one's own
+    assert doubt in refused
+    assert "say which holds by `sluice policy publish --from 2 --to" in " ".join(refused.split())
+    publish(place, NEW, "--from", "2")
+    assert doubt not in run(place, "show", "1").stderr
+
+
 def test_how_a_canary_stopped_is_shown_whole_in_words_too(place):
     publish(place)
     publish(place, NEXT, "--candidate", why="try the other lane")
@@ -220,6 +249,20 @@ def test_a_policys_file_is_checked_with_the_canary_beside_it(place):
     beside.write_text(NEXT.replace("use: cpu", "use: gpu"), "utf-8")
     assert f"{beside}:6: rule new: unknown lane `gpu`" in checked(3)
     assert "warning" not in publish(place, CANARY, code=3).output  # there it is no file
+
+
+def test_a_file_that_can_not_be_read_is_its_policys_problem_and_the_others_are_checked(place):
+    publish(place)
+    shutil.rmtree(place / "policies" / "versions")
+    named = place / "named.yaml"
+    named.write_text(CANARY, "utf-8")
+    (place / "next.yaml").mkdir()
+    given = (named, place / "policies", place / "test.yaml")
+    ran = run(place, "check", *given, "--fleets", place / "own.yaml", "--json", code=3)
+    beside, store, whole = json.loads(ran.stdout)
+    assert beside["problems"] == [f"{place / 'next.yaml'}: Is a directory"]
+    assert store["problems"] == [f"{place / 'policies' / 'versions'}: No such file or directory"]
+    assert (whole["problems"], whole["policy"]["name"]) == ([], "test")
 
 
 def test_up_takes_a_store_as_serve_does(place):

@@ -39,13 +39,14 @@ def report_text(found: Report, over: Period, zone: tzinfo, baselines: tuple[str,
 def _when(over: Period, zone: tzinfo) -> str:
     if over.start is None and over.end is None:
         return "all that the ledger holds"
-    begins, ends = (
-        None if t is None else moment(t).astimezone(zone) for t in (over.start, over.end)
-    )
-    shown = "%Y-%m-%d %H:%M"
-    parts = [f"from {begins:{shown}}"] if begins else []
-    parts += [f"up to {ends:{shown}}"] if ends else []
+    parts = [] if over.start is None else [f"from {_clock(over.start, zone)}"]
+    parts += [] if over.end is None else [f"up to {_clock(over.end, zone)}"]
     return f"{' '.join(parts)} ({zone})"
+
+
+def _clock(text: str, zone: tzinfo) -> str:
+    there = moment(text).astimezone(zone).replace(tzinfo=None)
+    return there.isoformat(" ", "minutes")  # `strftime` pads no year before 1000
 
 
 def _cells(sums: Sums) -> tuple[str, ...]:

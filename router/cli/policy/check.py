@@ -102,6 +102,9 @@ def checked(
             _check_canary(path, report, names_of(catalogue), state)
     except yamlfile.Invalid as exc:
         report = replace(report, problems=(*report.problems, *exc.problems))
+    except OSError as exc:
+        problem = yamlfile.Problem(str(exc.filename or path), exc.strerror or str(exc))
+        report = replace(report, problems=(*report.problems, problem))
     return {
         "file": str(path),
         **_said(report),

@@ -92,6 +92,7 @@ def publish(started: Started, source: Source, names: Names, kind: Kind, author: 
         store = PolicyStore.make(started.folder)
     listed = told_of(store.listed())
     if not started.is_said:
+        _certain(listed, started.folder)
         _seen(listed, listed.replaced_by(kind, policy.name), author[0] or user())
     if kind == "policy":
         at = started.parent + 1, started.state
@@ -104,7 +105,8 @@ def publish(started: Started, source: Source, names: Names, kind: Kind, author: 
         said = f"version {running.number} decided in the same way: no request is decided otherwise"
         click.echo(f"note: {said}", err=True)
     words = Words(Path(source.name).name, source.text, policy.name, policy.hash, policy.compiled)
-    return _added(store, Version(0, started.parent, kind, "", "", "", words), author)
+    made = Version(0, started.parent, kind, "", "", "", words)
+    return _added(store, listed, made, author)
 
 
 def rollback(back: Back, names: Names, author: Author) -> Version:
@@ -114,7 +116,7 @@ def rollback(back: Back, names: Names, author: Author) -> Version:
     if back.candidate is not None:
         gone = _candidate(listed, back.candidate)
         taken = Version(0, listed.newest, "withdrawal", "", "", "", gone.words, gone.number)
-        return _added(store, taken, author)
+        return _added(store, listed, taken, author)
     doubt = listed.doubt()
     if doubt is not None and back.version is None:
         raise Ends(f"{back.folder}: {doubt}", REFUSED)
@@ -133,7 +135,7 @@ def rollback(back: Back, names: Names, author: Author) -> Version:
     policy = read(source, names)
     trial_of(store, listed, policy, names, (listed.newest + 1, back.state))
     again = Version(0, listed.newest, "policy", "", "", "", version.words, version.meant)
-    return _added(store, again, author)
+    return _added(store, listed, again, author)
 
 
 def tell(made: Version, folder: Path, *, as_json: bool) -> None:
@@ -163,10 +165,23 @@ def summary(version: Version) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _added(store: PolicyStore, version: Version, author: Author) -> Version:
+def _added(store: PolicyStore, listed: Listed, version: Version, author: Author) -> Version:
+    """`listed`: what was there before."""
     who, why = author
     with _writing(store.folder):
-        return store.add(version.signed(who or user(), why, stamp(time.time())))
+        made = store.add(version.signed(who or user(), why, stamp(time.time())))
+    beside = listed.shadow() if made.kind == "policy" else None
+    if beside is not None:
+        said = f"version {beside.number}, which {printable(beside.who)} published"
+        click.echo(f"note: this ended the shadow candidate of {said}", err=True)
+    return made
+
+
+def _certain(listed: Listed, folder: Path) -> None:
+    """Refuse to replace unasked what nobody knows: it may be somebody else's. Raises Meanwhile."""
+    doubt = listed.doubt()
+    if doubt is not None:
+        raise Meanwhile(f"{folder}: {doubt}")
 
 
 def _seen(listed: Listed, replaced: Version | None, who: str) -> None:

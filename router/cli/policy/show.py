@@ -73,12 +73,14 @@ def _print_stored(
     """`at`: the store's folder, and the state folder."""
     folder, state = at
     store = PolicyStore(folder)
+    listed = local.told_of(store.listed())
+    doubt = listed.doubt()
     if number is not None:
         version: Version | None = store.version(number)
-        listed = store.listed()
+        if doubt is not None:
+            click.echo(f"warning: {folder}: {doubt}", err=True)
     else:
-        listed = local.told_of(store.listed())
-        if (doubt := listed.doubt()) is not None:
+        if doubt is not None:
             raise Ends(f"{folder}: {doubt}", REFUSED)
         version = listed.in_force()
     if version is None:

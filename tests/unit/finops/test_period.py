@@ -1,11 +1,11 @@
 """Periods as people write them."""
 
-from datetime import UTC
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from router.finops.period import Period, WrongPeriod, day_of, period
+from router.finops.period import Period, WrongPeriod, day_of, moment, period
 
 SHANGHAI, BERLIN, CAIRO = (ZoneInfo(n) for n in ("Asia/Shanghai", "Europe/Berlin", "Africa/Cairo"))
 
@@ -26,6 +26,18 @@ def test_a_month_is_as_long_as_its_clock_says():
 def test_a_year_is_its_first_moment():
     assert of("2026", "2027", SHANGHAI) == ("2025-12-31T16:00:00.000Z", "2026-12-31T16:00:00.000Z")
     assert of(None, "2030") == of(None, "2030-01-01")
+
+
+@pytest.mark.parametrize("year", ["0001", "0999", "1000", "9999"])
+def test_every_year_is_written_so_that_it_can_be_read(year):
+    found = period(year, None, UTC).start
+    assert found == f"{year}-01-01T00:00:00.000Z"
+    assert moment(found) == datetime(int(year), 1, 1, tzinfo=UTC)
+
+
+def test_a_time_that_the_zone_has_no_date_for_is_told():
+    with pytest.raises(WrongPeriod, match="is no time"):
+        period("0001-01-01T00:00Z", None, ZoneInfo("America/New_York"))
 
 
 def test_a_day_starts_at_its_first_moment_where_the_clock_leaps_over_midnight():

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from policies.model import SHADOW
+from router.cli.window import window as asked
 from router.traces.opening import open_trace
 from router.traces.window import WHOLE, Window
 from yamlfile import Invalid
@@ -94,6 +96,14 @@ def test_gaps_outside_of_the_window_are_not_told(path):
     assert open_trace(str(path), window=window).warnings == ()
 
 
+def test_receipts_of_shadow_judging_are_no_requests_of_the_trace_outside_of_the_window_too(path):
+    asked_for, judged = [receipt(at) for at in TIMES], [receipt(at, tenant=SHADOW) for at in TIMES]
+    path.write_text("\n".join([*asked_for, *judged]), "utf-8")
+    found = open_trace(str(path), window=Window(end_s=seconds(TIMES[2])))
+    assert found.assumptions[0].startswith("of the trace's 6 requests the 2 ")
+    assert found.warnings[0].startswith("2 receipts of shadow judging")
+
+
 def test_receipts_of_years_are_read_in_parts(path):
     years = [receipt("2024-01-05T08:00:00.000Z"), receipt("2026-11-17T08:00:00.000Z")]
     path.write_text("\n".join(years), "utf-8")
@@ -116,3 +126,14 @@ def test_a_trace_without_dates_has_no_part_by_the_clock(path, generated):
     with pytest.raises(Invalid, match=said) as refused:
         open_trace(text, window=Window(start_s=0.0))
     assert "`--from` and `--to` choose by the date" in str(refused.value)
+
+
+def test_a_window_may_begin_in_any_year():
+    found = asked("0001", "0999-01", "UTC")
+    assert str(found) == "from 0001-01-01T00:00:00.000Z to before 0999-01-01T00:00:00.000Z"
+
+
+def test_a_window_is_asked_for_by_the_second_and_below():
+    found = asked("2026-11-17T09:00:30+08:00", "2026-11-17T01:00:30.250", "UTC")
+    start_s = seconds("2026-11-17T01:00:30Z")
+    assert found == Window(start_s, start_s + 0.25)

@@ -4,7 +4,7 @@ import asyncio
 import random
 
 import pytest
-from replay_worlds import START_S, box, catalogue_of, kind, strong, trace_of, world_of
+from replay_worlds import START_S, box, catalogue_of, hosted, kind, strong, trace_of, world_of
 
 from backends.sse import Usage
 from router.decide import decide
@@ -129,3 +129,37 @@ def test_a_new_hour_has_its_own_budget():
     periods = {period for _, _, period in out.budgets}
     assert len(periods) == 3
     assert START_S % 3600 == 0
+
+
+ASLEEP = {"min": 0, "max": 2, "concurrency_each": 4}
+FULL = {"min": 1, "max": 1, "concurrency_each": 1}
+POOR = "  - {id: all, match: {}, usd: 0.000001, per: day, when_spent: reject}\n"
+RICH = "  - {id: all, match: {}, usd: 1000, per: day, when_spent: reject}\n"
+ELSEWHERE = "  - {id: ads, match: {team: ads}, usd: 0.000001, per: day, when_spent: reject}\n"
+
+
+@pytest.mark.parametrize(
+    ("boxes", "budget", "refused", "starts"),
+    [
+        # The one that serves isn't paid for, and neither is the one that sleeps.
+        (
+            (box("s", replicas=ASLEEP), hosted("r", fallback_usd_per_mtok=500.0)),
+            POOR,
+            {"budget_exhausted": 5},
+            0,
+        ),
+        # Nobody serves, and the one that sleeps isn't paid for.
+        ((box("s", replicas=ASLEEP),), POOR, {"budget_exhausted": 5}, 0),
+        ((box("s", replicas=ASLEEP),), RICH, {"no_fleet": 5}, 1),
+        ((box("s", replicas=ASLEEP),), ELSEWHERE, {"no_fleet": 5}, 1),
+    ],
+)
+def test_only_a_request_that_is_paid_for_wakes_a_fleet(boxes, budget, refused, starts):
+    lanes = "cpu, accelerator" if len(boxes) > 1 else "cpu"
+    policy = POLICY.replace("[cpu, accelerator]", f"[{lanes}]").replace("big@p5", "m@s")
+    policy = policy.replace("{in_order: [accelerator, cpu]}", "cpu")
+    out = replay(world_of(policy + budget, catalogue_of(*boxes)), trace_of([(0.0, 20, 5)] * 5))
+    run = next(each for each in out.fleets if each.fleet == "s")
+    assert out.refusals == refused
+    assert run.starts == starts
+    assert {spent for spent, _ in out.budgets.values()} <= {0}

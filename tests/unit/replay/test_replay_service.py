@@ -118,15 +118,14 @@ def test_a_first_token_is_found_where_the_speed_changed_on_its_way():
 @pytest.mark.parametrize(
     ("choices", "goes", "stays"),
     [
-        # Whoever came first runs: 0 and 1, then 2 and 3 wait.
         ([1] * 8, ([0, 2, 4, 6], 4, 0), ([1, 3, 5, 7], 4, 0)),
         ([1] * 12, ([0, 2, 4, 6, 8, 10], 4, 2), ([1, 3, 5, 7, 9, 11], 4, 2)),
+        # The largest are dealt first, so that both have what they have places for.
         ([1, 3, 2, 2], ([0, 1], 4, 0), ([2, 3], 4, 0)),
     ],
 )
 def test_a_machine_that_goes_takes_its_share_of_who_runs_and_of_who_waits(choices, goes, stays):
     service = Service(fleet("a"), 2)
-    # Who waits came first by number, so that numbers tell nothing of who runs.
     for i in range(len(choices)):
         service.start(i, 0.0, 1, 1000, choices[i])
     one = service.parted(2, 1.0)

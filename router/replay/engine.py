@@ -167,7 +167,7 @@ class Engine:
                 kind = self.trace.kinds[self.trace.kind[i]]
                 self._joins(i, now_s, fleets, kind, self.limits[rule][2], waiter)
             else:
-                self._refused(i, NO_FLEET)
+                self._unserved(i, NO_FLEET)
             return True
         if not self._pays(i, now_s, None if chosen.tested else weighing, asked):
             return False
@@ -220,7 +220,7 @@ class Engine:
                 self._refused(i, "budget_exhausted")
                 return
             decision = paid
-        self._misses(decision, now_s)
+        self._misses(decision, if_awake(self.world, decision))
         if decision.verdict.relaxed:
             self.relaxed += 1
         places = [self.place_of[each.candidate.fleet] for each in decision.plan.attempts]
@@ -228,12 +228,11 @@ class Engine:
             self._follows[i] = places[1] if len(places) > 1 else NOBODY
         self._sends(i, self.fleets[places[0]], self.rule[i], now_s)
 
-    def _misses(self, decision: Decision, now_s: float) -> None:
+    def _misses(self, decision: Decision, awake: Decision | None) -> None:
         """Wake who sleeps and would have served, where that is worth it."""
-        awake = if_awake(self.world, decision)
         missed = None if awake is None else sleeper(decision, awake)
         if missed is not None and missed.candidate.state == "cold":
-            self._wakes((self.place_of[missed.candidate.fleet], missed.beyond), now_s)
+            self._wakes((self.place_of[missed.candidate.fleet], missed.beyond), self.now_s)
 
     def _wakes(self, missed: Missed | None, now_s: float) -> None:
         if missed is not None:
@@ -249,7 +248,7 @@ class Engine:
             loads = [with_a_place(fleet) for fleet in self.fleets]
             hoped = decide(self.world, facts, loads)
         if not hoped.plan.attempts:
-            self._refused(i, str(no_candidate(hoped, None).code))
+            self._unserved(i, str(no_candidate(hoped, None).code))
             return
         fleets = frozenset(c.fleet for c in hoped.verdict.ranked if c.fleet in full)
         self._joins(i, now_s, fleets, facts, hoped.plan.limits.deadline_ms / 1000, waiter)
@@ -273,26 +272,44 @@ class Engine:
         last = self.line.join(one)
         if last is not None:
             del self._lined[last.i]
-            self._refused(last.i, "overloaded")
+            self._unserved(last.i, "overloaded")
 
     def _refused(self, i: int, code: str) -> None:
         self.outcome[i], self.fleet[i] = REFUSED, NOBODY
         self.refusals[code] += 1
         self.pending -= 1
-        if any(fleet.cold for fleet in self.fleets):
-            self._missed_by(i)
 
-    def _missed_by(self, i: int) -> None:
-        """Wake who sleeps and would have served this request, which nobody does."""
-        trace, rule = self.trace, self.rule[i]
-        cases = self.cases[trace.kind[i]] or ()
+    def _unserved(self, i: int, code: str) -> None:
+        """Refuse a request that nobody serves, and wake who would have; where that would not be
+        paid for either it is refused for its budget.
+        """
+        paid = self._missed_by(i) if any(fleet.cold for fleet in self.fleets) else True
+        self._refused(i, code if paid else "budget_exhausted")
+
+    def _missed_by(self, i: int) -> bool:
+        """Wake who sleeps and would have served this request, which nobody does; return False
+        where the budgets have not enough for it.
+        """
+        trace, rule, now_s = self.trace, self.rule[i], self.now_s
+        of, books = trace.kind[i], self.books
+        cases = self.cases[of] or ()
         weighing = next((case.weighing for case in cases if case.rule == rule), None)
-        if weighing is None:
-            loads = [fleet.load() for fleet in self.fleets]
-            self._misses(decide(self.world, trace.facts(i), loads), self.now_s)
-            return
-        asked = trace.tokens_in[i], trace.expected[i], trace.complexity[i], trace.p_small[i]
-        self._wakes(weighing.missed(asked), self.now_s)
+        if weighing is not None and (books is None or not books.accounts(of, now_s)):
+            asked = trace.tokens_in[i], trace.expected[i], trace.complexity[i], trace.p_small[i]
+            self._wakes(weighing.missed(asked), now_s)
+            return True
+        decision = decide(self.world, trace.facts(i), [fleet.load() for fleet in self.fleets])
+        awake = if_awake(self.world, decision)
+        if books is not None and awake is not None and awake.plan.attempts:
+            loads = awake.loads
+            awake = books.set_aside(
+                i, of, now_s, awake, lambda facts: decide(self.world, facts, loads)
+            )
+            if awake is None:
+                return False
+            books.settle(i, 0)  # it was only tried
+        self._misses(decision, awake)
+        return True
 
     def _sends(self, i: int, fleet: Fleet, rule: int, now_s: float) -> None:
         """Send the request to this fleet, where it takes as long as its real lengths take."""
@@ -461,7 +478,7 @@ class Engine:
         elif what == UNPLACED:
             if which in self._lined:
                 self.line.leave(self._lined.pop(which))
-                self._refused(which, "overloaded")
+                self._unserved(which, "overloaded")
         elif what == PRICES:
             assert self.settings.shadow_prices is not None
             self._reprices(self.settings.shadow_prices, when_s)

@@ -62,8 +62,9 @@ class Machines:
         for fleet, size in zip(self._fleets, self.sizes, strict=True):
             place = fleet.place
             fleet.service.advance(now_s)
-            used = (fleet.service.busy_s - self._busy_s[place]) / over_s + fleet.service.queued
-            self._busy_s[place] = fleet.service.busy_s
+            service = fleet.service
+            used = (service.busy_s - self._busy_s[place]) / over_s + service.unplaced
+            self._busy_s[place] = service.busy_s
             change = size.look(used, over_s, now_s)
             if change > 0:
                 self._start(fleet, change, now_s)
@@ -186,7 +187,7 @@ class Machines:
         policy over the same fleets meets the same interruptions.
         """
         each_hour, size = self._settings.spot_interruptions_per_hour, self.sizes[fleet.place]
-        spot = on_spot(fleet.on.fleet.tariff, size.ready, self._start_s + now_s)
+        spot = on_spot(fleet.on.fleet.tariff, size.standing)
         if not spot or not each_hour:
             return
         chance, draws = 1 - math.exp(-each_hour * over_s / HOUR_S), self._draws[fleet.place]

@@ -16,7 +16,8 @@ import math
 from array import array
 from bisect import bisect_right
 from collections import deque
-from heapq import heapify, heappop, heappush
+from collections.abc import Iterable
+from heapq import heapify, heappop, heappush, heapreplace
 from operator import mul
 from typing import Final
 
@@ -32,7 +33,8 @@ Running = tuple[float, int, int, float]
 class Service:
     """The replicas of one fleet at work. `next_s`: when the next stream ends; infinite: never.
 
-    `running`, `queued` are streams; `busy_s` place-seconds that streams held.
+    `running`, `queued` are streams; `busy_s` place-seconds that streams held: of a request with
+    more streams than there are places, all places.
     """
 
     __slots__ = (
@@ -89,9 +91,11 @@ class Service:
     def parted(self, replicas: int, now_s: float) -> Service:
         """Return one of so many replicas, with its share of the streams; the others keep theirs."""
         self._advance(now_s)
-        goes = set(self.here()[::replicas])
         ran = [each for each in self._ends if each[1] not in self._left]
-        ends, waiting = [each for each in ran if each[1] in goes], self._waiting
+        waiting = self._waiting
+        goes = _share([(each[1], each[2]) for each in ran], replicas)
+        goes |= _share([(each[0], each[3]) for each in waiting], replicas)
+        ends = [each for each in ran if each[1] in goes]
         # What was before the first tokens of its streams is nobody's matter there.
         k = bisect_right(self._seen_steps, min((each[3] for each in ends), default=math.inf)) - 1
         one = Service(self._on, 1)
@@ -142,7 +146,8 @@ class Service:
         passed_s = now_s - self._now_s
         if running:
             self._step += passed_s / self._itl_s
-            self.busy_s += passed_s * running
+            places = self.places
+            self.busy_s += passed_s * (min(running, places))
         self._now_s = now_s
         step = self._step
         self._seen_steps.append(step)
@@ -160,7 +165,8 @@ class Service:
         now_s = self.next_s
         running = self.running
         step, i, n, first = heappop(self._ends)
-        self.busy_s += (now_s - self._now_s) * running
+        places = self.places
+        self.busy_s += (now_s - self._now_s) * (min(running, places))
         self._now_s, self._step = now_s, step
         seen_steps, seen_s = self._seen_steps, self._seen_s
         seen_steps.append(step)
@@ -211,6 +217,11 @@ class Service:
         ran = [found[1] for found in self._ends if found[1] not in self._left]
         return sorted([*ran, *(waiting[0] for waiting in self._waiting)])
 
+    @property
+    def unplaced(self) -> int:
+        """Return how many streams have no place of their own: they wait, or run beside others."""
+        return self.queued + max(0, self.running - self.places)
+
     def advance(self, now_s: float) -> None:
         """Go on to `now_s`, at which no stream ends."""
         self._advance(now_s)
@@ -221,7 +232,7 @@ class Service:
             return
         if self.running:
             self._step += passed_s / self._itl_s
-            self.busy_s += passed_s * self.running
+            self.busy_s += passed_s * min(self.running, self.places)
         self._now_s = now_s
         self._seen_steps.append(self._step)
         self._seen_s.append(now_s)
@@ -275,6 +286,20 @@ class Service:
             itl_ms = self._base_ms if profile is None else profile.speed(max(streams, 1e-9)).itl_ms
             table.append(itl_ms / 1000)
         return table[running]
+
+
+def _share(requests: Iterable[tuple[int, int]], replicas: int) -> set[int]:
+    """Return those on one replica of so many, of requests and their streams: each is on the one
+    with the fewest streams, the largest dealt first.
+    """
+    here: set[int] = set()
+    streams = [(0, replica) for replica in range(replicas)]
+    for i, n in sorted(requests, key=lambda each: (-each[1], each[0])):
+        held, replica = streams[0]
+        heapreplace(streams, (held + n, replica))
+        if replica == 0:
+            here.add(i)
+    return here
 
 
 def _measured_by_length(on: FleetModel) -> bool:

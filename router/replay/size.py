@@ -12,7 +12,7 @@ from typing import Final
 from backends.load import State
 from backends.scaling import SLACK, Scaling
 from backends.tariff import Tariff, Tranche
-from router.replay.bill import runs_at, seconds_of
+from router.replay.bill import seconds_of
 
 NOTICE_S: Final = 120.0  # between the notice and the end of a Spot instance
 # AWS ends a block's machines 30 minutes before its end; ten more for streams (router.deploy).
@@ -41,10 +41,10 @@ def block_of(tariff: Tariff, scaling: Scaling, start_s: float) -> Block | None:
     return None
 
 
-def on_spot(tariff: Tariff, replicas: int, now_s: float) -> int:
-    """Return how many of so many replicas run on Spot; `now_s` since 1970."""
-    there = [each for each in tariff.tranches if runs_at(each, now_s)]
-    return sum(n for each, n in Tariff(tuple(there)).filled(replicas) if _is_spot(each))
+def on_spot(tariff: Tariff, standing: int) -> int:
+    """Return how many run on Spot of so many replicas beside a capacity block's."""
+    beside = [each for each in tariff.tranches if each.from_ is None or each.until is None]
+    return sum(n for each, n in Tariff(tuple(beside)).filled(standing) if _is_spot(each))
 
 
 def _is_spot(tranche: Tranche) -> bool:
@@ -129,8 +129,12 @@ class Size:
         self.starting += replicas
 
     def is_ready(self, now_s: float) -> None:
-        """One that was started answers; it runs for its least time."""
+        """One that was started answers, and runs for its least time; where a block's machines came
+        meanwhile and are as many as there may be, it goes at once.
+        """
         self.starting -= 1
+        if self.ready >= self.scaling.most:
+            return
         self.standing += 1
         self._below_s = 0.0
         self._run_until_s = max(self._run_until_s, now_s + self.scaling.min_run_s)

@@ -4,7 +4,7 @@ import asyncio
 import random
 
 import pytest
-from replay_worlds import START_S, box, catalogue_of, kind, strong, trace_of, world_of
+from replay_worlds import START_S, box, catalogue_of, hosted, kind, strong, trace_of, world_of
 
 from backends.sse import Usage
 from router.decide import decide
@@ -129,3 +129,53 @@ def test_a_new_hour_has_its_own_budget():
     periods = {period for _, _, period in out.budgets}
     assert len(periods) == 3
     assert START_S % 3600 == 0
+
+
+ASLEEP = {"min": 0, "max": 2, "concurrency_each": 4}
+DEAR = hosted("dear", fallback_usd_per_mtok=500.0)
+POOR = "  - {id: all, match: {}, usd: 0.000001, per: day, when_spent: reject}\n"
+RICH = "  - {id: all, match: {}, usd: 1000, per: day, when_spent: reject}\n"
+ELSEWHERE = "  - {id: ads, match: {team: ads}, usd: 0.000001, per: day, when_spent: reject}\n"
+
+
+@pytest.mark.parametrize(
+    ("boxes", "budget", "refused", "starts"),
+    [
+        # The one that serves isn't paid for, and neither is the one that sleeps.
+        ((box("s", replicas=ASLEEP), DEAR), POOR, {"budget_exhausted": 5}, 0),
+        # Nobody serves, and the one that sleeps isn't paid for.
+        ((box("s", replicas=ASLEEP),), POOR, {"budget_exhausted": 5}, 0),
+        ((box("s", replicas=ASLEEP),), RICH, {"no_fleet": 5}, 1),
+        ((box("s", replicas=ASLEEP),), ELSEWHERE, {"no_fleet": 5}, 1),
+    ],
+)
+def test_only_a_request_that_is_paid_for_wakes_a_fleet(boxes, budget, refused, starts):
+    lanes = "cpu, accelerator" if len(boxes) > 1 else "cpu"
+    policy = POLICY.replace("[cpu, accelerator]", f"[{lanes}]").replace("big@p5", "m@s")
+    policy = policy.replace("{in_order: [accelerator, cpu]}", "cpu")
+    asked = trace_of([(0.0, 20, 5, {"expected": 150})] * 5)
+    out = replay(world_of(policy + budget, catalogue_of(*boxes)), asked)
+    run = next(each for each in out.fleets if each.fleet == "s")
+    assert out.refusals == refused
+    assert run.starts == starts
+    assert {spent for spent, _ in out.budgets.values()} <= {0}
+
+
+@pytest.mark.parametrize(
+    ("times", "refused", "starts"), [(1.3, "budget_exhausted", 0), (3.0, "overloaded", 1)]
+)
+def test_who_waited_in_vain_wakes_a_fleet_only_where_it_would_have_been_paid_for(
+    times, refused, starts
+):
+    # The first one holds the only place for longer than the second may wait.
+    full = box("a", replicas={"min": 1, "max": 1, "concurrency_each": 1})
+    policy = POLICY.replace("[cpu, accelerator]", "cpu").replace("big@p5", "m@a")
+    policy = policy.replace("{in_order: [accelerator, cpu]}", "cpu")
+    boxes = catalogue_of(full, box("s", replicas=ASLEEP))
+    card = world_of(policy + RICH, boxes).fleets[0].card
+    each_usd = card.charge_nano(20, 0, 200) / 1e9
+    budget = POOR.replace("0.000001", f"{times * each_usd:.9f}")
+    asked = trace_of([(0.0, 20, 199), (0.1, 20, 199)])
+    out = replay(world_of(policy + budget, boxes), asked)
+    assert out.refusals == {refused: 1}
+    assert out.fleets[1].starts == starts

@@ -49,6 +49,18 @@ def test_where_nobody_follows_a_weak_answer_is_none():
     assert out.usd_nano[0] > 0
 
 
+def test_a_weak_answer_that_is_none_wakes_nobody_once_more_when_it_ends():
+    # Its try takes longer than the fleet that it woke stays awake.
+    cold = strong("p5", replicas={"min": 0, "max": 1, "concurrency_each": 4})
+    patient = "{limits: {deadline_ms: 9000000, ttft_timeout_ms: 60000}, max_output_tokens: 90000, "
+    world = world_of(POLICY.replace("{", patient, 1), catalogue_of(box("a", model="big"), cold))
+    out = replay(world, trace_of([(0.0, 20, 90_000, {"acceptable": 0, "expected": 10})]))
+    assert out.refusals == {"upstream_failed": 1}
+    run = next(run for run in out.fleets if run.fleet == "p5")
+    assert run.replicas[-1] == 0
+    assert run.starts == 1
+
+
 def test_what_the_trace_says_nothing_of_is_kept_as_often_as_p_small_says():
     _, out = outcome(-1, 0.7, many=300)
     kept = sum(out.fleets[place].fleet == "a" for place in out.fleet) / 300

@@ -226,3 +226,61 @@ def test_an_answer_that_comes_too_late_is_charged_for_what_was_made():
     made = int((10 - 20 / 103) * 36.22) + 1
     assert out.usd_nano[0] == pytest.approx(card.charge_nano(20, 0, made), rel=0.01)
     assert out.usd_nano[1] == card.charge_nano(4000, 0, 0)
+
+
+def blocked(begins, ends, option, usd_per_hour, least=0, places=1):
+    """Return a world with a fleet `p` of a block of two machines, which are all it may have."""
+    block = {
+        "option": "capacity_block",
+        "replicas": 2,
+        "reservation": "cr-0123456789abcdef0",
+        "from": f"2026-11-21T{begins}Z",
+        "until": f"2026-11-21T{ends}Z",
+    }
+    fleet = strong(
+        "p",
+        usd_per_hour=None,
+        instance="p5.48xlarge",
+        region="us-east-1",
+        profile="p5.48xlarge/llama-4-scout",
+        purchase=[block, {"option": option}],
+        wake={"seconds": 600, "min_run_seconds": 600},
+        replicas={"min": least, "max": 2, "concurrency_each": places},
+    )
+    return priced(world(box("a"), fleet, base="big@p"), 10.0, usd_per_hour)
+
+
+def test_a_machine_that_was_started_before_a_block_came_does_not_run_beside_it():
+    # The trace begins at 10:00. The block's machines are there at 600 s; what the first request of
+    # the accelerator lane wakes would be at 660 s.
+    there = blocked("10:00:00", "15:33:20", "on_demand", 12.0)
+    asked = [(60.0 + i * 2.0, 20, 900, {"kind": 0}) for i in range(1000)]
+    out = replay(there, trace_of(asked, (kind(lanes=("accelerator",)),)))
+    run = run_of(out, "p")
+    assert run.starts == 1
+    assert max(run.replicas) == 2
+    assert run.paid[-1] == 2
+
+
+def test_spot_is_interrupted_in_the_last_of_a_block_when_its_machines_are_let_go():
+    # It ends at 50 minutes, so that its machines go at 10, and those on Spot come at 20.
+    there = blocked("09:00:00", "10:50:00", "spot", 4.0, least=2)
+    always = Settings(spot_interruptions_per_hour=1e9)
+    run = run_of(replay(there, trace_of([(0.0, 20, 5), (2900.0, 20, 5)]), always), "p")
+    assert run.interruptions
+
+
+def test_a_request_of_more_streams_than_places_costs_no_more_than_its_machine():
+    one = box("a", replicas={"min": 1, "max": 1, "concurrency_each": 1})
+    out = replay(world(one), trace_of([(i * 2.0, 20, 100) for i in range(9)], (kind(n=4),)))
+    run = run_of(out)
+    assert 0 < run.usd_busy <= run.usd_bill
+
+
+def test_a_request_of_more_streams_than_places_asks_for_as_many_machines():
+    one = box("a", replicas={"min": 1, "max": 4, "concurrency_each": 1})
+    there = world(one, limits="{deadline_ms: 3600000}", max_output_tokens=3000)
+    asked = [(i * 90.0, 20, 12_000, {"expected": 100}) for i in range(10)]
+    out = replay(there, trace_of(asked, (kind(n=4),)))
+    # The target of a machine of one place is less than one stream.
+    assert first_at(run_of(out).paid, 4) == 2

@@ -113,3 +113,47 @@ def test_a_first_token_is_found_where_the_speed_changed_on_its_way():
     # Half of the prompt alone, the other half beside another one: twice as long.
     assert firsts[0] == pytest.approx(1.5 * first[0], rel=0.01)
     assert lone[0] > first[0]
+
+
+@pytest.mark.parametrize(
+    ("choices", "goes", "stays"),
+    [
+        ([1] * 8, ([0, 2, 4, 6], 4, 0), ([1, 3, 5, 7], 4, 0)),
+        ([1] * 12, ([0, 2, 4, 6, 8, 10], 4, 2), ([1, 3, 5, 7, 9, 11], 4, 2)),
+        # The largest are dealt first, so that both have what they have places for.
+        ([1, 3, 2, 2], ([0, 1], 4, 0), ([2, 3], 4, 0)),
+    ],
+)
+def test_a_machine_that_goes_takes_its_share_of_who_runs_and_of_who_waits(choices, goes, stays):
+    service = Service(fleet("a"), 2)
+    for i in range(len(choices)):
+        service.start(i, 0.0, 1, 1000, choices[i])
+    one = service.parted(2, 1.0)
+    service.resize(1, 1.0)
+    assert (one.here(), one.running, one.queued) == goes
+    assert (service.here(), service.running, service.queued) == stays
+
+
+def test_a_machine_that_goes_takes_no_more_running_streams_than_it_has_places():
+    service = Service(fleet("a"), 2)
+    order = [*range(0, 16, 2), *range(1, 16, 2)]  # every second number runs, the others wait
+    for i in order:
+        service.start(i, 0.0, 1, 1000, 1)
+    one = service.parted(2, 1.0)
+    service.resize(1, 1.0)
+    assert (one.running, one.queued) == (one.places, 4)
+    assert (service.running, service.queued) == (service.places, 4)
+
+
+def test_streams_hold_no_more_than_all_places():
+    service = Service(fleet("a"), 1)
+    service.start(0, 0.0, 1, 1000, 6)  # it runs alone, on 4 places
+    service.start(1, 0.0, 1, 1000, 1)
+    assert (service.running, service.queued, service.unplaced) == (6, 1, 3)
+    service.advance(10.0)
+    assert service.busy_s == pytest.approx(40.0)
+    end_s = service.next_s
+    service.end()
+    assert service.busy_s == pytest.approx(4 * end_s)
+    service.start(2, end_s, 1, 1000, 6)
+    assert service.unplaced == 6

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from backends.scaling import Scaling
-from router.replay.size import Size
+from backends.tariff import Tariff, Tranche
+from router.replay.size import Size, on_spot
 
 # A replica's target is 4 streams; it grows after 180 s above, shrinks after 900 s below.
 GIVEN = Scaling(1, 10, 4.0, 180.0, 900.0, 120.0, 300.0, 60.0, 0.0)
@@ -54,3 +55,32 @@ def test_a_replica_runs_for_its_least_time_before_the_fleet_shrinks():
     size.is_ready(60.0)
     found = [size.look(0.5, 60.0, 60.0 * look) for look in range(1, 40)]
     assert next(look for look, change in enumerate(found, 1) if change) == 35  # 2100 s
+
+
+def test_what_is_ready_beyond_the_most_goes_at_once():
+    size = Size(replace(GIVEN, most=2), 0)
+    size.began(2)
+    size.block = 1
+    size.is_ready(60.0)
+    size.is_ready(60.0)
+    assert (size.standing, size.starting, size.ready) == (1, 0, 2)
+
+
+BLOCK = Tranche("capacity_block", 2, None, "cr-1", "2026-11-21T10:00:00Z", "2026-11-21T12:00:00Z")
+SPOT, RESERVED = Tranche("spot", None, None), Tranche("reserved", 1, None)
+
+
+@pytest.mark.parametrize(
+    ("tranches", "standing", "spot"),
+    [
+        ((SPOT,), 3, 3),
+        ((RESERVED, SPOT), 3, 2),
+        # A block's machines are beside those that stand, whether they are there or not.
+        ((BLOCK, SPOT), 2, 2),
+        ((BLOCK, RESERVED, SPOT), 2, 1),
+        ((RESERVED, BLOCK), 2, 0),
+        ((BLOCK,), 2, 0),
+    ],
+)
+def test_a_capacity_block_fills_no_place_of_who_stands_beside_it(tranches, standing, spot):
+    assert on_spot(Tariff(tranches), standing) == spot

@@ -179,7 +179,7 @@ def test_a_budget_that_the_new_policy_brings_and_that_breaks_is_told(mine):
     result = ran(*paths, "--trace", SHORT, "--seeds", 1, "--fail-if", "budgets_broken > 0")
     assert "budget `search-team` of team=search in " in result.stdout
     assert " breaks (reject): first time never -> after 0:0" in result.stdout
-    assert "BREAKS  fail if budgets_broken > 0: budgets_broken is 1" in result.stdout
+    assert "FAILS  fail if budgets_broken > 0: budgets_broken is 1" in result.stdout
     assert result.exit_code == 1
 
 
@@ -245,7 +245,7 @@ def test_a_condition_that_holds_is_exit_1_and_says_which_and_by_how_much():
         "--fail-if", "moved > 0", "--fail-if", "usd > 1000000",
     )  # fmt: skip
     assert result.exit_code == 1
-    assert "holds  fail if usd > 1000000" in result.stdout
+    assert "ok  fail if usd > 1000000" in result.stdout
     (line,) = result.stderr.splitlines()
     assert line.startswith("--fail-if moved > 0: moved is ")
     assert line.endswith(" beyond")
